@@ -1,0 +1,66 @@
+#include "server/base/credentials.h"
+
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/status.h"
+
+namespace cowherd {
+namespace {
+
+struct Pem {
+  std::string cert;
+  std::string key;
+  std::string ca;
+};
+
+absl::StatusOr<std::string> ReadPem(const std::string& flag, const std::string& path) {
+  if (path.empty()) return FieldError(flag, "missing: mutual TLS needs --tls_cert, --tls_key and --tls_ca");
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return WithField(ErrnoError(errno, absl::StrCat(flag, ": open ", path)), flag);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!absl::StrContains(text.str(), "-----BEGIN ")) {
+    return FieldError(flag, absl::StrCat(path, " holds no PEM block"));
+  }
+  return text.str();
+}
+
+absl::StatusOr<Pem> ReadFiles(const TlsFiles& files) {
+  Pem pem;
+  ASSIGN_OR_RETURN(pem.cert, ReadPem("--tls_cert", files.cert));
+  ASSIGN_OR_RETURN(pem.key, ReadPem("--tls_key", files.key));
+  ASSIGN_OR_RETURN(pem.ca, ReadPem("--tls_ca", files.ca));
+  return pem;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsFiles& files) {
+  if (!files.any()) return grpc::InsecureServerCredentials();
+  ASSIGN_OR_RETURN(Pem pem, ReadFiles(files));
+  grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = pem.ca;
+  options.pem_key_cert_pairs.push_back({pem.key, pem.cert});
+  return grpc::SslServerCredentials(options);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsFiles& files) {
+  if (!files.any()) return grpc::InsecureChannelCredentials();
+  ASSIGN_OR_RETURN(Pem pem, ReadFiles(files));
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = pem.ca;
+  options.pem_private_key = pem.key;
+  options.pem_cert_chain = pem.cert;
+  return grpc::SslCredentials(options);
+}
+
+bool IsLocalAddress(const std::string& address) {
+  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "[::1]:") ||
+         absl::StartsWith(address, "localhost:") || absl::StartsWith(address, "unix:");
+}
+
+}  // namespace cowherd

@@ -1,0 +1,34 @@
+#ifndef COWHERD_SERVER_BASE_CREDENTIALS_H_
+#define COWHERD_SERVER_BASE_CREDENTIALS_H_
+
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/security/server_credentials.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+// Mutual TLS, or plain text. Files are PEM and read once, at start.
+namespace cowherd {
+
+struct TlsFiles {
+  std::string cert;  // this side's certificate chain
+  std::string key;   // its private key
+  std::string ca;    // who may have signed the other side's
+
+  bool any() const { return !cert.empty() || !key.empty() || !ca.empty(); }
+};
+
+// With no files: plain text. With some but not all three: an error that names the flag (--tls_cert,
+// --tls_key, --tls_ca) missing, as for a file that cannot be read or is not PEM. The server asks for a
+// certificate and refuses peers that show none signed by `ca`.
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsFiles& files);
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsFiles& files);
+
+// True for "127.x:port", "[::1]:port", "localhost:port" and "unix:path": what stays on this machine.
+bool IsLocalAddress(const std::string& address);
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_BASE_CREDENTIALS_H_

@@ -1,0 +1,124 @@
+#include "server/base/log.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "server/base/status.h"
+
+namespace cowherd {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+absl::string_view LevelName(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarning:
+      return "warning";
+    case LogLevel::kError:
+      return "error";
+  }
+  return "error";
+}
+
+spdlog::level::level_enum SpdLevel(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
+  }
+  return spdlog::level::err;
+}
+
+bool IsUtf8(absl::string_view text) {
+  try {
+    const std::string dumped = Json(std::string(text)).dump();
+    return true;
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
+
+// Never destroyed: threads may log while the process ends.
+struct Sink {
+  std::string component;
+  std::shared_ptr<spdlog::logger> logger;
+};
+
+Sink& TheSink() {
+  static Sink* const sink = [] {
+    auto* made = new Sink{
+        "", std::make_shared<spdlog::logger>("cowherd", std::make_shared<spdlog::sinks::stderr_sink_mt>())};
+    made->logger->set_pattern("%v");
+    made->logger->set_level(spdlog::level::info);
+    made->logger->flush_on(spdlog::level::debug);
+    return made;
+  }();
+  return *sink;
+}
+
+void Put(Json& line, absl::string_view key, absl::string_view text) {
+  if (IsUtf8(text)) {
+    line[std::string(key)] = std::string(text);
+  } else {
+    line[absl::StrCat(key, "_base64")] = absl::Base64Escape(text);
+  }
+}
+
+}  // namespace
+
+std::string LogLine(absl::string_view timestamp, absl::string_view component, LogLevel level,
+                    absl::string_view message, std::initializer_list<LogField> fields) {
+  Json line;
+  line["ts"] = std::string(timestamp);
+  line["level"] = std::string(LevelName(level));
+  if (!component.empty()) line["component"] = std::string(component);
+  Put(line, "msg", message);
+  for (const LogField& field : fields) {
+    if (field.is_number) {
+      line[std::string(field.key)] = field.number;
+    } else {
+      Put(line, field.key, field.text);
+    }
+  }
+  return line.dump();
+}
+
+void StartLog(absl::string_view component, LogLevel level) {
+  TheSink().component = std::string(component);
+  TheSink().logger->set_level(SpdLevel(level));
+}
+
+absl::Status ParseLogLevel(absl::string_view text, LogLevel* level) {
+  for (LogLevel candidate : {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarning, LogLevel::kError}) {
+    if (LevelName(candidate) == text) {
+      *level = candidate;
+      return absl::OkStatus();
+    }
+  }
+  return FieldError("--log_level", absl::StrCat("\"", text, "\" is none of debug, info, warning, error"));
+}
+
+void Log(LogLevel level, absl::string_view message, std::initializer_list<LogField> fields) {
+  Sink& sink = TheSink();
+  if (!sink.logger->should_log(SpdLevel(level))) return;
+  const std::string now = absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
+  sink.logger->log(SpdLevel(level), LogLine(now, sink.component, level, message, fields));
+}
+
+}  // namespace cowherd

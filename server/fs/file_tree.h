@@ -1,0 +1,67 @@
+#ifndef COWHERD_SERVER_FS_FILE_TREE_H_
+#define COWHERD_SERVER_FS_FILE_TREE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/base/fd.h"
+#include "server/fs/root.h"
+
+namespace cowherd {
+
+// What a file was when it was looked at.
+struct FileFacts {
+  uint64_t device = 0;  // differs between btrfs subvolumes of one filesystem
+  uint64_t inode = 0;
+  uint64_t size = 0;
+  uint64_t links = 0;
+  int64_t modified_ns = 0;
+  int64_t changed_ns = 0;
+};
+
+struct OpenFile {
+  Fd fd;
+  FileFacts facts;
+};
+
+struct DirEntry {
+  enum class Kind { kFile, kDirectory, kOther };
+  std::string name;
+  Kind kind = Kind::kOther;
+};
+
+// One root, opened. Lives for one request or task: as long as it lives, the filesystem cannot be unmounted. Any thread.
+class FileTree {
+ public:
+  virtual ~FileTree() = default;
+
+  // Opens a regular file. The path never leads out of the root: symbolic links, "..", magic links and mount points on
+  // the way are refused (ELOOP, EXDEV; openat2(2) RESOLVE_BENEATH and kin). Directories: EISDIR; FIFOs, sockets and
+  // devices: EINVAL "NOT_REGULAR", without blocking and without opening the device. Nothing is created, truncated, nor
+  // are times changed (O_NOATIME where allowed). `for_destination`: falls back to write-only where reading is not
+  // permitted but writing is.
+  virtual absl::StatusOr<OpenFile> Open(absl::string_view relative, bool for_destination) = 0;
+
+  // Entries but "." and "..", in no order. Same refusals. Directories on another filesystem are left out.
+  virtual absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) = 0;
+
+  // A descriptor of the root directory, good for ExtentOps::Facts and Commit. Lives as long as the tree.
+  virtual int root_fd() const = 0;
+};
+
+// Opens roots. Any thread.
+class FileTrees {
+ public:
+  virtual ~FileTrees() = default;
+  // Anew at each call, so a filesystem mounted, unmounted or made anew is noticed.
+  // NOT_FOUND "ROOT_ABSENT": the local path is not there.
+  virtual absl::StatusOr<std::unique_ptr<FileTree>> OpenRoot(const Root& root) = 0;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_FS_FILE_TREE_H_
