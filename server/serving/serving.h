@@ -36,7 +36,7 @@ void AddServingFlags(CLI::App& app, ServingFlags& flags);
 // on.
 int ParseFlags(CLI::App& app, int argc, char** argv);
 
-// A running server. Not thread-safe but for StopRequested.
+// A running server. Not thread-safe.
 class Serving {
  public:
   // Blocks SIGTERM and SIGINT in the calling thread and so in those it starts from now on. Call first in
