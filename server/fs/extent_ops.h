@@ -26,7 +26,8 @@ struct DedupeAnswer {
   enum class Kind { kSame, kDiffers, kError };
   Kind kind = Kind::kError;
   // With kSame: bytes counted as the same, from the target's offset. May be less than asked for, may count bytes that
-  // were not shared (odd tails, inline data). Else 0.
+  // were not shared (odd tails, inline data) and even not compared: a tail that fills no block, unless it ends both
+  // files, is left out by the kernel and counted all the same. Else 0.
   uint64_t bytes = 0;
   // With kError: a positive errno. Else 0.
   int error = 0;
@@ -76,7 +77,7 @@ class ExtentOps {
   virtual absl::StatusOr<std::vector<DedupeAnswer>> Dedupe(int source, uint64_t offset, uint64_t length,
                                                            absl::Span<const DedupeTarget> targets) = 0;
 
-  // Extents that touch [offset, offset + length), at most `max`. With `flush`, first writes out what is delayed, so that
+  // Extents that touch [offset, offset + length), at most `max` (1 or more). With `flush`, first writes out what is delayed, so that
   // addresses are final. FIEMAP (Documentation/filesystems/fiemap.rst).
   virtual absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max, bool flush) = 0;
 

@@ -26,12 +26,14 @@ struct RootedPath {
 // The roots of a node; immutable.
 class RootTable {
  public:
-  // Each "NAME=PATH" or "NAME=HOST_PATH:LOCAL_PATH". INVALID_ARGUMENT names --root: bad form, a relative path, the same
-  // name or host path twice, none at all.
+  // Each "NAME=PATH" or "NAME=HOST_PATH:LOCAL_PATH"; a path holds no ':', and a trailing slash is dropped.
+  // INVALID_ARGUMENT names --root: bad form, a relative path, the same name or host path twice, none at all.
   static absl::StatusOr<RootTable> Parse(const std::vector<std::string>& flags);
 
   // The root that holds `host_path`: the longest match by whole components. Pure: looks at no filesystem.
-  // INVALID_ARGUMENT: not absolute, a NUL byte, an empty, "." or ".." part, longer than 4095 bytes or a part over 255.
+  // INVALID_ARGUMENT: not absolute, a NUL byte, an empty, "." or ".." part (so no trailing slash either), longer than
+  // 4095 bytes or a part over 255. No field is set: the caller knows which.
+  // The result points into this table, which must not move meanwhile.
   // PERMISSION_DENIED "OUTSIDE_ROOTS": beneath none.
   absl::StatusOr<RootedPath> Resolve(absl::string_view host_path) const;
 

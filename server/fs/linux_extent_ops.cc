@@ -1,0 +1,216 @@
+#include "server/fs/linux_extent_ops.h"
+
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <limits>
+#include <memory>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/base/fd.h"
+#include "server/base/status.h"
+
+namespace cowherd {
+namespace {
+
+constexpr size_t kExtentsPerCall = 256;
+// One page is looked at for so many bytes, to tell whether they are cached.
+constexpr uint64_t kProbeStep = 64 << 10;
+constexpr uint64_t kReadStep = 1 << 20;
+
+// XFS_IOC_FSGEOMETRY, since Linux 5.2 (fs/xfs/libxfs/xfs_fs.h; xfsprogs' header is not asked for to build).
+struct XfsGeometry {
+  uint32_t to_imaxpct[8];
+  uint64_t to_logstart[4];
+  unsigned char uuid[16];
+  uint32_t to_version[3];
+  uint32_t flags;
+  uint32_t to_checked[6];
+  uint64_t reserved[17];
+};
+static_assert(sizeof(XfsGeometry) == 256, "the size is part of the ioctl's number");
+constexpr unsigned long kXfsGetGeometry = _IOR('X', 126, XfsGeometry);
+constexpr uint32_t kXfsReflink = 1u << 20;
+
+std::string FormatUuid(const unsigned char* bytes) {
+  const std::string hex = absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(bytes), 16));
+  return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-", hex.substr(16, 4),
+                      "-", hex.substr(20));
+}
+
+// An ioctl that only asks. O_PATH descriptors are opened for it.
+absl::Status Ask(int fd, unsigned long request, void* answer, absl::string_view doing) {
+  if (::ioctl(fd, request, answer) == 0) return absl::OkStatus();
+  if (errno != EBADF) return ErrnoError(errno, doing);
+  const Fd opened(::open(absl::StrCat("/proc/self/fd/", fd).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!opened.valid() || ::ioctl(opened.get(), request, answer) != 0) return ErrnoError(errno, doing);
+  return absl::OkStatus();
+}
+
+bool IsCached(int fd, uint64_t offset) {
+  char byte;
+  const iovec vec = {&byte, 1};
+  return ::preadv2(fd, &vec, 1, static_cast<off_t>(offset), RWF_NOWAIT) >= 0;
+}
+
+// False: nothing more to read here.
+bool ReadThrough(int fd, uint64_t offset, uint64_t length) {
+  // All pieces land in the same small place: only the page cache matters.
+  char scratch[kProbeStep];
+  std::array<iovec, kReadStep / kProbeStep> pieces;
+  while (length > 0) {
+    size_t count = 0;
+    for (uint64_t left = length; left > 0 && count < pieces.size(); ++count) {
+      pieces[count] = {scratch, std::min<size_t>(left, kProbeStep)};
+      left -= pieces[count].iov_len;
+    }
+    const ssize_t got = ::preadv(fd, pieces.data(), static_cast<int>(count), static_cast<off_t>(offset));
+    if (got <= 0) return false;
+    offset += got;
+    length -= got;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<DedupeAnswer>> LinuxExtentOps::Dedupe(int source, uint64_t offset, uint64_t length,
+                                                                 absl::Span<const DedupeTarget> targets) {
+  if (targets.size() > kMaxDedupeTargets) return ErrnoError(ENOMEM, "FIDEDUPERANGE");
+  union {
+    file_dedupe_range range;
+    char page[sizeof(file_dedupe_range) + kMaxDedupeTargets * sizeof(file_dedupe_range_info)];
+  } argument = {};
+  file_dedupe_range& range = argument.range;
+  range.src_offset = offset;
+  range.src_length = length;
+  range.dest_count = static_cast<uint16_t>(targets.size());
+  for (size_t i = 0; i < targets.size(); ++i) {
+    range.info[i].dest_fd = targets[i].fd;
+    range.info[i].dest_offset = targets[i].offset;
+  }
+  if (::ioctl(source, FIDEDUPERANGE, &range) != 0) return ErrnoError(errno, "FIDEDUPERANGE");
+
+  std::vector<DedupeAnswer> answers(targets.size());
+  for (size_t i = 0; i < targets.size(); ++i) {
+    const file_dedupe_range_info& info = range.info[i];
+    if (info.status == FILE_DEDUPE_RANGE_SAME) {
+      answers[i] = {DedupeAnswer::Kind::kSame, info.bytes_deduped, 0};
+    } else if (info.status == FILE_DEDUPE_RANGE_DIFFERS) {
+      answers[i] = {DedupeAnswer::Kind::kDiffers, 0, 0};
+    } else {
+      answers[i] = {DedupeAnswer::Kind::kError, 0, -info.status};
+    }
+  }
+  return answers;
+}
+
+absl::StatusOr<ExtentList> LinuxExtentOps::Extents(int fd, uint64_t offset, uint64_t length, size_t max,
+                                                   bool flush) {
+  const uint64_t end = offset + std::min(length, std::numeric_limits<uint64_t>::max() - offset);
+  const size_t batch = std::min(max, kExtentsPerCall);
+  const size_t size = sizeof(fiemap) + batch * sizeof(fiemap_extent);
+  const std::unique_ptr<char[]> memory(new char[size]);
+
+  ExtentList list;
+  uint64_t next = offset;
+  while (next < end) {
+    std::fill_n(memory.get(), size, 0);
+    fiemap* map = reinterpret_cast<fiemap*>(memory.get());
+    map->fm_start = next;
+    map->fm_length = end - next;
+    map->fm_flags = flush && next == offset ? FIEMAP_FLAG_SYNC : 0;
+    map->fm_extent_count = static_cast<uint32_t>(std::min(batch, max - list.extents.size()));
+    if (::ioctl(fd, FS_IOC_FIEMAP, map) != 0) return ErrnoError(errno, "FIEMAP");
+    for (uint32_t i = 0; i < map->fm_mapped_extents; ++i) {
+      const fiemap_extent& from = map->fm_extents[i];
+      FileExtent to;
+      to.offset = from.fe_logical;
+      to.length = from.fe_length;
+      to.physical = from.fe_physical;
+      to.shared = (from.fe_flags & FIEMAP_EXTENT_SHARED) != 0;
+      to.inline_data = (from.fe_flags & FIEMAP_EXTENT_DATA_INLINE) != 0;
+      to.unwritten = (from.fe_flags & FIEMAP_EXTENT_UNWRITTEN) != 0;
+      to.encoded = (from.fe_flags & (FIEMAP_EXTENT_ENCODED | FIEMAP_EXTENT_DATA_ENCRYPTED)) != 0;
+      to.delayed = (from.fe_flags & (FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN)) != 0;
+      list.extents.push_back(to);
+      if ((from.fe_flags & FIEMAP_EXTENT_LAST) != 0) return list;
+    }
+    if (map->fm_mapped_extents == 0) return list;
+    next = list.extents.back().offset + list.extents.back().length;
+    if (list.extents.size() >= max && next < end) {
+      list.next_offset = next;
+      return list;
+    }
+  }
+  return list;
+}
+
+absl::StatusOr<FsFacts> LinuxExtentOps::Facts(int fd) {
+  struct statfs fs;
+  if (::fstatfs(fd, &fs) != 0) return ErrnoError(errno, "fstatfs");
+  FsFacts facts;
+  facts.size_bytes = static_cast<uint64_t>(fs.f_blocks) * fs.f_frsize;
+  facts.free_bytes = static_cast<uint64_t>(fs.f_bfree) * fs.f_frsize;
+  facts.block_size = static_cast<uint32_t>(fs.f_bsize);
+  facts.read_only = (fs.f_flags & ST_RDONLY) != 0;
+
+  if (fs.f_type == BTRFS_SUPER_MAGIC) {
+    btrfs_ioctl_fs_info_args info = {};
+    RETURN_IF_ERROR(Ask(fd, BTRFS_IOC_FS_INFO, &info, "BTRFS_IOC_FS_INFO"));
+    facts.type = "btrfs";
+    facts.uuid = FormatUuid(info.fsid);
+    // Device and f_fsid differ between its subvolumes.
+    facts.identity = absl::StrCat("btrfs:", facts.uuid);
+    facts.dedupe_supported = true;
+    return facts;
+  }
+
+  struct stat stat;
+  if (::fstat(fd, &stat) != 0) return ErrnoError(errno, "fstat");
+  facts.identity = absl::StrFormat("%x:%x:%x", stat.st_dev, static_cast<uint32_t>(fs.f_fsid.__val[0]),
+                                   static_cast<uint32_t>(fs.f_fsid.__val[1]));
+  if (fs.f_type == XFS_SUPER_MAGIC) {
+    XfsGeometry geometry = {};
+    RETURN_IF_ERROR(Ask(fd, kXfsGetGeometry, &geometry, "XFS_IOC_FSGEOMETRY"));
+    facts.type = "xfs";
+    facts.uuid = FormatUuid(geometry.uuid);
+    facts.dedupe_supported = (geometry.flags & kXfsReflink) != 0;
+  } else {
+    facts.type = absl::StrFormat("0x%x", static_cast<uint32_t>(fs.f_type));
+  }
+  return facts;
+}
+
+void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
+  const uint64_t end = offset + std::min(length, std::numeric_limits<uint64_t>::max() - offset);
+  while (offset < end) {
+    const uint64_t step_end = offset + std::min(end - offset, kReadStep);
+    while (offset < step_end && IsCached(fd, offset)) {
+      offset += std::min(step_end - offset, kProbeStep);
+    }
+    if (offset < step_end && !ReadThrough(fd, offset, step_end - offset)) return;
+    offset = step_end;
+  }
+}
+
+absl::Status LinuxExtentOps::Commit(int fd) {
+  if (::syncfs(fd) != 0) return ErrnoError(errno, "syncfs");
+  return absl::OkStatus();
+}
+
+}  // namespace cowherd

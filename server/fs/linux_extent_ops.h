@@ -1,0 +1,24 @@
+#ifndef COWHERD_SERVER_FS_LINUX_EXTENT_OPS_H_
+#define COWHERD_SERVER_FS_LINUX_EXTENT_OPS_H_
+
+#include <vector>
+
+#include "server/fs/extent_ops.h"
+
+namespace cowherd {
+
+// The running kernel's filesystems. Facts needs procfs for O_PATH descriptors. Holds nothing.
+class LinuxExtentOps final : public ExtentOps {
+ public:
+  absl::StatusOr<std::vector<DedupeAnswer>> Dedupe(int source, uint64_t offset, uint64_t length,
+                                                   absl::Span<const DedupeTarget> targets) override;
+  absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
+                                     bool flush) override;
+  absl::StatusOr<FsFacts> Facts(int fd) override;
+  void Prefetch(int fd, uint64_t offset, uint64_t length) override;
+  absl::Status Commit(int fd) override;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_FS_LINUX_EXTENT_OPS_H_

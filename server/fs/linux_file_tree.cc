@@ -1,0 +1,147 @@
+#include "server/fs/linux_file_tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/status.h"
+
+namespace cowherd {
+namespace {
+
+constexpr uint64_t kResolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+// Nothing here may block, become a controlling terminal or leak into a child.
+constexpr int kSafe = O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+
+// Messages are text; paths are any bytes.
+std::string Doing(absl::string_view verb, absl::string_view relative) {
+  return absl::StrCat(verb, " \"", absl::CEscape(relative), "\"");
+}
+
+absl::StatusOr<Fd> OpenBeneath(int root, absl::string_view relative, uint64_t flags,
+                               absl::string_view doing) {
+  if (absl::StrContains(relative, absl::string_view("\0", 1))) return ErrnoError(EINVAL, doing);
+  open_how how = {};
+  how.flags = flags | O_CLOEXEC;
+  how.resolve = kResolve;
+  const std::string path = relative.empty() ? "." : std::string(relative);
+  Fd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof(how))));
+  if (fd.valid()) return fd;
+  if (errno == ENOSYS) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "OPENAT2_MISSING",
+        "this kernel has no openat2(2), without which paths cannot be opened safely; use Linux 5.6 "
+        "or newer");
+  }
+  return ErrnoError(errno, doing);
+}
+
+// O_NOATIME is for the owner and CAP_FOWNER only. -1 with errno.
+int ReopenQuietly(int fd, int flags) {
+  const std::string link = absl::StrCat("/proc/self/fd/", fd);
+  const int opened = ::open(link.c_str(), flags | kSafe | O_NOATIME);
+  return opened < 0 && errno == EPERM ? ::open(link.c_str(), flags | kSafe) : opened;
+}
+
+int64_t Nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1000000000 + time.tv_nsec; }
+
+FileFacts FactsOf(const struct stat& stat) {
+  FileFacts facts;
+  facts.device = stat.st_dev;
+  facts.inode = stat.st_ino;
+  facts.size = static_cast<uint64_t>(stat.st_size);
+  facts.links = stat.st_nlink;
+  facts.modified_ns = Nanoseconds(stat.st_mtim);
+  facts.changed_ns = Nanoseconds(stat.st_ctim);
+  return facts;
+}
+
+DirEntry::Kind KindOf(int directory, const dirent& entry) {
+  unsigned char type = entry.d_type;
+  if (type == DT_UNKNOWN) {
+    struct stat stat;
+    // One that is gone already is nothing to look at.
+    if (::fstatat(directory, entry.d_name, &stat, AT_SYMLINK_NOFOLLOW) != 0) return DirEntry::Kind::kOther;
+    type = IFTODT(stat.st_mode);
+  }
+  if (type == DT_REG) return DirEntry::Kind::kFile;
+  return type == DT_DIR ? DirEntry::Kind::kDirectory : DirEntry::Kind::kOther;
+}
+
+class LinuxFileTree final : public FileTree {
+ public:
+  explicit LinuxFileTree(Fd root) : root_(std::move(root)) {}
+
+  absl::StatusOr<OpenFile> Open(absl::string_view relative, bool for_destination) override {
+    const std::string doing = Doing("open", relative);
+    // O_PATH first: opening a device or FIFO for real can act on it.
+    ASSIGN_OR_RETURN(const Fd path, OpenBeneath(root_.get(), relative, O_PATH | O_NOFOLLOW, doing));
+    struct stat seen;
+    if (::fstat(path.get(), &seen) != 0) return ErrnoError(errno, doing);
+    if (S_ISDIR(seen.st_mode)) return ErrnoError(EISDIR, doing);
+    if (!S_ISREG(seen.st_mode)) {
+      return WithDetail(absl::InvalidArgumentError(absl::StrCat(doing, ": not a regular file")),
+                        "NOT_REGULAR", "", EINVAL);
+    }
+    Fd opened(ReopenQuietly(path.get(), O_RDONLY));
+    if (!opened.valid() && errno == EACCES && for_destination) {
+      opened = Fd(ReopenQuietly(path.get(), O_WRONLY));
+    }
+    if (!opened.valid()) return ErrnoError(errno, doing);
+    struct stat now;
+    if (::fstat(opened.get(), &now) != 0) return ErrnoError(errno, doing);
+    if (now.st_dev != seen.st_dev || now.st_ino != seen.st_ino) return ErrnoError(ESTALE, doing);
+    return OpenFile{std::move(opened), FactsOf(now)};
+  }
+
+  absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) override {
+    const std::string doing = Doing("list", relative);
+    constexpr uint64_t kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | kSafe;
+    absl::StatusOr<Fd> opened = OpenBeneath(root_.get(), relative, kFlags | O_NOATIME, doing);
+    if (ErrnoOf(opened.status()) == EPERM) opened = OpenBeneath(root_.get(), relative, kFlags, doing);
+    RETURN_IF_ERROR(opened.status());
+
+    const std::unique_ptr<DIR, int (*)(DIR*)> directory(::fdopendir(opened->get()), &::closedir);
+    if (directory == nullptr) return ErrnoError(errno, doing);
+    opened->Release();
+    std::vector<DirEntry> entries;
+    while (true) {
+      errno = 0;
+      const dirent* entry = ::readdir(directory.get());
+      if (entry == nullptr) break;
+      DirEntry found{entry->d_name, KindOf(::dirfd(directory.get()), *entry)};
+      if (found.name != "." && found.name != "..") entries.push_back(std::move(found));
+    }
+    if (errno != 0) return ErrnoError(errno, doing);
+    return entries;
+  }
+
+  int root_fd() const override { return root_.get(); }
+
+ private:
+  const Fd root_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<FileTree>> LinuxFileTrees::OpenRoot(const Root& root) {
+  Fd fd(::open(root.local_path.c_str(), O_RDONLY | O_DIRECTORY | kSafe));
+  if (fd.valid()) return std::unique_ptr<FileTree>(new LinuxFileTree(std::move(fd)));
+  if (errno == ENOENT) {
+    return WithDetail(absl::NotFoundError(absl::StrCat("root \"", root.name, "\": \"",
+                                                       absl::CEscape(root.local_path), "\" is not there")),
+                      "ROOT_ABSENT", "", ENOENT);
+  }
+  return ErrnoError(errno, Doing("open root", root.local_path));
+}
+
+}  // namespace cowherd
