@@ -1,0 +1,449 @@
+#include "server/scan/scanner.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <thread>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
+#include "server/base/log.h"
+#include "server/base/status.h"
+#include "server/dedupe/plan.h"
+#include "server/dedupe/run.h"
+#include "server/dedupe/sharing.h"
+#include "server/scan/block_index.h"
+#include "server/scan/match.h"
+#include "server/scan/path_filter.h"
+#include "server/scan/rate_limiter.h"
+#include "server/scan/reading_source.h"
+#include "server/scan/source_blocks.h"
+
+namespace cowherd {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// The stretch of a file that is fingerprinted, then matched and shared while it is still in the page cache.
+constexpr uint64_t kWindowBytes = 64 << 20;
+// One comparison of the kernel; cancel takes effect between two.
+constexpr uint64_t kBytesPerCall = 16 << 20;
+constexpr size_t kMaxQueuedFiles = 256;
+// How often running totals of the space won are brought up to date: that takes a commit.
+constexpr auto kCommitInterval = std::chrono::seconds(30);
+
+// Things seen before, remembered up to a number; what is not remembered is looked at again, which is slow but
+// right.
+template <typename Key>
+class SeenSet {
+ public:
+  explicit SeenSet(size_t most) : most_(most) {}
+
+  // True for what was added before.
+  bool AddOrSeen(const Key& key) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (seen_.contains(key)) return true;
+    if (seen_.size() < most_) seen_.insert(key);
+    return false;
+  }
+
+ private:
+  const size_t most_;
+  std::mutex mutex_;
+  absl::flat_hash_set<Key> seen_;
+};
+
+// Files found by the walk and not yet looked at. Bounded: the walk waits.
+class FileQueue {
+ public:
+  // False: closed, the file was not taken.
+  bool Push(std::string path) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return closed_ || files_.size() < kMaxQueuedFiles; });
+    if (closed_) return false;
+    files_.push_back(std::move(path));
+    changed_.notify_all();
+    return true;
+  }
+
+  // False: closed and empty.
+  bool Pop(std::string& path) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return closed_ || !files_.empty(); });
+    if (files_.empty()) return false;
+    path = std::move(files_.front());
+    files_.pop_front();
+    changed_.notify_all();
+    return true;
+  }
+
+  void Close() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::string> files_;
+  bool closed_ = false;
+};
+
+// Free space won since the scan began. Any thread.
+class SpaceWon {
+ public:
+  SpaceWon(ExtentOps& ops, int root, SharedTotals& totals) : ops_(ops), root_(root), totals_(totals) {}
+
+  // Commits, then counts from here on.
+  absl::Status Begin() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ASSIGN_OR_RETURN(before_, CommittedFree());
+    return absl::OkStatus();
+  }
+
+  absl::Status Measure() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ASSIGN_OR_RETURN(const uint64_t now, CommittedFree());
+    totals_.Update(
+        [&](Totals& t) { t.bytes_won = static_cast<int64_t>(now) - static_cast<int64_t>(before_); });
+    return absl::OkStatus();
+  }
+
+  // Measures if the last time is long ago and nobody else does.
+  void MeasureNowAndThen() {
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock() || SteadyClock::now() - last_ < kCommitInterval) return;
+    lock.unlock();
+    if (absl::Status status = Measure(); !status.ok()) {
+      Log(LogLevel::kWarning, "cannot measure the space won", {{"error", status}});
+    }
+  }
+
+ private:
+  absl::StatusOr<uint64_t> CommittedFree() {
+    last_ = SteadyClock::now();
+    RETURN_IF_ERROR(ops_.Commit(root_));
+    ASSIGN_OR_RETURN(FsFacts facts, ops_.Facts(root_));
+    return facts.free_bytes;
+  }
+
+  ExtentOps& ops_;
+  const int root_;
+  SharedTotals& totals_;
+  std::mutex mutex_;
+  uint64_t before_ = 0;
+  SteadyClock::time_point last_;
+};
+
+// What the workers of one scan share.
+struct Scan {
+  Scan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget, uint32_t block_size,
+       const Stop& stop, SharedTotals& totals, absl::FunctionRef<void(const Duplicate&)> found)
+      : ops(ops),
+        tree(tree),
+        request(request),
+        block_size(block_size),
+        stop(stop),
+        totals(totals),
+        found(found),
+        source(block_size),
+        index(index_budget / 4 * 3),
+        seen_extents(index_budget / 8 / sizeof(uint64_t) / 2),
+        seen_inodes(index_budget / 8 / sizeof(uint64_t) / 2),
+        limiter(request.bytes_per_second),
+        won(ops, tree.root_fd(), totals) {}
+
+  ExtentOps& ops;
+  FileTree& tree;
+  const ScanRequest& request;
+  const uint32_t block_size;
+  const Stop& stop;
+  SharedTotals& totals;
+  std::mutex found_mutex;
+  absl::FunctionRef<void(const Duplicate&)> found;
+  ReadingSource source;
+  BlockIndex index;
+  SeenSet<size_t> seen_extents;  // hashes of (address, offset in it, length)
+  SeenSet<size_t> seen_inodes;   // hashes of (device, inode)
+  RateLimiter limiter;
+  SpaceWon won;
+};
+
+// Looks at one file after another. One thread.
+class Worker {
+ public:
+  explicit Worker(Scan& scan) : scan_(scan), earlier_(scan.ops, scan.tree, scan.source, scan.block_size) {}
+
+  // A status: what stops the whole scan.
+  absl::Status Look(const std::string& path) {
+    absl::Status status = ScanFile(path);
+    if (absl::Status stopped = scan_.stop.Check(); !stopped.ok()) return stopped;
+    if (!status.ok()) {
+      Log(LogLevel::kWarning, "cannot scan a file", {{"path", path}, {"error", status}});
+      scan_.totals.Update([](Totals& t) { ++t.files_failed; });
+    }
+    scan_.won.MeasureNowAndThen();
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status ScanFile(const std::string& path) {
+    ASSIGN_OR_RETURN(OpenFile file, scan_.tree.Open(path, /*for_destination=*/false));
+    const bool seen = file.facts.links > 1 &&
+                      scan_.seen_inodes.AddOrSeen(absl::HashOf(file.facts.device, file.facts.inode));
+    if (seen || file.facts.size < scan_.request.min_file_size || file.facts.size == 0) {
+      scan_.totals.Update([](Totals& t) { ++t.files_skipped; });
+      return absl::OkStatus();
+    }
+    scan_.totals.Update([&](Totals& t) {
+      ++t.files_scanned;
+      t.bytes_found += file.facts.size;
+    });
+    const BlockIndex::FileId id = scan_.index.AddFile(path);
+    absl::Status status;
+    for (uint64_t offset = 0; offset < file.facts.size && status.ok(); offset += kWindowBytes) {
+      status = ScanWindow(path, file, id, offset, std::min(kWindowBytes, file.facts.size - offset));
+    }
+    scan_.index.ReleaseFile(id);
+    return status;
+  }
+
+  absl::Status ScanWindow(const std::string& path, const OpenFile& file, BlockIndex::FileId id,
+                          uint64_t offset, uint64_t length) {
+    RETURN_IF_ERROR(scan_.stop.Check());
+    ASSIGN_OR_RETURN(std::vector<FileExtent> extents,
+                     AllExtents(scan_.ops, file.fd.get(), offset, length, /*flush=*/false));
+    // Storage that another place shares was looked at there.
+    extents.erase(std::remove_if(extents.begin(), extents.end(),
+                                 [&](const FileExtent& e) {
+                                   if (e.inline_data || e.unwritten || e.delayed) return true;
+                                   if (!e.shared) return false;
+                                   // The part of the extent within this window.
+                                   const uint64_t begin = std::max(e.offset, offset);
+                                   const uint64_t end = std::min(e.offset + e.length, offset + length);
+                                   return scan_.seen_extents.AddOrSeen(
+                                       absl::HashOf(e.physical, begin - e.offset, end - begin));
+                                 }),
+                  extents.end());
+    if (extents.empty()) return absl::OkStatus();
+    FingerprintWindow window;
+    window.first_block = offset / scan_.block_size;
+    ASSIGN_OR_RETURN(
+        const std::vector<Fingerprint> fingerprints,
+        ReadThrottled(file, extents, window.first_block, (length + scan_.block_size - 1) / scan_.block_size));
+    window.fingerprints = fingerprints;
+    return MatchWindow(path, file, id, window);
+  }
+
+  // In steps, so that the rate limit and a stop act within one.
+  absl::StatusOr<std::vector<Fingerprint>> ReadThrottled(const OpenFile& file,
+                                                         absl::Span<const FileExtent> extents,
+                                                         uint64_t first_block, size_t count) {
+    constexpr uint64_t kStepBytes = 4 << 20;
+    const size_t step = kStepBytes / scan_.block_size;
+    std::vector<Fingerprint> all;
+    all.reserve(count);
+    while (all.size() < count) {
+      RETURN_IF_ERROR(scan_.stop.Check());
+      uint64_t read = 0;
+      ASSIGN_OR_RETURN(std::vector<Fingerprint> part,
+                       scan_.source.Fingerprints(file.fd.get(), extents, first_block + all.size(),
+                                                 std::min(step, count - all.size()), read));
+      all.insert(all.end(), part.begin(), part.end());
+      Account(read);
+    }
+    return all;
+  }
+
+  // Counts bytes read and waits as the limit says.
+  void Account(uint64_t bytes) {
+    if (bytes == 0) return;
+    scan_.totals.Update([bytes](Totals& t) { t.bytes_scanned += bytes; });
+    const SteadyClock::time_point now = SteadyClock::now();
+    const SteadyClock::time_point start = scan_.limiter.Book(bytes, now);
+    if (start > now) scan_.stop.SleepUntil(start);
+  }
+
+  absl::Status MatchWindow(const std::string& path, const OpenFile& file, BlockIndex::FileId id,
+                           const FingerprintWindow& window) {
+    const uint64_t min_blocks =
+        std::max<uint64_t>(1, (scan_.request.min_extent_length + scan_.block_size - 1) / scan_.block_size);
+    uint64_t floor = window.first_block;
+    for (uint64_t block = window.first_block; block < window.end_block() && block <= BlockIndex::kMaxBlock;) {
+      const BlockIndex::Location here{id, static_cast<uint32_t>(block)};
+      const Fingerprint fingerprint = window.at(block);
+      absl::optional<BlockIndex::Location> first;
+      if (fingerprint != kNoFingerprint) first = scan_.index.FindOrInsert(fingerprint, here);
+      const std::string source_path = first && !(*first == here) ? scan_.index.PathOf(first->file) : "";
+      if (source_path.empty()) {
+        ++block;
+        continue;
+      }
+      const Match match = GrowMatch(first->block, block, window, floor, source_path == path,
+                                    [&](uint64_t b) { return earlier_.At(source_path, b); });
+      Account(earlier_.TakeBytesRead());
+      if (match.blocks < min_blocks) {
+        // A lone equal block; the run around this one may be longer next time.
+        scan_.index.Replace(fingerprint, here);
+        ++block;
+        continue;
+      }
+      RETURN_IF_ERROR(scan_.stop.Check());
+      RETURN_IF_ERROR(Share(source_path, path, file, match));
+      block = floor = match.destination_block + match.blocks;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Share(const std::string& source_path, const std::string& path, const OpenFile& file,
+                     const Match& match) {
+    ASSIGN_OR_RETURN(const OpenFile* source, earlier_.Open(source_path));
+    const uint64_t source_offset = match.source_block * scan_.block_size;
+    const uint64_t offset = match.destination_block * scan_.block_size;
+    if (offset >= file.facts.size || source_offset >= source->facts.size) return absl::OkStatus();
+    const uint64_t length = std::min(
+        {match.blocks * scan_.block_size, file.facts.size - offset, source->facts.size - source_offset});
+    ASSIGN_OR_RETURN(std::vector<Stretch> unshared,
+                     FindUnshared(scan_.ops, source->fd.get(), source_offset, file.fd.get(), offset, length,
+                                  /*flush=*/false));
+    for (const Stretch& stretch : unshared) {
+      const Duplicate duplicate{source_path, source_offset + stretch.offset, path, offset + stretch.offset,
+                                stretch.length};
+      scan_.totals.Update([&](Totals& t) {
+        ++t.duplicate_ranges;
+        t.duplicate_bytes += duplicate.length;
+      });
+      {
+        std::lock_guard<std::mutex> lock(scan_.found_mutex);
+        scan_.found(duplicate);
+      }
+      if (scan_.request.dry_run) continue;
+      RETURN_IF_ERROR(Dedupe(*source, file, duplicate));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Dedupe(const OpenFile& source, const OpenFile& file, const Duplicate& duplicate) {
+    DedupePlan plan(duplicate.length, 1, kBytesPerCall);
+    const DedupeTarget target{file.fd.get(), duplicate.destination_offset};
+    absl::Status refused = RunDedupe(scan_.ops, {source.fd.get(), duplicate.source_offset, duplicate.length},
+                                     absl::MakeConstSpan(&target, 1), scan_.stop, plan);
+    if (!refused.ok()) plan.Fail(0, refused);
+    const TargetResult& result = plan.results()[0];
+    scan_.totals.Update([&](Totals& t) {
+      t.bytes_requested += duplicate.length;
+      t.bytes_accepted += result.bytes_accepted;
+      if (result.outcome == DedupeOutcome::kDeduped) ++t.ranges_deduped;
+      if (result.outcome == DedupeOutcome::kDiffers) ++t.ranges_differ;
+      if (result.outcome == DedupeOutcome::kFailed) ++t.ranges_failed;
+    });
+    if (result.outcome == DedupeOutcome::kFailed) {
+      Log(LogLevel::kWarning, "cannot share a range",
+          {{"source", duplicate.source_path},
+           {"destination", duplicate.destination_path},
+           {"offset", duplicate.destination_offset},
+           {"length", duplicate.length},
+           {"error", result.error}});
+    }
+    return absl::OkStatus();
+  }
+
+  Scan& scan_;
+  SourceBlocks earlier_;
+};
+
+// Walks depth first, in name order. False: the queue was closed.
+bool Walk(Scan& scan, const PathFilter& filter, const std::string& top, FileQueue& queue) {
+  std::vector<std::string> directories = {top};
+  while (!directories.empty()) {
+    const std::string directory = std::move(directories.back());
+    directories.pop_back();
+    absl::StatusOr<std::vector<DirEntry>> entries = scan.tree.List(directory);
+    if (!entries.ok()) {
+      if (ErrnoOf(entries.status()) == EXDEV) continue;  // another filesystem is mounted there
+      if (directory == top && ErrnoOf(entries.status()) == ENOTDIR) {
+        if (!queue.Push(top)) return false;
+        continue;
+      }
+      Log(LogLevel::kWarning, "cannot list a directory", {{"path", directory}, {"error", entries.status()}});
+      scan.totals.Update([](Totals& t) { ++t.files_failed; });
+      continue;
+    }
+    std::sort(entries->begin(), entries->end(),
+              [](const DirEntry& a, const DirEntry& b) { return a.name > b.name; });
+    for (auto entry = entries->rbegin(); entry != entries->rend(); ++entry) {
+      if (entry->kind != DirEntry::Kind::kFile) continue;
+      std::string path = directory.empty() ? entry->name : directory + "/" + entry->name;
+      if (!filter.WantsFile(path)) {
+        scan.totals.Update([](Totals& t) { ++t.files_skipped; });
+      } else if (!queue.Push(std::move(path))) {
+        return false;
+      }
+    }
+    for (const DirEntry& entry : *entries) {
+      if (entry.kind != DirEntry::Kind::kDirectory) continue;
+      std::string path = directory.empty() ? entry.name : directory + "/" + entry.name;
+      if (filter.EntersDirectory(path)) directories.push_back(std::move(path));
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget,
+                      const Stop& stop, SharedTotals& totals,
+                      absl::FunctionRef<void(const Duplicate&)> found) {
+  ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(tree.root_fd()));
+  if (!request.dry_run && !facts.dedupe_supported) {
+    return ErrnoError(EOPNOTSUPP, absl::StrCat("share ranges on ", facts.type));
+  }
+  if (!request.dry_run && facts.read_only) return ErrnoError(EROFS, "share ranges");
+  // Blocks smaller than a page would be many and win little.
+  const uint32_t block_size = std::max<uint32_t>(4096, facts.block_size);
+  Scan scan(ops, tree, request, index_budget, block_size, stop, totals, found);
+  if (request.dry_run) {
+    // So that what was just written has its place on disk.
+    RETURN_IF_ERROR(ops.Commit(tree.root_fd()));
+  } else {
+    RETURN_IF_ERROR(scan.won.Begin());
+  }
+
+  FileQueue queue;
+  std::mutex ended_mutex;
+  absl::Status ended;
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < std::max(1U, request.workers); ++i) {
+    threads.emplace_back([&] {
+      Worker worker(scan);
+      std::string path;
+      while (queue.Pop(path)) {
+        if (absl::Status status = worker.Look(path); !status.ok()) {
+          queue.Close();
+          std::lock_guard<std::mutex> lock(ended_mutex);
+          ended.Update(status);
+          return;
+        }
+      }
+    });
+  }
+  const PathFilter filter(request.include, request.exclude);
+  const std::vector<std::string> tops = request.paths.empty() ? std::vector<std::string>{""} : request.paths;
+  for (const std::string& top : tops) {
+    if (!Walk(scan, filter, top, queue)) break;
+  }
+  queue.Close();
+  for (std::thread& thread : threads) thread.join();
+  if (!request.dry_run) {
+    // What was done is on disk, and counted, also when stopped.
+    absl::Status measured = scan.won.Measure();
+    ended.Update(measured);
+  }
+  return ended;
+}
+
+}  // namespace cowherd
