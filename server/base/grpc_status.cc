@@ -9,6 +9,19 @@
 #include "server/base/status.h"
 
 namespace cowherd {
+namespace {
+
+// Messages must be UTF-8 on the wire; file names in them need not be, and must not move a terminal's cursor.
+std::string Printable(absl::string_view text) {
+  std::string printable(text);
+  for (char& c : printable) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (!absl::ascii_isascii(byte) || absl::ascii_iscntrl(byte)) c = '?';
+  }
+  return printable;
+}
+
+}  // namespace
 
 v1::ErrorDetail ToErrorDetail(const absl::Status& status) {
   v1::ErrorDetail detail;
@@ -18,35 +31,21 @@ v1::ErrorDetail ToErrorDetail(const absl::Status& status) {
   detail.set_field(FieldOf(status));
   detail.set_errno_number(ErrnoOf(status));
   detail.set_errno_name(ErrnoName(ErrnoOf(status)));
-  detail.set_message(std::string(status.message()));
+  detail.set_message(Printable(status.message()));
+  detail.set_code(static_cast<int>(status.code()));
   return detail;
 }
 
 absl::Status FromErrorDetail(const v1::ErrorDetail& detail) {
-  absl::StatusCode code = absl::StatusCode::kUnknown;
-  if (detail.errno_number() != 0) {
-    code = ErrnoError(detail.errno_number(), "").code();
-  } else {
-    for (int c = 1; c <= 16; ++c) {
-      if (absl::StatusCodeToString(static_cast<absl::StatusCode>(c)) == detail.reason()) {
-        code = static_cast<absl::StatusCode>(c);
-      }
-    }
-  }
+  const absl::StatusCode code =
+      detail.code() == 0 ? absl::StatusCode::kUnknown : static_cast<absl::StatusCode>(detail.code());
   return WithDetail(absl::Status(code, detail.message()), detail.reason(), detail.field(),
                     detail.errno_number());
 }
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  // Messages must be UTF-8 on the wire; file names need not be.
-  v1::ErrorDetail detail = ToErrorDetail(status);
-  for (char& c : *detail.mutable_message()) {
-    if (!absl::ascii_isascii(static_cast<unsigned char>(c)) ||
-        absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
-      c = '?';
-    }
-  }
+  const v1::ErrorDetail detail = ToErrorDetail(status);
   google::rpc::Status wire;
   wire.set_code(static_cast<int>(status.code()));
   wire.set_message(detail.message());

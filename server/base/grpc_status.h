@@ -18,7 +18,7 @@ absl::Status FromGrpc(const grpc::Status& status);
 // For a failed part of a reply. `status` must not be OK.
 v1::ErrorDetail ToErrorDetail(const absl::Status& status);
 
-// The code is found by the errno or, without one, by the reason; UNKNOWN if neither tells.
+// The other way.
 absl::Status FromErrorDetail(const v1::ErrorDetail& detail);
 
 }  // namespace cowherd

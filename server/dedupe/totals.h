@@ -2,6 +2,9 @@
 #define COWHERD_SERVER_DEDUPE_TOTALS_H_
 
 #include <cstdint>
+#include <mutex>
+
+#include "absl/functional/function_ref.h"
 
 namespace cowherd {
 
@@ -20,6 +23,23 @@ struct Totals {
   uint64_t ranges_deduped = 0;
   uint64_t ranges_differ = 0;
   uint64_t ranges_failed = 0;
+};
+
+// Totals that one side adds to while another reads. Any thread.
+class SharedTotals {
+ public:
+  Totals Get() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return totals_;
+  }
+  void Update(absl::FunctionRef<void(Totals&)> change) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    change(totals_);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Totals totals_;
 };
 
 }  // namespace cowherd

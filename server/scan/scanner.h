@@ -2,7 +2,6 @@
 #define COWHERD_SERVER_SCAN_SCANNER_H_
 
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -34,23 +33,6 @@ struct Duplicate {
   std::string destination_path;
   uint64_t destination_offset = 0;
   uint64_t length = 0;
-};
-
-// Totals that one side adds to while another reads. Any thread.
-class SharedTotals {
- public:
-  Totals Get() const {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return totals_;
-  }
-  void Update(absl::FunctionRef<void(Totals&)> change) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    change(totals_);
-  }
-
- private:
-  mutable std::mutex mutex_;
-  Totals totals_;
 };
 
 // Walks the tree once and, file by file, finds runs of blocks that an earlier place holds too, and shares

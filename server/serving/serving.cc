@@ -63,7 +63,8 @@ class GrpcServing final : public Serving {
   explicit GrpcServing(double grace_seconds) : grace_(absl::Seconds(grace_seconds)) {}
 
   absl::Status Listen(const ServingFlags& flags, const std::vector<grpc::Service*>& services,
-                      std::shared_ptr<prometheus::Registry> registry) {
+                      const std::shared_ptr<prometheus::Registry>& registry,
+                      const std::vector<std::shared_ptr<prometheus::Collectable>>& collectables) {
     ASSIGN_OR_RETURN(std::shared_ptr<grpc::ServerCredentials> credentials, MakeServerCredentials(flags.tls));
     if (!flags.tls.any() && !IsLocalAddress(flags.listen)) {
       if (!flags.allow_remote_plaintext) {
@@ -106,8 +107,10 @@ class GrpcServing final : public Serving {
       } catch (const std::exception& error) {
         return CannotListen("--metrics_listen", flags.metrics_listen);
       }
-      exposer_->RegisterCollectable(registry);
-      registry_ = std::move(registry);
+      // The exposer holds them weakly.
+      scraped_ = collectables;
+      scraped_.push_back(registry);
+      for (const auto& collectable : scraped_) exposer_->RegisterCollectable(collectable);
     }
     SetHealth(true);
     Log(LogLevel::kInfo, "serving",
@@ -148,7 +151,7 @@ class GrpcServing final : public Serving {
   }
 
   const absl::Duration grace_;
-  std::shared_ptr<prometheus::Registry> registry_;
+  std::vector<std::shared_ptr<prometheus::Collectable>> scraped_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<grpc::Server> health_server_;
   std::unique_ptr<prometheus::Exposer> exposer_;
@@ -214,11 +217,12 @@ void Serving::WaitForSignal() {
   Log(LogLevel::kInfo, "stopping", {{"signal", signal}});
 }
 
-absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const ServingFlags& flags,
-                                                        const std::vector<grpc::Service*>& services,
-                                                        std::shared_ptr<prometheus::Registry> registry) {
+absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(
+    const ServingFlags& flags, const std::vector<grpc::Service*>& services,
+    std::shared_ptr<prometheus::Registry> registry,
+    std::vector<std::shared_ptr<prometheus::Collectable>> collectables) {
   auto serving = std::make_unique<GrpcServing>(flags.grace_seconds);
-  RETURN_IF_ERROR(serving->Listen(flags, services, std::move(registry)));
+  RETURN_IF_ERROR(serving->Listen(flags, services, registry, collectables));
   return absl::StatusOr<std::unique_ptr<Serving>>(std::move(serving));
 }
 

@@ -2,6 +2,7 @@
 #define COWHERD_SERVER_SERVING_SERVING_H_
 
 #include <grpcpp/impl/service_type.h>
+#include <prometheus/collectable.h>
 #include <prometheus/registry.h>
 
 #include <CLI/CLI.hpp>
@@ -44,10 +45,12 @@ class Serving {
   static void BlockSignals();
 
   // Serves `services`, which must live until Shutdown has returned. Counts every call in `registry` as
-  // grpc_server_{started,handled}_total and grpc_server_handling_seconds. An error names the flag at fault.
-  static absl::StatusOr<std::unique_ptr<Serving>> Start(const ServingFlags& flags,
-                                                        const std::vector<grpc::Service*>& services,
-                                                        std::shared_ptr<prometheus::Registry> registry);
+  // grpc_server_{started,handled}_total and grpc_server_handling_seconds; `collectables` are scraped beside
+  // it. An error names the flag at fault.
+  static absl::StatusOr<std::unique_ptr<Serving>> Start(
+      const ServingFlags& flags, const std::vector<grpc::Service*>& services,
+      std::shared_ptr<prometheus::Registry> registry,
+      std::vector<std::shared_ptr<prometheus::Collectable>> collectables = {});
   virtual ~Serving() = default;
 
   // Waits for SIGTERM or SIGINT. Needs BlockSignals.

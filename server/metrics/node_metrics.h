@@ -1,0 +1,60 @@
+#ifndef COWHERD_SERVER_METRICS_NODE_METRICS_H_
+#define COWHERD_SERVER_METRICS_NODE_METRICS_H_
+
+#include <prometheus/collectable.h>
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "server/dedupe/totals_book.h"
+
+namespace cowherd {
+
+// Every metric of cowherd-node but grpc_server_*. A volume is a configured root by name, so labels are
+// bounded by the configuration; error reasons by a fixed list.
+class NodeMetrics {
+ public:
+  struct Volume {
+    std::string name;
+    bool present = false;
+    std::string filesystem;
+    std::string uuid;
+    uint64_t size_bytes = 0;
+    uint64_t free_bytes = 0;
+  };
+  enum class TaskEnd { kSucceeded, kFailed, kCancelled };
+
+  // `look` is called at each scrape, on the scraping thread: once per root. It and `book` must outlive the
+  // scrapes.
+  NodeMetrics(std::shared_ptr<prometheus::Registry> registry, const TotalsBook& book,
+              std::function<std::vector<Volume>()> look);
+
+  void DedupeCall(double seconds);
+  // An errno's name.
+  void DedupeError(absl::string_view reason);
+  void TaskStarted();
+  void TaskEnded(TaskEnd end);
+
+  // For the /metrics endpoint, beside the registry: values that are asked for at each scrape.
+  std::shared_ptr<prometheus::Collectable> collectable() const { return volumes_; }
+
+ private:
+  prometheus::Family<prometheus::Counter>& errors_;
+  prometheus::Histogram& call_seconds_;
+  prometheus::Gauge& running_;
+  prometheus::Counter& succeeded_;
+  prometheus::Counter& failed_;
+  prometheus::Counter& cancelled_;
+  std::shared_ptr<prometheus::Collectable> volumes_;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_METRICS_NODE_METRICS_H_

@@ -1,0 +1,231 @@
+#include "server/node/node.h"
+
+#include <sys/utsname.h>
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/base/grpc_status.h"
+#include "server/base/log.h"
+#include "server/base/status.h"
+#include "server/base/version.h"
+#include "server/dedupe/ranges.h"
+#include "server/dedupe/request.h"
+#include "server/node/convert.h"
+
+namespace cowherd {
+namespace {
+
+constexpr uint32_t kDefaultExtents = 1000;
+constexpr uint32_t kMaxExtents = 10000;
+constexpr int kMaxRangesOfTask = 1000;
+constexpr size_t kMaxKeptSummaries = 256;
+
+NodeMetrics::TaskEnd EndOf(const absl::Status& status) {
+  if (status.ok()) return NodeMetrics::TaskEnd::kSucceeded;
+  return absl::IsCancelled(status) ? NodeMetrics::TaskEnd::kCancelled : NodeMetrics::TaskEnd::kFailed;
+}
+
+void Count(const v1::DedupeRangesResponse& response, SharedTotals& totals) {
+  totals.Update([&](Totals& t) {
+    t.bytes_requested += response.bytes_requested();
+    t.bytes_accepted += response.bytes_accepted();
+    for (const v1::DestinationResult& result : response.results()) {
+      if (result.outcome() == v1::DEDUPED) ++t.ranges_deduped;
+      if (result.outcome() == v1::DATA_DIFFERS) ++t.ranges_differ;
+      if (result.outcome() == v1::FAILED) ++t.ranges_failed;
+    }
+  });
+}
+
+}  // namespace
+
+Node::Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees& trees, TotalsBook& book,
+           NodeMetrics& metrics)
+    : config_(std::move(config)),
+      roots_(roots),
+      ops_(ops),
+      trees_(trees),
+      book_(book),
+      metrics_(metrics),
+      tasks_(config_.max_tasks, kMaxKeptSummaries,
+             [this](const std::string& task_id, const absl::Status& status) {
+               metrics_.TaskEnded(EndOf(status));
+               Log(status.ok() ? LogLevel::kInfo : LogLevel::kWarning, "task ended",
+                   {{"task", task_id}, {"status", status}});
+             }) {}
+
+absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,
+                                                            const Stop& stop) {
+  ASSIGN_OR_RETURN(const DedupeRequest checked, CheckRequest(request, roots_));
+  Log(LogLevel::kDebug, "dedupe ranges",
+      {{"source", request.source().path()},
+       {"offset", request.source().offset()},
+       {"length", request.length()},
+       {"destinations", request.destinations_size()},
+       {"first_destination", request.destinations(0).path()}});
+  ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops_, trees_, checked, stop));
+  v1::DedupeRangesResponse response = ToProto(request, result);
+  Count(response, *book_.Open(checked.source.path.root->name));
+  return response;
+}
+
+absl::StatusOr<RootedScan> Node::CheckFind(const v1::FindDuplicatesRequest& request) const {
+  ASSIGN_OR_RETURN(RootedScan scan, CheckScan(request.scan(), roots_));
+  scan.request.dry_run = true;
+  return scan;
+}
+
+absl::Status Node::RunScan(const RootedScan& scan, const Stop& stop, SharedTotals& totals,
+                           absl::FunctionRef<void(const Duplicate&)> found) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree, trees_.OpenRoot(*scan.root));
+  return ScanTree(ops_, *tree, scan.request, config_.index_budget, stop, totals, found);
+}
+
+absl::Status Node::FindDuplicates(const RootedScan& scan, const Stop& stop, SharedTotals& totals,
+                                  absl::FunctionRef<void(const v1::DuplicateRange&)> found) {
+  return RunScan(scan, stop, totals,
+                 [&](const Duplicate& duplicate) { found(ToProto(duplicate, *scan.root)); });
+}
+
+absl::StatusOr<std::shared_ptr<TaskRun>> Node::RunTask(const v1::RunTaskRequest& request) {
+  if (request.task_id().empty()) return FieldError("task_id", "missing");
+  RETURN_IF_ERROR(tasks_.CheckEpoch(request.epoch()));
+  return tasks_.RunOrAttach(request.task_id(), request.attempt(),
+                            [&]() -> absl::StatusOr<TaskTable::New> { return MakeTask(request); });
+}
+
+absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request) {
+  TaskTable::New task;
+  std::string root;
+  if (request.has_scan()) {
+    ASSIGN_OR_RETURN(RootedScan scan, CheckScan(request.scan(), roots_));
+    root = scan.root->name;
+    task.totals = book_.Open(root);
+    task.work = [this, scan = std::move(scan)](SharedTotals& totals, const Stop& stop, v1::TaskSummary&) {
+      return RunScan(scan, stop, totals, [](const Duplicate&) {});
+    };
+  } else if (request.has_ranges()) {
+    if (request.ranges().requests_size() == 0 || request.ranges().requests_size() > kMaxRangesOfTask) {
+      return FieldError("ranges.requests", absl::StrCat("1 to ", kMaxRangesOfTask, " are taken"));
+    }
+    // What can be refused without trying is refused before anything is tried.
+    for (int i = 0; i < request.ranges().requests_size(); ++i) {
+      absl::StatusOr<DedupeRequest> checked = CheckRequest(request.ranges().requests(i), roots_);
+      if (!checked.ok()) return WithField(checked.status(), absl::StrCat("ranges.requests[", i, "]"));
+      if (i == 0) root = checked->source.path.root->name;
+    }
+    // DedupeRanges counts for the roots by itself; these are the task's own.
+    task.totals = std::make_shared<SharedTotals>();
+    task.work = [this, list = request.ranges()](SharedTotals& totals, const Stop& stop,
+                                                v1::TaskSummary& summary) {
+      for (const v1::DedupeRangesRequest& range : list.requests()) {
+        RETURN_IF_ERROR(stop.Check());
+        absl::StatusOr<v1::DedupeRangesResponse> response = DedupeRanges(range, stop);
+        v1::RangeResult& result = *summary.add_ranges();
+        if (response.ok()) {
+          Count(*response, totals);
+          *result.mutable_response() = *std::move(response);
+        } else {
+          totals.Update(
+              [&](Totals& t) { t.ranges_failed += static_cast<uint64_t>(range.destinations_size()); });
+          *result.mutable_error() = ToErrorDetail(response.status());
+        }
+      }
+      return stop.Check();
+    };
+  } else {
+    return FieldError("work", "missing: give scan or ranges");
+  }
+  metrics_.TaskStarted();
+  Log(LogLevel::kInfo, "task started",
+      {{"task", request.task_id()},
+       {"job", request.job_id()},
+       {"attempt", request.attempt()},
+       {"epoch", request.epoch()},
+       {"root", root}});
+  return task;
+}
+
+absl::Status Node::CancelTask(const v1::CancelTaskRequest& request) {
+  RETURN_IF_ERROR(tasks_.CheckEpoch(request.epoch()));
+  Log(LogLevel::kInfo, "task cancelled", {{"task", request.task_id()}, {"epoch", request.epoch()}});
+  return tasks_.Cancel(request.task_id());
+}
+
+absl::StatusOr<v1::GetExtentsResponse> Node::GetExtents(const v1::GetExtentsRequest& request) {
+  absl::StatusOr<RootedPath> path = roots_.Resolve(request.path());
+  if (!path.ok()) return WithField(path.status(), "path");
+  if (request.max_extents() > kMaxExtents) {
+    return FieldError("max_extents", absl::StrCat("must be at most ", kMaxExtents));
+  }
+  absl::StatusOr<std::unique_ptr<FileTree>> tree = trees_.OpenRoot(*path->root);
+  if (!tree.ok()) return WithField(tree.status(), "path");
+  absl::StatusOr<OpenFile> file = (*tree)->Open(path->relative, /*for_destination=*/false);
+  if (!file.ok()) return WithField(file.status(), "path");
+  v1::GetExtentsResponse response;
+  response.set_file_size(file->facts.size);
+  if (request.offset() >= file->facts.size) return response;
+  uint64_t length = file->facts.size - request.offset();
+  if (request.length() != 0) length = std::min(length, request.length());
+  ASSIGN_OR_RETURN(
+      const ExtentList list,
+      ops_.Extents(file->fd.get(), request.offset(), length,
+                   request.max_extents() != 0 ? request.max_extents() : kDefaultExtents, /*flush=*/true));
+  for (const FileExtent& extent : list.extents) *response.add_extents() = ToProto(extent);
+  response.set_next_offset(list.next_offset);
+  return response;
+}
+
+v1::Node Node::Describe() const {
+  v1::Node node;
+  node.set_name(config_.name);
+  node.set_version(kVersion);
+  utsname kernel{};
+  if (::uname(&kernel) == 0) node.set_kernel(kernel.release);
+  node.mutable_labels()->insert(config_.labels.begin(), config_.labels.end());
+  node.mutable_started()->set_seconds(absl::ToUnixSeconds(started_));
+  node.set_running_tasks(static_cast<uint32_t>(tasks_.running()));
+  node.set_max_tasks(static_cast<uint32_t>(config_.max_tasks));
+  for (const Root& root : roots_.roots()) {
+    v1::Root& proto = *node.add_roots();
+    proto.set_name(root.name);
+    proto.set_path(root.host_path);
+    absl::StatusOr<std::unique_ptr<FileTree>> tree = trees_.OpenRoot(root);
+    absl::StatusOr<FsFacts> facts = tree.ok() ? ops_.Facts((*tree)->root_fd()) : tree.status();
+    if (!facts.ok()) {
+      *proto.mutable_error() = ToErrorDetail(facts.status());
+      continue;
+    }
+    proto.set_filesystem(facts->type);
+    proto.set_uuid(facts->uuid);
+    proto.set_size_bytes(facts->size_bytes);
+    proto.set_free_bytes(facts->free_bytes);
+    proto.set_block_size(facts->block_size);
+    proto.set_dedupe_supported(facts->dedupe_supported);
+    proto.set_read_only(facts->read_only);
+  }
+  return node;
+}
+
+std::vector<NodeMetrics::Volume> LookAtVolumes(const RootTable& roots, ExtentOps& ops, FileTrees& trees) {
+  std::vector<NodeMetrics::Volume> volumes;
+  for (const Root& root : roots.roots()) {
+    NodeMetrics::Volume& volume = volumes.emplace_back();
+    volume.name = root.name;
+    absl::StatusOr<std::unique_ptr<FileTree>> tree = trees.OpenRoot(root);
+    if (!tree.ok()) continue;
+    absl::StatusOr<FsFacts> facts = ops.Facts((*tree)->root_fd());
+    if (!facts.ok()) continue;
+    volume.present = true;
+    volume.filesystem = facts->type;
+    volume.uuid = facts->uuid;
+    volume.size_bytes = facts->size_bytes;
+    volume.free_bytes = facts->free_bytes;
+  }
+  return volumes;
+}
+
+}  // namespace cowherd

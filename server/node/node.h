@@ -1,0 +1,73 @@
+#ifndef COWHERD_SERVER_NODE_NODE_H_
+#define COWHERD_SERVER_NODE_NODE_H_
+
+#include <map>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "cowherd/v1/node.pb.h"
+#include "server/base/stop.h"
+#include "server/dedupe/totals_book.h"
+#include "server/fs/extent_ops.h"
+#include "server/fs/file_tree.h"
+#include "server/fs/root.h"
+#include "server/metrics/node_metrics.h"
+#include "server/node/task_table.h"
+#include "server/scan/request.h"
+
+namespace cowherd {
+
+struct NodeConfig {
+  std::string name;
+  std::map<std::string, std::string> labels;
+  size_t index_budget = 256 << 20;  // bytes, for each scan
+  size_t max_tasks = 4;
+};
+
+// What a node does, call by call, without gRPC: node_service carries it over the wire. Calls block. Any
+// thread. Everything given must outlive it.
+class Node {
+ public:
+  Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees& trees, TotalsBook& book,
+       NodeMetrics& metrics);
+
+  absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
+                                                        const Stop& stop);
+
+  // Calls `found` for each duplicate; it may block. `totals` can be read meanwhile.
+  absl::Status FindDuplicates(const RootedScan& scan, const Stop& stop, SharedTotals& totals,
+                              absl::FunctionRef<void(const v1::DuplicateRange&)> found);
+  absl::StatusOr<RootedScan> CheckFind(const v1::FindDuplicatesRequest& request) const;
+  std::shared_ptr<SharedTotals> OpenTotals(const Root& root) { return book_.Open(root.name); }
+
+  absl::StatusOr<std::shared_ptr<TaskRun>> RunTask(const v1::RunTaskRequest& request);
+  absl::Status CancelTask(const v1::CancelTaskRequest& request);
+  absl::StatusOr<v1::GetExtentsResponse> GetExtents(const v1::GetExtentsRequest& request);
+  v1::Node Describe() const;
+
+  // Ends all tasks; see TaskTable::StopAll.
+  void StopTasks() { tasks_.StopAll(); }
+
+ private:
+  absl::StatusOr<TaskTable::New> MakeTask(const v1::RunTaskRequest& request);
+  absl::Status RunScan(const RootedScan& scan, const Stop& stop, SharedTotals& totals,
+                       absl::FunctionRef<void(const Duplicate&)> found);
+
+  const NodeConfig config_;
+  const RootTable& roots_;
+  ExtentOps& ops_;
+  FileTrees& trees_;
+  TotalsBook& book_;
+  NodeMetrics& metrics_;
+  const absl::Time started_ = absl::Now();
+  TaskTable tasks_;
+};
+
+// The roots as they are now, for NodeMetrics.
+std::vector<NodeMetrics::Volume> LookAtVolumes(const RootTable& roots, ExtentOps& ops, FileTrees& trees);
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_NODE_NODE_H_

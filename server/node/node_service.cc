@@ -1,0 +1,324 @@
+#include "server/node/node_service.h"
+
+#include <grpcpp/alarm.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "server/base/grpc_status.h"
+#include "server/base/stop.h"
+#include "server/node/convert.h"
+
+namespace cowherd {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+using SystemClock = std::chrono::system_clock;
+
+// So that the answer to what was done is there before the client gives up.
+constexpr auto kDeadlineMargin = std::chrono::milliseconds(250);
+constexpr auto kProgressInterval = std::chrono::seconds(1);
+// How long the end of a task may go unnoticed by its streams.
+constexpr auto kLookInterval = std::chrono::milliseconds(100);
+// Duplicates found and not sent yet, before the scan waits for the reader.
+constexpr size_t kMaxUnsent = 256;
+
+SteadyClock::time_point StopTime(const grpc::CallbackServerContext& context) {
+  const SystemClock::time_point deadline = context.deadline();
+  const SystemClock::time_point now = SystemClock::now();
+  // Without a deadline gRPC says the far future, which the other clock cannot hold.
+  if (deadline - now > std::chrono::hours(24 * 365)) return SteadyClock::time_point::max();
+  return SteadyClock::now() + (deadline - now) - kDeadlineMargin;
+}
+
+// A call that answers once and can be told to stop. Deletes itself.
+class DedupeCall final : public grpc::ServerUnaryReactor {
+ public:
+  explicit DedupeCall(const grpc::CallbackServerContext& context) : stop(StopTime(context)) {}
+  void OnCancel() override { stop.Request(); }
+  void OnDone() override { delete this; }
+
+  Stop stop;
+};
+
+// Requests of one stream, one after the other; those not read yet wait in gRPC's flow control. Deletes
+// itself.
+class DedupeStream final
+    : public grpc::ServerBidiReactor<v1::DedupeRangesStreamRequest, v1::DedupeRangesStreamResponse> {
+ public:
+  DedupeStream(grpc::CallbackServerContext& context, Node& node, WorkPool& pool)
+      : node_(node), pool_(pool), stop_(StopTime(context)) {
+    StartRead(&request_);
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      Finish(grpc::Status::OK);
+      return;
+    }
+    response_.Clear();
+    response_.set_id(request_.id());
+    if (absl::Status full = pool_.Submit([this] { Serve(); }); !full.ok()) Answer(full);
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (ok) {
+      StartRead(&request_);
+    } else {
+      Finish(grpc::Status::CANCELLED);
+    }
+  }
+
+  void OnCancel() override { stop_.Request(); }
+  void OnDone() override { delete this; }
+
+ private:
+  void Serve() { Answer(node_.DedupeRanges(request_.request(), stop_)); }
+
+  void Answer(absl::StatusOr<v1::DedupeRangesResponse> result) {
+    if (result.ok()) {
+      *response_.mutable_response() = *std::move(result);
+    } else {
+      *response_.mutable_error() = ToErrorDetail(result.status());
+    }
+    StartWrite(&response_);
+  }
+
+  Node& node_;
+  WorkPool& pool_;
+  Stop stop_;
+  v1::DedupeRangesStreamRequest request_;
+  v1::DedupeRangesStreamResponse response_;
+};
+
+// Duplicates as a scan finds them, progress every second, the summary last. Deletes itself once the scan has
+// ended, the last write is done and the alarm has gone off.
+class FindStream final : public grpc::ServerWriteReactor<v1::FindDuplicatesResponse> {
+ public:
+  FindStream(grpc::CallbackServerContext& context, Node& node, WorkPool& pool,
+             const v1::FindDuplicatesRequest& request)
+      : node_(node), stop_(StopTime(context)) {
+    absl::StatusOr<RootedScan> scan = node_.CheckFind(request);
+    if (!scan.ok()) {
+      Finish(ToGrpc(scan.status()));
+      return;
+    }
+    scan_ = *std::move(scan);
+    totals_ = node_.OpenTotals(*scan_.root);
+    if (absl::Status full = pool.Submit([this] { Scan(); }); !full.ok()) {
+      Finish(ToGrpc(full));
+      return;
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    SetAlarmLocked();
+  }
+
+  void OnWriteDone(bool ok) override {
+    std::unique_lock<std::mutex> lock(mutex_);
+    writing_ = false;
+    if (!ok) stop_.Request();
+    unsent_.pop_front();
+    room_.notify_all();
+    WriteOrFinish(std::move(lock));
+  }
+
+  void OnCancel() override {
+    stop_.Request();
+    std::lock_guard<std::mutex> lock(mutex_);
+    cancelled_ = true;
+    room_.notify_all();
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  void Scan() {
+    absl::Status status =
+        node_.FindDuplicates(scan_, stop_, *totals_, [this](const v1::DuplicateRange& duplicate) {
+          v1::FindDuplicatesResponse message;
+          *message.mutable_duplicate() = duplicate;
+          std::unique_lock<std::mutex> lock(mutex_);
+          room_.wait(lock, [this] { return cancelled_ || unsent_.size() < kMaxUnsent; });
+          if (cancelled_) return;
+          unsent_.push_back(std::move(message));
+          WriteOrFinish(std::move(lock));
+        });
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (status.ok()) *unsent_.emplace_back().mutable_summary() = Progress();
+    status_ = std::move(status);
+    scanned_ = true;
+    alarm_.Cancel();
+    WriteOrFinish(std::move(lock));
+  }
+
+  void SetAlarmLocked() {
+    if (scanned_) return;
+    alarm_set_ = true;
+    alarm_.Set(SystemClock::now() + kProgressInterval, [this](bool) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      alarm_set_ = false;
+      if (!scanned_ && unsent_.empty()) *unsent_.emplace_back().mutable_progress() = Progress();
+      SetAlarmLocked();
+      WriteOrFinish(std::move(lock));
+    });
+  }
+
+  // Finish lets another thread delete this object: nothing may be touched after it, so the lock is let go
+  // first.
+  void WriteOrFinish(std::unique_lock<std::mutex> lock) {
+    if (writing_ || finished_) return;
+    if (cancelled_) unsent_.clear();
+    if (!unsent_.empty()) {
+      writing_ = true;
+      StartWrite(&unsent_.front());
+    } else if (scanned_ && !alarm_set_) {
+      finished_ = true;
+      const grpc::Status status = ToGrpc(status_);
+      lock.unlock();
+      Finish(status);
+    }
+  }
+
+  v1::TaskTotals Progress() const {
+    return ToProto(totals_->Get(), absl::FromChrono(SteadyClock::now() - begin_));
+  }
+
+  Node& node_;
+  Stop stop_;
+  RootedScan scan_;
+  std::shared_ptr<SharedTotals> totals_;
+  const SteadyClock::time_point begin_ = SteadyClock::now();
+  grpc::Alarm alarm_;
+  std::mutex mutex_;
+  std::condition_variable room_;
+  std::deque<v1::FindDuplicatesResponse> unsent_;  // the front one is being written while writing_
+  absl::Status status_;
+  bool writing_ = false;
+  bool scanned_ = false;
+  bool cancelled_ = false;
+  bool alarm_set_ = false;
+  bool finished_ = false;
+};
+
+// Reports of one run: where it stands, progress every second, the summary. A slow reader misses steps, never
+// the summary. Ends with the run or its reader, whichever is first; the run goes on. Deletes itself.
+class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
+ public:
+  TaskStream(grpc::CallbackServerContext& context, absl::StatusOr<std::shared_ptr<TaskRun>> run)
+      : context_(context) {
+    if (!run.ok()) {
+      Finish(ToGrpc(run.status()));
+      return;
+    }
+    run_ = *std::move(run);
+    Write();
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) {
+      Finish(grpc::Status::CANCELLED);
+    } else if (message_.has_summary()) {
+      Finish(grpc::Status::OK);
+    } else {
+      Look();
+    }
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  void Write() {
+    message_ = run_->Report();
+    written_ = SteadyClock::now();
+    StartWrite(&message_);
+  }
+
+  void Look() {
+    alarm_.Set(SystemClock::now() + kLookInterval, [this](bool) {
+      if (context_.IsCancelled()) {
+        Finish(grpc::Status::CANCELLED);
+      } else if (run_->ended() || SteadyClock::now() - written_ >= kProgressInterval) {
+        Write();
+      } else {
+        Look();
+      }
+    });
+  }
+
+  grpc::CallbackServerContext& context_;
+  std::shared_ptr<TaskRun> run_;
+  v1::RunTaskResponse message_;
+  SteadyClock::time_point written_;
+  grpc::Alarm alarm_;
+};
+
+// Runs `work`, which fills the response, on the pool.
+template <typename Work>
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, WorkPool& pool, Work work) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  absl::Status full =
+      pool.Submit([reactor, work = std::move(work)]() mutable { reactor->Finish(ToGrpc(work())); });
+  if (!full.ok()) reactor->Finish(ToGrpc(full));
+  return reactor;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* NodeService::DedupeRanges(grpc::CallbackServerContext* context,
+                                                    const v1::DedupeRangesRequest* request,
+                                                    v1::DedupeRangesResponse* response) {
+  auto* call = new DedupeCall(*context);
+  absl::Status full = calls_.Submit([this, call, request, response] {
+    absl::StatusOr<v1::DedupeRangesResponse> result = node_.DedupeRanges(*request, call->stop);
+    if (result.ok()) *response = *std::move(result);
+    call->Finish(ToGrpc(result.status()));
+  });
+  if (!full.ok()) call->Finish(ToGrpc(full));
+  return call;
+}
+
+grpc::ServerBidiReactor<v1::DedupeRangesStreamRequest, v1::DedupeRangesStreamResponse>*
+NodeService::DedupeRangesStream(grpc::CallbackServerContext* context) {
+  return new DedupeStream(*context, node_, calls_);
+}
+
+grpc::ServerWriteReactor<v1::FindDuplicatesResponse>* NodeService::FindDuplicates(
+    grpc::CallbackServerContext* context, const v1::FindDuplicatesRequest* request) {
+  return new FindStream(*context, node_, scans_, *request);
+}
+
+grpc::ServerWriteReactor<v1::RunTaskResponse>* NodeService::RunTask(grpc::CallbackServerContext* context,
+                                                                    const v1::RunTaskRequest* request) {
+  return new TaskStream(*context, node_.RunTask(*request));
+}
+
+grpc::ServerUnaryReactor* NodeService::CancelTask(grpc::CallbackServerContext* context,
+                                                  const v1::CancelTaskRequest* request,
+                                                  v1::CancelTaskResponse*) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(node_.CancelTask(*request)));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* NodeService::GetExtents(grpc::CallbackServerContext* context,
+                                                  const v1::GetExtentsRequest* request,
+                                                  v1::GetExtentsResponse* response) {
+  return Answer(context, calls_, [this, request, response]() -> absl::Status {
+    ASSIGN_OR_RETURN(*response, node_.GetExtents(*request));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* NodeService::GetNode(grpc::CallbackServerContext* context,
+                                               const v1::GetNodeRequest*, v1::Node* response) {
+  return Answer(context, calls_, [this, response]() -> absl::Status {
+    *response = node_.Describe();
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace cowherd

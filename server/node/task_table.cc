@@ -1,0 +1,160 @@
+#include "server/node/task_table.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/random/random.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+#include "server/base/grpc_status.h"
+#include "server/base/status.h"
+#include "server/node/convert.h"
+
+namespace cowherd {
+namespace {
+
+std::string NewRunId() {
+  absl::BitGen random;
+  return absl::StrFormat("%016x%016x", absl::Uniform<uint64_t>(random), absl::Uniform<uint64_t>(random));
+}
+
+}  // namespace
+
+absl::Duration TaskRun::Elapsed() const {
+  return absl::FromChrono(std::chrono::steady_clock::now() - begin_);
+}
+
+bool TaskRun::ended() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return ended_;
+}
+
+v1::RunTaskResponse TaskRun::Report() const {
+  v1::RunTaskResponse report;
+  report.set_run_id(run_id_);
+  report.set_attempt(attempt_);
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (ended_) {
+    *report.mutable_summary() = summary_;
+  } else {
+    *report.mutable_progress() = ToProto(totals_->Get(), Elapsed());
+  }
+  return report;
+}
+
+TaskTable::TaskTable(size_t max_running, size_t max_kept, OnEnd on_end)
+    : max_running_(max_running), max_kept_(max_kept), on_end_(std::move(on_end)) {}
+
+TaskTable::~TaskTable() {
+  StopAll();
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    idle_.wait(lock, [this] { return running_ == 0; });
+  }
+  for (auto& [task_id, entry] : tasks_) entry.thread.join();
+}
+
+absl::Status TaskTable::CheckEpoch(uint64_t epoch) {
+  if (epoch == 0) return absl::OkStatus();
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (epoch < highest_epoch_) {
+    return WithField(MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH",
+                               absl::StrCat("epoch ", epoch, " is over: a controller of epoch ",
+                                            highest_epoch_, " has given orders since")),
+                     "epoch");
+  }
+  highest_epoch_ = epoch;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<TaskRun>> TaskTable::RunOrAttach(
+    const std::string& task_id, uint32_t attempt, absl::AnyInvocable<absl::StatusOr<New>()> make) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto known = tasks_.find(task_id);
+  if (known != tasks_.end() && (!known->second.run->ended() || attempt <= known->second.run->attempt_)) {
+    return known->second.run;
+  }
+  if (stopping_)
+    return MakeError(absl::StatusCode::kUnavailable, "NODE_STOPPING", "this node is shutting down");
+  if (running_ >= max_running_) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "BUSY",
+                     absl::StrCat(running_, " tasks run on this node already; try again when one has ended"));
+  }
+  ASSIGN_OR_RETURN(New made, make());
+  if (known != tasks_.end()) {
+    known->second.thread.join();
+    tasks_.erase(known);
+    for (auto it = ended_order_.begin(); it != ended_order_.end(); ++it) {
+      if (*it == task_id) {
+        ended_order_.erase(it);
+        break;
+      }
+    }
+  }
+  auto run = std::make_shared<TaskRun>(NewRunId(), attempt, std::move(made.totals));
+  Entry& entry = tasks_[task_id];
+  entry.run = run;
+  ++running_;
+  entry.thread = std::thread([this, task_id, run, work = std::move(made.work)]() mutable {
+    v1::TaskSummary summary;
+    absl::Status status = work(*run->totals_, run->stop_, summary);
+    work = nullptr;
+    End(task_id, *run, std::move(status), std::move(summary));
+  });
+  return run;
+}
+
+void TaskTable::End(const std::string& task_id, TaskRun& run, absl::Status status, v1::TaskSummary summary) {
+  std::vector<std::thread> forgotten;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_ && absl::IsCancelled(status)) {
+      status = MakeError(absl::StatusCode::kUnavailable, "NODE_STOPPING", "the node was shut down");
+    }
+    {
+      std::lock_guard<std::mutex> run_lock(run.mutex_);
+      *summary.mutable_totals() = ToProto(run.totals_->Get(), run.Elapsed());
+      if (!status.ok()) *summary.mutable_error() = ToErrorDetail(status);
+      run.summary_ = std::move(summary);
+      run.ended_ = true;
+      run.totals_.reset();
+    }
+    --running_;
+    // This thread cannot be joined by itself: the oldest of the others go.
+    while (ended_order_.size() >= max_kept_) {
+      const auto oldest = tasks_.find(ended_order_.front());
+      forgotten.push_back(std::move(oldest->second.thread));
+      tasks_.erase(oldest);
+      ended_order_.pop_front();
+    }
+    ended_order_.push_back(task_id);
+    on_end_(task_id, status);
+    idle_.notify_all();
+  }
+  for (std::thread& thread : forgotten) thread.join();
+}
+
+absl::Status TaskTable::Cancel(const std::string& task_id) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto known = tasks_.find(task_id);
+  if (known == tasks_.end()) {
+    return WithField(MakeError(absl::StatusCode::kNotFound, "TASK_UNKNOWN", "this node has no such task"),
+                     "task_id");
+  }
+  known->second.run->stop_.Request();
+  return absl::OkStatus();
+}
+
+void TaskTable::StopAll() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  stopping_ = true;
+  for (auto& [task_id, entry] : tasks_) entry.run->stop_.Request();
+}
+
+size_t TaskTable::running() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return running_;
+}
+
+}  // namespace cowherd

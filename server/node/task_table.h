@@ -1,0 +1,104 @@
+#ifndef COWHERD_SERVER_NODE_TASK_TABLE_H_
+#define COWHERD_SERVER_NODE_TASK_TABLE_H_
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "cowherd/v1/node.pb.h"
+#include "server/base/stop.h"
+#include "server/dedupe/totals.h"
+
+namespace cowherd {
+
+// One real start of a task. Any thread.
+class TaskRun {
+ public:
+  TaskRun(std::string run_id, uint32_t attempt, std::shared_ptr<SharedTotals> totals)
+      : run_id_(std::move(run_id)), attempt_(attempt), totals_(std::move(totals)) {}
+
+  // Where it stands: progress, or the summary once it has ended.
+  v1::RunTaskResponse Report() const;
+  bool ended() const;
+
+ private:
+  friend class TaskTable;
+  absl::Duration Elapsed() const;
+
+  const std::string run_id_;
+  const uint32_t attempt_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  Stop stop_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<SharedTotals> totals_;  // let go of at the end
+  bool ended_ = false;
+  v1::TaskSummary summary_;
+};
+
+// The tasks that run here and the last that ended, so that a controller that lost the connection, or was
+// restarted, is given the run that goes on, or its summary. In memory: a restarted node knows none. Any
+// thread.
+class TaskTable {
+ public:
+  // Does a task's work: adds to the totals, ends early when told to, leaves results of ranges in the summary.
+  using Work = absl::AnyInvocable<absl::Status(SharedTotals&, const Stop&, v1::TaskSummary&)>;
+  // Told, on the run's thread, how each run ended.
+  using OnEnd = absl::AnyInvocable<void(const std::string& task_id, const absl::Status&)>;
+
+  // `max_running` tasks at once; the newest `max_kept` summaries are kept.
+  TaskTable(size_t max_running, size_t max_kept, OnEnd on_end);
+  // Stops all runs and waits for them.
+  ~TaskTable();
+
+  // OK: go on to RunOrAttach. FAILED_PRECONDITION "STALE_EPOCH": a higher epoch was seen. 0 is not checked.
+  absl::Status CheckEpoch(uint64_t epoch);
+
+  // The run of this task: the one that goes on; or the one that ended, unless `attempt` is above its; or a
+  // new one that `make` makes. RESOURCE_EXHAUSTED "BUSY": too many run already. Errors of `make` are passed
+  // on.
+  struct New {
+    std::shared_ptr<SharedTotals> totals;
+    Work work;
+  };
+  absl::StatusOr<std::shared_ptr<TaskRun>> RunOrAttach(const std::string& task_id, uint32_t attempt,
+                                                       absl::AnyInvocable<absl::StatusOr<New>()> make);
+
+  // NOT_FOUND "TASK_UNKNOWN". OK if it has ended.
+  absl::Status Cancel(const std::string& task_id);
+
+  // Ends all runs as UNAVAILABLE "NODE_STOPPING" and takes no more.
+  void StopAll();
+
+  size_t running() const;
+
+ private:
+  struct Entry {
+    std::shared_ptr<TaskRun> run;
+    std::thread thread;
+  };
+  void End(const std::string& task_id, TaskRun& run, absl::Status status, v1::TaskSummary summary);
+
+  const size_t max_running_;
+  const size_t max_kept_;
+  OnEnd on_end_;
+  mutable std::mutex mutex_;
+  std::condition_variable idle_;
+  std::map<std::string, Entry> tasks_;
+  std::deque<std::string> ended_order_;
+  size_t running_ = 0;
+  uint64_t highest_epoch_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_NODE_TASK_TABLE_H_
