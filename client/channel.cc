@@ -4,7 +4,6 @@
 #include <grpcpp/support/channel_arguments.h>
 
 #include "absl/strings/str_cat.h"
-#include "client/format.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -15,7 +14,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
   if (!flags.tls.any() && !flags.allow_remote_plaintext && !IsLocalAddress(address)) {
     return FieldError(
         "--allow_remote_plaintext",
-        absl::StrCat(EscapeName(address),
+        absl::StrCat(address,
                      " is not on this machine, and without TLS anyone on the way could read and change the "
                      "call; give --tls_cert, --tls_key and --tls_ca, or --allow_remote_plaintext if the "
                      "network is trusted"));

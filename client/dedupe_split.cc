@@ -104,9 +104,7 @@ uint64_t DedupeSplit::bytes_total() const {
   return whole_.length() * static_cast<uint64_t>(whole_.destinations_size());
 }
 
-uint64_t DedupeSplit::bytes_done() const {
-  return bytes_total() - live_.size() * (whole_.length() - done_);
-}
+uint64_t DedupeSplit::bytes_done() const { return bytes_total() - live_.size() * (whole_.length() - done_); }
 
 v1::DedupeRangesResponse DedupeSplit::Result() const {
   v1::DedupeRangesResponse whole;

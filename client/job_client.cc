@@ -64,16 +64,14 @@ absl::StatusOr<v1::ListNodesResponse> JobClient::ListNodes(absl::Duration timeou
 absl::Status JobClient::WatchJob(const std::string& id, OnJob on_job, absl::Duration timeout) const {
   const v1::WatchJobRequest request = ById<v1::WatchJobRequest>(id);
   bool complete = false;
-  RETURN_IF_ERROR(ReadAll<v1::Job>(
-      [&](grpc::ClientContext* context, auto* reader) {
-        stub_->async()->WatchJob(context, &request, reader);
-      },
-      [&](const v1::Job& job) {
-        const bool go_on = on_job(job);
-        complete = HasEnded(job.state()) || !go_on;
-        return go_on;
-      },
-      timeout));
+  RETURN_IF_ERROR(ReadAll<v1::Job>([&](grpc::ClientContext* context,
+                                       auto* reader) { stub_->async()->WatchJob(context, &request, reader); },
+                                   [&](const v1::Job& job) {
+                                     const bool go_on = on_job(job);
+                                     complete = HasEnded(job.state()) || !go_on;
+                                     return go_on;
+                                   },
+                                   timeout));
   if (complete) return absl::OkStatus();
   return absl::UnavailableError("the controller ended the stream while the job goes on");
 }

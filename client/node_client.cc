@@ -174,9 +174,7 @@ absl::Status NodeClient::RunTask(const v1::RunTaskRequest& request, OnTask on_ev
                                  absl::Duration timeout) const {
   bool complete = false;
   RETURN_IF_ERROR(ReadAll<v1::RunTaskResponse>(
-      [&](grpc::ClientContext* context, auto* reader) {
-        stub_->async()->RunTask(context, &request, reader);
-      },
+      [&](grpc::ClientContext* context, auto* reader) { stub_->async()->RunTask(context, &request, reader); },
       [&](const v1::RunTaskResponse& event) {
         const bool go_on = on_event(event);
         complete = event.has_summary() || !go_on;

@@ -17,9 +17,10 @@ namespace cowherd {
 // The calls of one node, for programs. The messages' comments in proto/cowherd/v1 are the reference.
 //
 // Every method waits for its answer and is safe from any thread. `timeout` bounds the whole call;
-// absl::InfiniteDuration() is none. An error is the server's, with reason, field and errno (status.h); without a
-// reason it comes from the way there: UNAVAILABLE if the node cannot be reached, DEADLINE_EXCEEDED if it did
-// not answer in time. Nothing is retried here; every call may be repeated as its comment in the proto says.
+// absl::InfiniteDuration() is none. An error is the server's, with reason, field and errno (status.h);
+// without a reason it comes from the way there: UNAVAILABLE if the node cannot be reached, DEADLINE_EXCEEDED
+// if it did not answer in time. Nothing is retried here; every call may be repeated as its comment in the
+// proto says.
 class NodeClient {
  public:
   // See channel.h.

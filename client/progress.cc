@@ -30,8 +30,8 @@ absl::optional<double> Progress::Rate() const {
 }
 
 bool Progress::TotalIsSteady() const {
-  return !samples_.empty() && samples_.back().total != 0 &&
-         samples_.back().total == samples_.front().total && samples_.back().done <= samples_.back().total;
+  return !samples_.empty() && samples_.back().total != 0 && samples_.back().total == samples_.front().total &&
+         samples_.back().done <= samples_.back().total;
 }
 
 absl::optional<absl::Duration> Progress::TimeLeft() const {

@@ -6,7 +6,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "client/format.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -14,7 +13,7 @@ namespace cowherd {
 absl::StatusOr<uint64_t> ParseSize(absl::string_view argument, absl::string_view text) {
   constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
   const absl::Status bad =
-      FieldError(argument, absl::StrCat("\"", EscapeName(text),
+      FieldError(argument, absl::StrCat("\"", text,
                                         "\" is not a size; give bytes, or a number with k, m, g or t "
                                         "(1024-based), such as 4096 or 64m"));
   absl::string_view digits = text;
@@ -63,9 +62,10 @@ absl::StatusOr<absl::Duration> ParseTimeout(absl::string_view argument, absl::st
     timeout = absl::ZeroDuration();
   }
   if (timeout <= absl::ZeroDuration() || timeout == absl::InfiniteDuration()) {
-    return FieldError(argument, absl::StrCat("\"", EscapeName(text),
-                                             "\" is not a time above 0; give seconds, or a number with ms, s, "
-                                             "m or h, such as 90 or 5m"));
+    return FieldError(argument,
+                      absl::StrCat("\"", text,
+                                   "\" is not a time above 0; give seconds, or a number with ms, s, "
+                                   "m or h, such as 90 or 5m"));
   }
   return timeout;
 }

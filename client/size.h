@@ -7,7 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
-// What people type: sizes, offsets and times.
+// What people type: sizes, offsets and times. Errors quote the text as it is: escape them for a terminal.
 namespace cowherd {
 
 // Bytes: digits, then nothing or one of k, m, g, t in either case: times 1024, 1024^2, and so on. At most

@@ -10,8 +10,9 @@
 
 namespace cowherd {
 
-// The reading side of a server's stream, for a thread that waits. Bind it with the stub's async() method, then
-// Begin, Next until it is false or the call was cancelled, and Finish, which must be called before this goes.
+// The reading side of a server's stream, for a thread that waits. Bind it with the stub's async() method,
+// then Begin, Next until it is false or the call was cancelled, and Finish, which must be called before this
+// goes.
 template <typename Response>
 class StreamReader final : public grpc::ClientReadReactor<Response> {
  public:
