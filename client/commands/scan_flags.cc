@@ -1,0 +1,55 @@
+#include "client/commands/scan_flags.h"
+
+#include "client/size.h"
+#include "server/base/status.h"
+
+namespace cowherd {
+
+void AddScanFlags(CLI::App& command, ScanFlags& flags) {
+  command
+      .add_option(
+          "--include", flags.include,
+          "Only files that match this glob; * also matches /, and a glob without / is matched with the "
+          "name alone. May be repeated")
+      ->allow_extra_args(false)
+      ->type_name("GLOB");
+  command
+      .add_option("--exclude", flags.exclude, "Leave out what matches; wins over --include. May be repeated")
+      ->allow_extra_args(false)
+      ->type_name("GLOB");
+  command
+      .add_option("--min-extent-length", flags.min_extent_length,
+                  "Leave shorter equal runs alone (default 16k)")
+      ->type_name("SIZE");
+  command.add_option("--min-file-size", flags.min_file_size, "Skip smaller files (default 4k)")
+      ->type_name("SIZE");
+  command
+      .add_option("--bytes-per-second", flags.bytes_per_second,
+                  "Read no faster than this (default: no limit)")
+      ->type_name("SIZE");
+  command.add_option("--workers", flags.workers, "Files looked at side by side, 1 to 64 (default 1)")
+      ->check(CLI::Range(1, 64))
+      ->type_name("N");
+}
+
+absl::StatusOr<v1::ScanOptions> MakeScanOptions(const ScanFlags& flags) {
+  v1::ScanOptions options;
+  for (const std::string& glob : flags.include) options.add_include(glob);
+  for (const std::string& glob : flags.exclude) options.add_exclude(glob);
+  if (!flags.min_extent_length.empty()) {
+    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize("--min-extent-length", flags.min_extent_length));
+    options.set_min_extent_length(bytes);
+  }
+  if (!flags.min_file_size.empty()) {
+    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize("--min-file-size", flags.min_file_size));
+    options.set_min_file_size(bytes);
+  }
+  if (!flags.bytes_per_second.empty()) {
+    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize("--bytes-per-second", flags.bytes_per_second));
+    options.set_bytes_per_second(bytes);
+  }
+  options.set_workers(flags.workers);
+  return options;
+}
+
+}  // namespace cowherd
