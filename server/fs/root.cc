@@ -54,7 +54,8 @@ absl::StatusOr<std::string> FlagPath(absl::string_view flag, absl::string_view p
 absl::StatusOr<Root> ParseRoot(absl::string_view flag) {
   const std::pair<absl::string_view, absl::string_view> halves =
       absl::StrSplit(flag, absl::MaxSplits('=', 1));
-  if (!IsName(halves.first)) {
+  // Splitting an absent half would give no parts at all.
+  if (!absl::StrContains(flag, '=') || !IsName(halves.first)) {
     return FlagError(flag, "has no name of letters, digits, '-', '_' and '.' before '='");
   }
   const std::vector<absl::string_view> paths = absl::StrSplit(halves.second, ':');

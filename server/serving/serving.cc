@@ -1,10 +1,12 @@
 #include "server/serving/serving.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 #include <prometheus/exposer.h>
 
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <utility>
@@ -34,6 +36,17 @@ sigset_t StopSignals() {
   sigaddset(&set, SIGINT);
   return set;
 }
+
+// Linking the reflection library is enough for gRPC to serve it everywhere: this takes it out again.
+class NoReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    plugins->erase(std::remove_if(plugins->begin(), plugins->end(),
+                                  [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; }),
+                   plugins->end());
+  }
+};
 
 void SetLimits(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -78,9 +91,9 @@ class GrpcServing final : public Serving {
           {{"listen", flags.listen}});
     }
     grpc::EnableDefaultHealthCheckService(true);
-    if (flags.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
     SetLimits(builder);
+    if (!flags.reflection) builder.SetOption(std::make_unique<NoReflection>());
     builder.AddListeningPort(flags.listen, credentials, &port_);
     for (grpc::Service* service : services) builder.RegisterService(service);
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
@@ -93,6 +106,7 @@ class GrpcServing final : public Serving {
     if (!flags.health_listen.empty()) {
       grpc::ServerBuilder probes;
       SetLimits(probes);
+      probes.SetOption(std::make_unique<NoReflection>());
       probes.AddListeningPort(flags.health_listen, grpc::InsecureServerCredentials(), &health_port_);
       health_server_ = probes.BuildAndStart();
       if (health_server_ == nullptr || health_port_ == 0) {
