@@ -62,7 +62,7 @@ class DedupeStream final
       return;
     }
     if (answered_++ == node_.break_stream_at) {
-      Finish(ToGrpc(node_.break_with));
+      Finish(node_.break_with);
       return;
     }
     response_.Clear();

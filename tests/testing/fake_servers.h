@@ -23,9 +23,10 @@ class FakeNode final : public v1::NodeService::CallbackService {
  public:
   // Of DedupeRanges and of each request of DedupeRangesStream. Default: all of it is DEDUPED and shared.
   std::function<absl::StatusOr<v1::DedupeRangesResponse>(const v1::DedupeRangesRequest&)> dedupe;
-  // The stream breaks, with this, when it should answer the request of this number.
+  // A DedupeRangesStream ends, with this, when it should answer the request of this number. As given, without
+  // details: as if a proxy or the transport had broken it.
   int break_stream_at = -1;
-  absl::Status break_with;
+  grpc::Status break_with;
   // Answers of FindDuplicates, then its status.
   std::vector<v1::FindDuplicatesResponse> found;
   absl::Status find_status;
