@@ -11,7 +11,8 @@ absl::Duration Backoff(uint32_t failures, absl::BitGenRef random) {
   const uint32_t power = std::min<uint32_t>(failures, 9);
   const absl::Duration ceiling = std::min(kBackoffFloor * (1 << power), kBackoffCeiling);
   const double share = absl::Uniform<double>(random, 0.0, 1.0);
-  return kBackoffFloor + share * (ceiling - kBackoffFloor);
+  // Whole milliseconds, which the store keeps as they are.
+  return kBackoffFloor + absl::Ceil(share * (ceiling - kBackoffFloor), absl::Milliseconds(1));
 }
 
 }  // namespace cowherd
