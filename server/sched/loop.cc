@@ -88,7 +88,7 @@ void Loop::Stop() {
   RunPosted();
   StoreProgress(/*all=*/true);
   for (auto& [sequence, active] : active_) {
-    for (auto& [watch, watcher] : active.watchers) watcher(nullptr);
+    for (auto& [number, watch] : active.watchers) watch.watcher(nullptr);
     active.watchers.clear();
     active.live.clear();
   }
@@ -802,10 +802,11 @@ absl::StatusOr<uint64_t> Loop::WatchJob(const std::string& id, Watcher watcher) 
   ASSIGN_OR_RETURN(JobRecord record, GetJob(id));
   const uint64_t watch = ++last_watch_;
   const uint64_t sequence = record.job.sequence;
+  const uint64_t revision = record.job.revision;
   const bool ended = Ended(record.job.state);
   watcher(std::make_shared<const JobRecord>(std::move(record)));
   if (!ended) {
-    active_.at(sequence).watchers[watch] = std::move(watcher);
+    active_.at(sequence).watchers[watch] = {std::move(watcher), revision};
     watches_[watch] = sequence;
   }
   return watch;
@@ -838,7 +839,11 @@ void Loop::Notify() {
       }
       // Without the results the end cannot be told: the watch breaks off.
       if (shared != nullptr || ended) {
-        for (auto& [watch, watcher] : active.watchers) watcher(shared);
+        for (auto& [number, watch] : active.watchers) {
+          if (shared != nullptr && watch.told == shared->job.revision) continue;
+          watch.told = active.record.job.revision;
+          watch.watcher(shared);
+        }
       }
     }
     active.changed = false;
@@ -847,7 +852,7 @@ void Loop::Notify() {
       ++it;
       continue;
     }
-    for (const auto& [watch, watcher] : active.watchers) watches_.erase(watch);
+    for (const auto& [number, watch] : active.watchers) watches_.erase(number);
     sequence_of_.erase(active.record.job.id);
     it = active_.erase(it);
   }

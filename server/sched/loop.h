@@ -105,11 +105,17 @@ class Loop {
     absl::Time gone_since = absl::InfinitePast();
   };
 
+  struct Watch {
+    Watcher watcher;
+    // The revision it was told last.
+    uint64_t told = 0;
+  };
+
   struct Active {
     JobRecord record;
     JobPlan plan;
     std::map<uint32_t, Live> live;
-    std::map<uint64_t, Watcher> watchers;
+    std::map<uint64_t, Watch> watchers;
     bool changed = false;
     absl::Time next_notice = absl::InfinitePast();
   };

@@ -546,8 +546,9 @@ TEST_F(LoopTest, WatchersSeeTheLatestAndTheEnd) {
   std::vector<std::shared_ptr<const JobRecord>> seen;
   const auto watch = [&](std::shared_ptr<const JobRecord> job) { seen.push_back(std::move(job)); };
   ASSERT_TRUE(loop_->WatchJob(id, watch).ok());
-  ASSERT_EQ(seen.size(), 1u);
+  // Once, though it has changed a moment before.
   After(absl::Seconds(1));
+  ASSERT_EQ(seen.size(), 1u);
   Say(Last(), Progress("r", 5));
   ASSERT_EQ(seen.size(), 2u);
   EXPECT_EQ(seen[1]->job.totals.bytes_accepted, 5u);
