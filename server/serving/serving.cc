@@ -1,5 +1,6 @@
 #include "server/serving/serving.h"
 
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/server_builder_option.h>
@@ -109,6 +110,8 @@ class GrpcServing final : public Serving {
       SetLimits(probes);
       probes.SetOption(std::make_unique<NoReflection>());
       probes.AddListeningPort(flags.health_listen, grpc::InsecureServerCredentials(), &health_port_);
+      // The health service alone does not make gRPC poll.
+      probes.RegisterCallbackGenericService(&no_other_service_);
       health_server_ = probes.BuildAndStart();
       if (health_server_ == nullptr || health_port_ == 0) {
         return CannotListen("--health_listen", flags.health_listen);
@@ -167,6 +170,7 @@ class GrpcServing final : public Serving {
 
   const absl::Duration grace_;
   std::vector<std::shared_ptr<prometheus::Collectable>> scraped_;
+  grpc::CallbackGenericService no_other_service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<grpc::Server> health_server_;
   std::unique_ptr<prometheus::Exposer> exposer_;

@@ -195,12 +195,10 @@ class ClusterTest(unittest.TestCase):
 
 
 def write_random(path, size, seed):
-    """The same bytes for the same seed; gone to disk."""
+    """The same bytes for the same seed, no block twice; gone to disk."""
     with open(path, "wb") as file:
-        block = hashlib.shake_256(str(seed).encode()).digest(min(size, MIB))
         for i in range(0, size, MIB):
-            piece = block[: min(MIB, size - i)]
-            file.write(i.to_bytes(8, "little")[: len(piece)] + piece[8:])
+            file.write(hashlib.shake_128(f"{seed}/{i}".encode()).digest(min(MIB, size - i)))
         file.flush()
         os.fsync(file.fileno())
 
