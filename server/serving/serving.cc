@@ -1,5 +1,6 @@
 #include "server/serving/serving.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -36,6 +37,14 @@ sigset_t StopSignals() {
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   return set;
+}
+
+// gRPC's own messages, as lines like ours.
+void LogForGrpc(gpr_log_func_args* args) {
+  LogLevel level = LogLevel::kDebug;
+  if (args->severity == GPR_LOG_SEVERITY_INFO) level = LogLevel::kInfo;
+  if (args->severity == GPR_LOG_SEVERITY_ERROR) level = LogLevel::kWarning;
+  Log(level, "grpc", {{"said", args->message}, {"at", absl::StrCat(args->file, ":", args->line)}});
 }
 
 // Linking the reflection library is enough for gRPC to serve it everywhere: this takes it out again.
@@ -117,7 +126,7 @@ class GrpcServing final : public Serving {
         return CannotListen("--health_listen", flags.health_listen);
       }
     }
-    if (!flags.metrics_listen.empty()) {
+    if (flags.metrics_listen != "none") {
       // prometheus-cpp tells of a bad address or a taken port by an exception.
       try {
         exposer_ = std::make_unique<prometheus::Exposer>(flags.metrics_listen, 1);
@@ -187,12 +196,10 @@ void AddServingFlags(CLI::App& app, ServingFlags& flags) {
                  "Read flags from this INI or TOML file; the command line and environment win");
   app.add_option("--listen", flags.listen, "gRPC address: HOST:PORT or unix:PATH; port 0 picks a free one")
       ->capture_default_str();
-  app.add_option("--metrics_listen", flags.metrics_listen,
-                 "HOST:PORT of /metrics for Prometheus; empty: none")
+  app.add_option("--metrics_listen", flags.metrics_listen, "HOST:PORT of /metrics for Prometheus, or none")
       ->capture_default_str();
-  app.add_option(
-      "--health_listen", flags.health_listen,
-      "HOST:PORT that serves only the gRPC health service, in plain text, for probes; empty: none");
+  app.add_option("--health_listen", flags.health_listen,
+                 "HOST:PORT that serves only the gRPC health service, in plain text, for probes");
   app.add_option("--tls_cert", flags.tls.cert, "PEM file: this server's certificate chain");
   app.add_option("--tls_key", flags.tls.key, "PEM file: its private key");
   app.add_option("--tls_ca", flags.tls.ca,
@@ -240,6 +247,7 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(
     const ServingFlags& flags, const std::vector<grpc::Service*>& services,
     std::shared_ptr<prometheus::Registry> registry,
     std::vector<std::shared_ptr<prometheus::Collectable>> collectables) {
+  gpr_set_log_function(LogForGrpc);
   auto serving = std::make_unique<GrpcServing>(flags.grace_seconds);
   RETURN_IF_ERROR(serving->Listen(flags, services, registry, collectables));
   return absl::StatusOr<std::unique_ptr<Serving>>(std::move(serving));

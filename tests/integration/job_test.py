@@ -161,7 +161,7 @@ class JobTest(cluster.ClusterTest):
     def controller_processes_on_the_store(self, controller):
         """A second controller on the same file is refused while the first lives."""
         second = subprocess.run(
-            [*controller.command, "--listen=127.0.0.1:0", "--metrics_listen="], capture_output=True, timeout=20
+            [*controller.command, "--listen=127.0.0.1:0", "--metrics_listen=none"], capture_output=True, timeout=20
         )
         return "refused" if second.returncode != 0 and b"another" in second.stderr else second.stderr
 
