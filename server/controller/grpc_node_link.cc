@@ -5,6 +5,7 @@
 #include <grpcpp/support/channel_arguments.h>
 #include <grpcpp/support/client_callback.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -25,7 +26,8 @@ constexpr int kMaxReconnectMs = 5'000;
 // A RangeJob's results are large.
 constexpr int kMaxReceiveBytes = 64 << 20;
 
-// What one unary call needs while it is under way.
+// What one unary call needs while it is under way. Its context holds the channel, so it goes before the call
+// is said to have ended.
 template <typename Request, typename Response>
 struct Unary {
   grpc::ClientContext context;
@@ -68,8 +70,11 @@ class RunReactor final : public grpc::ClientReadReactor<v1::RunTaskResponse> {
   }
   void OnDone(const grpc::Status& status) override {
     events_.on_end(FromGrpc(status));
-    const std::shared_ptr<RunReactor> self = std::move(self_);
-    calls_.End();
+    GrpcNodeLink::Calls& calls = calls_;
+    // The context holds the channel: it goes before the link may.
+    std::shared_ptr<RunReactor> self = std::move(self_);
+    self.reset();
+    calls.End();
   }
 
  private:
@@ -156,17 +161,19 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> GrpcNodeLink::ChannelTo(const End
 void GrpcNodeLink::Probe(const Endpoint& endpoint, ProbeDone done) {
   absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = ChannelTo(endpoint);
   if (!channel.ok()) return done(channel.status());
-  auto call = std::make_shared<Unary<v1::GetNodeRequest, v1::Node>>();
+  auto* call = new Unary<v1::GetNodeRequest, v1::Node>();
   call->context.set_deadline(std::chrono::system_clock::now() + kDeadline);
   calls_.Begin();
   const auto stub = v1::NodeService::NewStub(*channel);
   stub->async()->GetNode(&call->context, &call->request, &call->response,
                          [this, call, done = std::move(done)](const grpc::Status& status) {
+                           std::unique_ptr<Unary<v1::GetNodeRequest, v1::Node>> owned(call);
                            if (status.ok()) {
-                             done(FromProto(call->response));
+                             done(FromProto(owned->response));
                            } else {
                              done(FromGrpc(status));
                            }
+                           owned.reset();
                            calls_.End();
                          });
 }
@@ -190,22 +197,32 @@ void GrpcNodeLink::CancelTask(const Endpoint& endpoint, const std::string& task_
                               CancelDone done) {
   absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = ChannelTo(endpoint);
   if (!channel.ok()) return done(channel.status());
-  auto call = std::make_shared<Unary<v1::CancelTaskRequest, v1::CancelTaskResponse>>();
+  auto* call = new Unary<v1::CancelTaskRequest, v1::CancelTaskResponse>();
   call->context.set_deadline(std::chrono::system_clock::now() + kDeadline);
   call->request.set_task_id(task_id);
   call->request.set_epoch(epoch);
   calls_.Begin();
   const auto stub = v1::NodeService::NewStub(*channel);
-  stub->async()->CancelTask(&call->context, &call->request, &call->response,
-                            [this, call, done = std::move(done)](const grpc::Status& status) {
-                              done(FromGrpc(status));
-                              calls_.End();
-                            });
+  stub->async()->CancelTask(
+      &call->context, &call->request, &call->response,
+      [this, call, done = std::move(done)](const grpc::Status& status) {
+        std::unique_ptr<Unary<v1::CancelTaskRequest, v1::CancelTaskResponse>> owned(call);
+        done(FromGrpc(status));
+        owned.reset();
+        calls_.End();
+      });
 }
 
 void GrpcNodeLink::Forget(const std::string& address) {
   std::lock_guard<std::mutex> lock(mutex_);
-  channels_.erase(address);
+  forgotten_.erase(
+      std::remove_if(forgotten_.begin(), forgotten_.end(),
+                     [](const std::shared_ptr<grpc::Channel>& channel) { return channel.use_count() == 1; }),
+      forgotten_.end());
+  const auto found = channels_.find(address);
+  if (found == channels_.end()) return;
+  forgotten_.push_back(std::move(found->second));
+  channels_.erase(found);
 }
 
 }  // namespace cowherd

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -57,6 +58,9 @@ class GrpcNodeLink final : public NodeLink {
   Calls calls_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<grpc::Channel>> channels_;
+  // Kept until no call uses them: a process's last channel must not go on a gRPC thread, which would wait for
+  // itself.
+  std::vector<std::shared_ptr<grpc::Channel>> forgotten_;
 };
 
 }  // namespace cowherd

@@ -149,7 +149,6 @@ int Main(int argc, char** argv) {
           }));
     }
     Serving::WaitForSignal();
-    Log(LogLevel::kInfo, "stopping");
   }
   (*serving)->Shutdown();
   // Calls under way may still use the loop's mailbox.
