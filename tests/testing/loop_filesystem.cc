@@ -77,7 +77,7 @@ absl::Status LoopFilesystem::Format() {
   if (!image.valid() || ::ftruncate(image.get(), static_cast<off_t>(options_.size)) != 0) {
     return ErrnoError(errno, absl::StrCat("make ", image_));
   }
-  std::vector<std::string> words = {"mkfs." + options_.type, "-q"};
+  std::vector<std::string> words = {"/usr/sbin/mkfs." + options_.type, "-q"};
   words.insert(words.end(), options_.mkfs_arguments.begin(), options_.mkfs_arguments.end());
   words.push_back(image_);
   return RunCommand(words);

@@ -7,8 +7,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <system_error>
 
 #include "server/base/fd.h"
@@ -92,9 +90,12 @@ void DirectoryUnderTest::Preallocate(const std::string& path, uint64_t offset, u
 }
 
 std::string DirectoryUnderTest::Content(const std::string& path) {
-  std::ifstream file(At(path), std::ios::binary);
-  EXPECT_TRUE(file.is_open()) << path;
-  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  const Fd file(::open(At(path).c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat stat = {};
+  EXPECT_EQ(Outcome(file.valid() && ::fstat(file.get(), &stat) == 0), "ok") << path;
+  std::string content(stat.st_size, '\0');
+  EXPECT_EQ(::pread(file.get(), &content[0], content.size(), 0), stat.st_size) << path;
+  return content;
 }
 
 void DirectoryUnderTest::MakeParents(const std::string& path) {
