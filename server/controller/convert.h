@@ -14,9 +14,6 @@
 // Between protos and plain values; nothing is decided here.
 namespace cowherd {
 
-v1::TaskTotals ToProto(const Totals& totals);
-Totals FromProto(const v1::TaskTotals& totals);
-
 v1::JobState ToProto(JobState state);
 // INVALID_ARGUMENT of "states": no state.
 absl::StatusOr<JobState> FromProto(v1::JobState state);

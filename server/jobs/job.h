@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/base/totals.h"
 
 // Jobs and their tasks: plain values, and the rules by which they change. Pure; no locks, no I/O.
 namespace cowherd {
@@ -24,29 +25,6 @@ enum class Wanted { kRun, kPause, kCancel };
 absl::string_view JobStateName(JobState state);
 absl::string_view TaskStateName(TaskState state);
 absl::string_view WantedName(Wanted wanted);
-
-// What a run has done, or several together. Units as in TaskTotals of types.proto.
-struct Totals {
-  uint64_t files_scanned = 0;
-  uint64_t files_skipped = 0;
-  uint64_t files_failed = 0;
-  uint64_t bytes_scanned = 0;
-  uint64_t bytes_found = 0;
-  uint64_t duplicate_ranges = 0;
-  uint64_t duplicate_bytes = 0;
-  uint64_t bytes_requested = 0;
-  uint64_t bytes_accepted = 0;
-  int64_t bytes_won = 0;
-  uint64_t ranges_deduped = 0;
-  uint64_t ranges_differ = 0;
-  uint64_t ranges_failed = 0;
-  absl::Duration elapsed = absl::ZeroDuration();
-
-  Totals& operator+=(const Totals& other);
-  friend Totals operator+(Totals a, const Totals& b) { return a += b; }
-  friend bool operator==(const Totals& a, const Totals& b);
-  friend bool operator!=(const Totals& a, const Totals& b) { return !(a == b); }
-};
 
 // Times that are not set are absl::InfinitePast().
 struct Job {

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "server/base/status.h"
+#include "server/base/totals_proto.h"
 #include "server/controller/convert.h"
 
 namespace cowherd {
