@@ -12,6 +12,7 @@ namespace cowherd {
 
 absl::Status RunCommand(const std::vector<std::string>& words) {
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const std::string command = absl::StrJoin(words, " ");
