@@ -17,23 +17,25 @@ struct Pem {
   std::string ca;
 };
 
-absl::StatusOr<std::string> ReadPem(const std::string& flag, const std::string& path) {
+// `holds`: the end of the PEM block's name.
+absl::StatusOr<std::string> ReadPem(const std::string& flag, const std::string& path,
+                                    const std::string& holds) {
   if (path.empty()) return FieldError(flag, "missing: mutual TLS needs --tls_cert, --tls_key and --tls_ca");
   std::ifstream file(path, std::ios::binary);
   if (!file) return WithField(ErrnoError(errno, absl::StrCat(flag, ": open ", path)), flag);
   std::ostringstream text;
   text << file.rdbuf();
-  if (!absl::StrContains(text.str(), "-----BEGIN ")) {
-    return FieldError(flag, absl::StrCat(path, " holds no PEM block"));
+  if (!absl::StrContains(text.str(), absl::StrCat(holds, "-----"))) {
+    return FieldError(flag, absl::StrCat(path, " holds no ", holds, " in PEM form"));
   }
   return text.str();
 }
 
 absl::StatusOr<Pem> ReadFiles(const TlsFiles& files) {
   Pem pem;
-  ASSIGN_OR_RETURN(pem.cert, ReadPem("--tls_cert", files.cert));
-  ASSIGN_OR_RETURN(pem.key, ReadPem("--tls_key", files.key));
-  ASSIGN_OR_RETURN(pem.ca, ReadPem("--tls_ca", files.ca));
+  ASSIGN_OR_RETURN(pem.cert, ReadPem("--tls_cert", files.cert, "CERTIFICATE"));
+  ASSIGN_OR_RETURN(pem.key, ReadPem("--tls_key", files.key, "PRIVATE KEY"));
+  ASSIGN_OR_RETURN(pem.ca, ReadPem("--tls_ca", files.ca, "CERTIFICATE"));
   return pem;
 }
 
@@ -59,8 +61,11 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
 }
 
 bool IsLocalAddress(const std::string& address) {
-  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "[::1]:") ||
-         absl::StartsWith(address, "localhost:") || absl::StartsWith(address, "unix:");
+  // A name may begin with "127." too, and lie anywhere.
+  const std::string host = address.substr(0, address.find(':'));
+  const bool loopback = absl::StartsWith(host, "127.") && host.find_first_not_of("0123456789.") == host.npos;
+  return loopback || absl::StartsWith(address, "[::1]:") || absl::StartsWith(address, "localhost:") ||
+         absl::StartsWith(address, "unix:");
 }
 
 }  // namespace cowherd

@@ -82,7 +82,10 @@ absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, FileTrees& trees, cons
       if (!request.measure_shared) continue;
       result.shared.push_back(0);
       if (targets[i].fd < 0) continue;
-      absl::StatusOr<uint64_t> shared = MeasureShared(ops, range, targets[i]);
+      // Measuring waits for the disk: not once the answer is due.
+      const absl::Status stopped = stop.Check();
+      const absl::StatusOr<uint64_t> shared =
+          stopped.ok() ? MeasureShared(ops, range, targets[i]) : absl::StatusOr<uint64_t>(stopped);
       if (shared.ok()) {
         result.shared.back() = *shared;
       } else if (result.targets.back().error.ok()) {

@@ -10,6 +10,9 @@ namespace cowherd {
 namespace {
 
 constexpr uint64_t kMinBytesPerCall = 128 << 10;
+// The largest block of btrfs and XFS. A call that ended within a block would make the next one begin there,
+// which the kernel refuses.
+constexpr uint64_t kMaxBlockSize = 64 << 10;
 // Linux's loff_t is signed.
 constexpr uint64_t kMaxOffset = std::numeric_limits<int64_t>::max();
 
@@ -46,7 +49,7 @@ absl::StatusOr<DedupeRequest> CheckRequest(const v1::DedupeRangesRequest& reques
     if (request.max_bytes_per_call() < kMinBytesPerCall || request.max_bytes_per_call() > kMaxDedupeLength) {
       return FieldError("max_bytes_per_call", "must be 0 or from 128 KiB to 1 GiB");
     }
-    checked.max_bytes_per_call = request.max_bytes_per_call();
+    checked.max_bytes_per_call = request.max_bytes_per_call() / kMaxBlockSize * kMaxBlockSize;
   }
   return checked;
 }

@@ -12,15 +12,16 @@ namespace {
 constexpr size_t kSlotBytes = sizeof(std::pair<Fingerprint, BlockIndex::Location>) + 1;
 
 // While the table doubles, the old one is there too: the largest table takes two thirds of what it is given.
+// A table filled above 25/32 doubles when erased entries are in the way; below, it cleans up in place.
 size_t LargestTable(size_t budget) {
   size_t slots = 1024;
   while (slots * 2 * kSlotBytes * 3 / 2 <= budget) slots *= 2;
-  return slots / 8 * 7;
+  return slots / 32 * 25;
 }
 
 }  // namespace
 
-// A quarter of the budget is for paths.
+// A quarter of the budget is for paths and records of files in use, a quarter for records used no longer.
 BlockIndex::BlockIndex(size_t budget)
     : budget_(std::max<size_t>(budget, 1 << 20)), max_entries_(LargestTable(budget_ / 4 * 3)) {}
 
@@ -77,8 +78,10 @@ void BlockIndex::UnreferenceLocked(FileId file) {
 }
 
 void BlockIndex::MakeRoomLocked() {
+  // Records of files are used again, but never fewer: what counts here is those in use.
   while ((anchors_.size() >= max_entries_ ||
-          files_.size() * (sizeof(File) + sizeof(FileId)) + path_bytes_ > budget_ / 4) &&
+          (files_.size() - free_files_.size()) * (sizeof(File) + 2 * sizeof(FileId)) + path_bytes_ >
+              budget_ / 4) &&
          !anchors_.empty() && mask_ != UINT64_MAX) {
     mask_ = mask_ * 2 + 1;
     absl::erase_if(anchors_, [this](const auto& entry) {
@@ -90,7 +93,7 @@ void BlockIndex::MakeRoomLocked() {
 }
 
 size_t BlockIndex::BytesLocked() const {
-  return anchors_.capacity() * kSlotBytes + files_.capacity() * sizeof(File) +
+  return anchors_.capacity() * kSlotBytes + files_.size() * sizeof(File) +
          free_files_.capacity() * sizeof(FileId) + path_bytes_;
 }
 

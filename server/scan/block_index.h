@@ -2,6 +2,7 @@
 #define COWHERD_SERVER_SCAN_BLOCK_INDEX_H_
 
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -62,7 +63,7 @@ class BlockIndex {
   const size_t max_entries_;
   mutable std::mutex mutex_;
   absl::flat_hash_map<Fingerprint, Location> anchors_;
-  std::vector<File> files_;
+  std::deque<File> files_;  // grows without a second copy
   std::vector<FileId> free_files_;
   size_t path_bytes_ = 0;
   uint64_t mask_ = 0;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -48,6 +49,11 @@ class SeenSet {
     if (seen_.contains(key)) return true;
     if (seen_.size() < most_) seen_.insert(key);
     return false;
+  }
+
+  void Forget(const Key& key) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    seen_.erase(key);
   }
 
  private:
@@ -186,7 +192,7 @@ class Worker {
       Log(LogLevel::kWarning, "cannot scan a file", {{"path", path}, {"error", status}});
       scan_.totals.Update([](Totals& t) { ++t.files_failed; });
     }
-    scan_.won.MeasureNowAndThen();
+    if (!scan_.request.dry_run) scan_.won.MeasureNowAndThen();
     return absl::OkStatus();
   }
 
@@ -218,6 +224,7 @@ class Worker {
     ASSIGN_OR_RETURN(std::vector<FileExtent> extents,
                      AllExtents(scan_.ops, file.fd.get(), offset, length, /*flush=*/false));
     // Storage that another place shares was looked at there.
+    std::vector<size_t> looked_at;
     extents.erase(std::remove_if(extents.begin(), extents.end(),
                                  [&](const FileExtent& e) {
                                    if (e.inline_data || e.unwritten || e.delayed) return true;
@@ -225,11 +232,25 @@ class Worker {
                                    // The part of the extent within this window.
                                    const uint64_t begin = std::max(e.offset, offset);
                                    const uint64_t end = std::min(e.offset + e.length, offset + length);
-                                   return scan_.seen_extents.AddOrSeen(
-                                       absl::HashOf(e.physical, begin - e.offset, end - begin));
+                                   const size_t part =
+                                       absl::HashOf(e.physical, begin - e.offset, end - begin);
+                                   if (scan_.seen_extents.AddOrSeen(part)) return true;
+                                   looked_at.push_back(part);
+                                   return false;
                                  }),
                   extents.end());
     if (extents.empty()) return absl::OkStatus();
+    found_any_ = false;
+    const absl::Status status = MatchExtents(path, file, id, extents, offset, length);
+    if (found_any_ || !status.ok()) {
+      // This place shares with its duplicate now; the others that hold the old storage have yet to.
+      for (size_t part : looked_at) scan_.seen_extents.Forget(part);
+    }
+    return status;
+  }
+
+  absl::Status MatchExtents(const std::string& path, const OpenFile& file, BlockIndex::FileId id,
+                            absl::Span<const FileExtent> extents, uint64_t offset, uint64_t length) {
     FingerprintWindow window;
     window.first_block = offset / scan_.block_size;
     ASSIGN_OR_RETURN(
@@ -283,12 +304,15 @@ class Worker {
         ++block;
         continue;
       }
-      const Match match = GrowMatch(first->block, block, window, floor, source_path == path,
+      const bool same_file = source_path == path;
+      const Match match = GrowMatch(first->block, block, window, floor, same_file,
                                     [&](uint64_t b) { return earlier_.At(source_path, b); });
       Account(earlier_.TakeBytesRead());
       if (match.blocks < min_blocks) {
-        // A lone equal block; the run around this one may be longer next time.
-        scan_.index.Replace(fingerprint, here);
+        // A lone equal block; the run around this one may be longer next time. But if the two were merely too
+        // close together, as in a run of equal blocks, the first place stays until one is far enough.
+        const bool too_close = same_file && match.blocks == block - first->block;
+        if (!too_close) scan_.index.Replace(fingerprint, here);
         ++block;
         continue;
       }
@@ -311,6 +335,7 @@ class Worker {
                      FindUnshared(scan_.ops, source->fd.get(), source_offset, file.fd.get(), offset, length,
                                   /*flush=*/false));
     for (const Stretch& stretch : unshared) {
+      found_any_ = true;
       const Duplicate duplicate{source_path, source_offset + stretch.offset, path, offset + stretch.offset,
                                 stretch.length};
       scan_.totals.Update([&](Totals& t) {
@@ -354,21 +379,38 @@ class Worker {
 
   Scan& scan_;
   SourceBlocks earlier_;
+  bool found_any_ = false;  // duplicates in the window in hand
 };
 
-// Walks depth first, in name order. False: the queue was closed.
-bool Walk(Scan& scan, const PathFilter& filter, const std::string& top, FileQueue& queue) {
+// Those of `paths` that are not beneath another of them, so that no file is met twice.
+std::vector<std::string> Tops(const std::vector<std::string>& paths) {
+  const std::set<std::string> named(paths.begin(), paths.end());
+  if (named.empty() || named.count("") > 0) return {""};
+  std::vector<std::string> tops;
+  for (const std::string& path : named) {
+    size_t slash = path.find('/');
+    while (slash != path.npos && named.count(path.substr(0, slash)) == 0) slash = path.find('/', slash + 1);
+    if (slash == path.npos) tops.push_back(path);
+  }
+  return tops;
+}
+
+// Walks depth first, in name order, until the queue is closed. An error: `stop`'s, or the root cannot be
+// listed.
+absl::Status Walk(Scan& scan, const PathFilter& filter, const std::string& top, FileQueue& queue) {
   std::vector<std::string> directories = {top};
   while (!directories.empty()) {
+    RETURN_IF_ERROR(scan.stop.Check());
     const std::string directory = std::move(directories.back());
     directories.pop_back();
     absl::StatusOr<std::vector<DirEntry>> entries = scan.tree.List(directory);
     if (!entries.ok()) {
       if (ErrnoOf(entries.status()) == EXDEV) continue;  // another filesystem is mounted there
       if (directory == top && ErrnoOf(entries.status()) == ENOTDIR) {
-        if (!queue.Push(top)) return false;
+        if (!queue.Push(top)) return absl::OkStatus();
         continue;
       }
+      if (directory.empty()) return entries.status();
       Log(LogLevel::kWarning, "cannot list a directory", {{"path", directory}, {"error", entries.status()}});
       scan.totals.Update([](Totals& t) { ++t.files_failed; });
       continue;
@@ -381,7 +423,7 @@ bool Walk(Scan& scan, const PathFilter& filter, const std::string& top, FileQueu
       if (!filter.WantsFile(path)) {
         scan.totals.Update([](Totals& t) { ++t.files_skipped; });
       } else if (!queue.Push(std::move(path))) {
-        return false;
+        return absl::OkStatus();
       }
     }
     for (const DirEntry& entry : *entries) {
@@ -390,7 +432,7 @@ bool Walk(Scan& scan, const PathFilter& filter, const std::string& top, FileQueu
       if (filter.EntersDirectory(path)) directories.push_back(std::move(path));
     }
   }
-  return true;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -432,12 +474,14 @@ absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request
     });
   }
   const PathFilter filter(request.include, request.exclude);
-  const std::vector<std::string> tops = request.paths.empty() ? std::vector<std::string>{""} : request.paths;
-  for (const std::string& top : tops) {
-    if (!Walk(scan, filter, top, queue)) break;
+  absl::Status walked;
+  for (const std::string& top : Tops(request.paths)) {
+    walked = Walk(scan, filter, top, queue);
+    if (!walked.ok()) break;
   }
   queue.Close();
   for (std::thread& thread : threads) thread.join();
+  ended.Update(walked);
   if (!request.dry_run) {
     // What was done is on disk, and counted, also when stopped.
     absl::Status measured = scan.won.Measure();

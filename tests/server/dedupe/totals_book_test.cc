@@ -1,0 +1,69 @@
+#include "server/dedupe/totals_book.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+namespace cowherd {
+namespace {
+
+TEST(TotalsBookTest, RunningAndEndedWorkCounts) {
+  TotalsBook book;
+  EXPECT_TRUE(book.Sums().empty());
+  auto first = book.Open("data");
+  auto second = book.Open("data");
+  auto other = book.Open("more");
+  first->Update([](Totals& t) { t.bytes_requested = 10; });
+  second->Update([](Totals& t) { t.bytes_requested = 5; });
+  other->Update([](Totals& t) { t.bytes_won = -3; });
+  EXPECT_EQ(book.Sums()["data"].bytes_requested, 15U);
+  EXPECT_EQ(book.Sums()["more"].bytes_won, -3);
+  first.reset();
+  EXPECT_EQ(book.Sums()["data"].bytes_requested, 15U);
+  second->Update([](Totals& t) { t.bytes_requested += 1; });
+  second.reset();
+  book.Open("data")->Update([](Totals& t) { t.bytes_requested = 100; });
+  EXPECT_EQ(book.Sums()["data"].bytes_requested, 116U);
+}
+
+TEST(TotalsBookTest, EveryFieldIsSummed) {
+  TotalsBook book;
+  for (uint64_t round = 0; round < 2; ++round) {
+    book.Open("data")->Update([](Totals& t) { t = {1, 2, 3, 4, 5, 6, 7, 8, 9, -10, 11, 12, 13}; });
+  }
+  const Totals sum = book.Sums()["data"];
+  EXPECT_EQ(sum.files_scanned, 2U);
+  EXPECT_EQ(sum.files_skipped, 4U);
+  EXPECT_EQ(sum.files_failed, 6U);
+  EXPECT_EQ(sum.bytes_scanned, 8U);
+  EXPECT_EQ(sum.bytes_found, 10U);
+  EXPECT_EQ(sum.duplicate_ranges, 12U);
+  EXPECT_EQ(sum.duplicate_bytes, 14U);
+  EXPECT_EQ(sum.bytes_requested, 16U);
+  EXPECT_EQ(sum.bytes_accepted, 18U);
+  EXPECT_EQ(sum.bytes_won, -20);
+  EXPECT_EQ(sum.ranges_deduped, 22U);
+  EXPECT_EQ(sum.ranges_differ, 24U);
+  EXPECT_EQ(sum.ranges_failed, 26U);
+}
+
+TEST(TotalsBookTest, SumsNeverShrinkWhileWorkComesAndGoes) {
+  TotalsBook book;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int j = 0; j < 200; ++j) book.Open("data")->Update([](Totals& t) { ++t.files_scanned; });
+    });
+  }
+  uint64_t seen = 0;
+  while (seen < 800) {
+    const uint64_t now = book.Sums()["data"].files_scanned;
+    ASSERT_GE(now, seen);
+    seen = now;
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace cowherd

@@ -1,0 +1,44 @@
+#include "server/scan/rate_limiter.h"
+
+#include <gtest/gtest.h>
+
+namespace cowherd {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr RateLimiter::Time kNow = RateLimiter::Time(hours(100));
+
+TEST(RateLimiterTest, NoLimit) {
+  RateLimiter limiter(0);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(limiter.Book(uint64_t{1} << 40, kNow), kNow);
+}
+
+TEST(RateLimiterTest, SpacesOutWhatIsBooked) {
+  RateLimiter limiter(1000);
+  EXPECT_EQ(limiter.Book(1000, kNow), kNow);  // the second saved up
+  EXPECT_EQ(limiter.Book(500, kNow), kNow);
+  EXPECT_EQ(limiter.Book(1000, kNow), kNow + milliseconds(500));
+  EXPECT_EQ(limiter.Book(1, kNow), kNow + milliseconds(1500));
+}
+
+TEST(RateLimiterTest, APauseSavesUpOneSecondNoMore) {
+  RateLimiter limiter(1000);
+  limiter.Book(1000, kNow);
+  const RateLimiter::Time later = kNow + hours(1);
+  EXPECT_EQ(limiter.Book(2000, later), later);
+  EXPECT_EQ(limiter.Book(1, later), later + seconds(1));
+}
+
+TEST(RateLimiterTest, KeepsTheRateInTheLongRun) {
+  RateLimiter limiter(1 << 20);
+  RateLimiter::Time now = kNow;
+  for (int i = 0; i < 1000; ++i) now = std::max(now, limiter.Book(1 << 18, now));
+  EXPECT_GE(now, kNow + seconds(248));
+  EXPECT_LE(now, kNow + seconds(250));
+}
+
+}  // namespace
+}  // namespace cowherd

@@ -1,0 +1,420 @@
+#include "server/scan/scanner.h"
+
+#include <cerrno>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/fs/fake_filesystem.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/test_data.h"
+
+namespace cowherd {
+namespace {
+
+using testing::Blocks;
+using testing::Bytes;
+using testing::HasErrno;
+using testing::HasReason;
+using testing::IsOk;
+using testing::kBlock;
+using Operation = FakeFilesystem::Operation;
+
+class ScannerTest : public ::testing::Test {
+ protected:
+  ScannerTest() { fs_.AddDirectory("/data"); }
+
+  absl::Status Scan() {
+    const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
+    found_.clear();
+    SharedTotals totals;
+    const absl::Status status = ScanTree(fs_, *tree, request_, 4 << 20, stop_, totals,
+                                         [this](const Duplicate& duplicate) { found_.push_back(duplicate); });
+    totals_ = totals.Get();
+    return status;
+  }
+
+  // Free space once all is committed.
+  uint64_t Free() {
+    const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
+    EXPECT_THAT(fs_.Commit(tree->root_fd()), IsOk());
+    return fs_.Facts(tree->root_fd())->free_bytes;
+  }
+
+  // Scans, and checks that the space won is what the filesystem freed, and is `blocks`.
+  void ScanAndWin(uint64_t blocks) {
+    const uint64_t before = Free();
+    EXPECT_THAT(Scan(), IsOk());
+    EXPECT_EQ(Free() - before, blocks * kBlock);
+    EXPECT_EQ(totals_.bytes_won, static_cast<int64_t>(blocks * kBlock));
+  }
+
+  bool Shares(const std::string& a, uint64_t a_block, const std::string& b, uint64_t b_block,
+              uint64_t blocks) {
+    return fs_.SharedBytes("/data/" + a, a_block * kBlock, "/data/" + b, b_block * kBlock, blocks * kBlock) ==
+           blocks * kBlock;
+  }
+
+  FakeFilesystem fs_;
+  Stop stop_;
+  ScanRequest request_;
+  std::vector<Duplicate> found_;
+  Totals totals_;
+};
+
+TEST_F(ScannerTest, EmptyTree) {
+  ScanAndWin(0);
+  EXPECT_EQ(totals_.files_scanned, 0U);
+}
+
+TEST_F(ScannerTest, EqualFiles) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/d/b", Blocks(1, 16));
+  fs_.AddFile("/data/d/c", Blocks(2, 16));
+  ScanAndWin(16);
+  EXPECT_TRUE(Shares("a", 0, "d/b", 0, 16));
+  ASSERT_EQ(found_.size(), 1U);
+  EXPECT_EQ(found_[0].source_path, "a");
+  EXPECT_EQ(found_[0].destination_path, "d/b");
+  EXPECT_EQ(found_[0].length, 16 * kBlock);
+  EXPECT_EQ(totals_.files_scanned, 3U);
+  EXPECT_EQ(totals_.bytes_found, 48 * kBlock);
+  EXPECT_GE(totals_.bytes_scanned, 48 * kBlock);
+  EXPECT_EQ(totals_.duplicate_ranges, 1U);
+  EXPECT_EQ(totals_.duplicate_bytes, 16 * kBlock);
+  EXPECT_EQ(totals_.bytes_requested, 16 * kBlock);
+  EXPECT_EQ(totals_.bytes_accepted, 16 * kBlock);
+  EXPECT_EQ(totals_.ranges_deduped, 1U);
+}
+
+class ScannerShiftTest : public ScannerTest, public ::testing::WithParamInterface<uint64_t> {};
+
+TEST_P(ScannerShiftTest, RunsThatStartElsewhere) {
+  const uint64_t shift = GetParam();
+  fs_.AddFile("/data/a", Blocks(1, 64));
+  fs_.AddFile("/data/b", Blocks(2, shift) + Blocks(1, 64) + Blocks(3, 5));
+  fs_.AddFile("/data/c", Blocks(1, 64).substr(shift * kBlock));
+  ScanAndWin(64 + (64 - shift));
+  EXPECT_TRUE(Shares("a", 0, "b", shift, 64));
+  EXPECT_TRUE(Shares("a", shift, "c", 0, 64 - shift));
+}
+
+INSTANTIATE_TEST_SUITE_P(Blocks, ScannerShiftTest, ::testing::Values(1, 2, 3, 7, 31));
+
+TEST_F(ScannerTest, WithinOneFile) {
+  fs_.AddFile("/data/a", Blocks(1, 8) + Blocks(2, 3) + Blocks(1, 8));
+  ScanAndWin(8);
+  EXPECT_TRUE(Shares("a", 0, "a", 11, 8));
+}
+
+// One block again and again, as where zeros were written; and a longer pattern.
+TEST_F(ScannerTest, RepeatedPattern) {
+  std::string run;
+  for (int i = 0; i < 64; ++i) run += Blocks(1, 1);
+  fs_.AddFile("/data/a", run);
+  ScanAndWin(60);  // a run of the least length stays
+  EXPECT_EQ(fs_.Content("/data/a"), run);
+  std::string pattern;
+  for (int i = 0; i < 20; ++i) pattern += Blocks(2, 6);
+  fs_.AddFile("/data/b", pattern);
+  ScanAndWin(19 * 6);
+  EXPECT_EQ(fs_.Content("/data/b"), pattern);
+}
+
+TEST_F(ScannerTest, OddTailsAtTheEndOfBothFiles) {
+  fs_.AddFile("/data/a", Bytes(1, 8 * kBlock + 100));
+  fs_.AddFile("/data/b", Bytes(1, 8 * kBlock + 100));
+  fs_.AddFile("/data/longer", Bytes(1, 8 * kBlock + 100) + Bytes(7, 50));
+  ScanAndWin(9 + 8);
+  EXPECT_EQ(fs_.SharedBytes("/data/a", 0, "/data/b", 0, 8 * kBlock + 100), 8 * kBlock + 100);
+  EXPECT_EQ(totals_.ranges_deduped, 2U);
+  EXPECT_EQ(totals_.ranges_failed + totals_.ranges_differ, 0U);
+}
+
+TEST_F(ScannerTest, RunsShorterThanTheLeastLengthStay) {
+  request_.min_extent_length = 8 * kBlock - 100;  // counts as 8 blocks
+  fs_.AddFile("/data/a", Blocks(1, 7) + Blocks(2, 2));
+  fs_.AddFile("/data/b", Blocks(1, 7) + Blocks(3, 2));
+  ScanAndWin(0);
+  EXPECT_TRUE(found_.empty());
+  request_.min_extent_length = 7 * kBlock;
+  ScanAndWin(7);
+}
+
+TEST_F(ScannerTest, SmallAndEmptyFilesAreSkipped) {
+  request_.min_file_size = 8 * kBlock;
+  for (const char* name : {"/data/a", "/data/b"}) fs_.AddFile(name, Blocks(1, 7));
+  fs_.AddFile("/data/empty", "");
+  ScanAndWin(0);
+  EXPECT_EQ(totals_.files_skipped, 3U);
+  EXPECT_EQ(totals_.files_scanned, 0U);
+}
+
+TEST_F(ScannerTest, SecondRunFindsNothingLeft) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  fs_.AddFile("/data/c", Blocks(2, 5) + Blocks(1, 16));
+  ScanAndWin(32);
+  const size_t calls = fs_.dedupe_calls().size();
+  ScanAndWin(0);
+  EXPECT_TRUE(found_.empty());
+  EXPECT_EQ(totals_.bytes_requested, 0U);
+  EXPECT_EQ(fs_.dedupe_calls().size(), calls);
+  // Shared storage is read once, not once for each file.
+  EXPECT_LE(totals_.bytes_scanned, (16 + 5 + 16) * kBlock);
+}
+
+TEST_F(ScannerTest, PartlySharedAlready) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  const Fd a = testing::OpenFd(fs_, "a");
+  ASSERT_THAT(fs_.Dedupe(a.get(), 4 * kBlock, 8 * kBlock, {{testing::OpenFd(fs_, "b").get(), 4 * kBlock}}),
+              IsOk());
+  ScanAndWin(8);
+  EXPECT_TRUE(Shares("a", 0, "b", 0, 16));
+  EXPECT_EQ(totals_.bytes_requested, 8 * kBlock);
+}
+
+// A new file that comes first in the walk: all that share the old storage move, or none of it is won.
+TEST_F(ScannerTest, GroupThatSharesAlreadyMovesAsAWhole) {
+  for (const char* name : {"/data/b", "/data/c", "/data/d"}) fs_.AddFile(name, Blocks(1, 16));
+  ScanAndWin(32);
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  ScanAndWin(16);
+  EXPECT_TRUE(Shares("a", 0, "d", 0, 16));
+  ScanAndWin(0);
+}
+
+TEST_F(ScannerTest, HolesInlineAndPreallocatedStretchesAreLeft) {
+  for (const char* name : {"/data/a", "/data/b"}) {
+    fs_.AddFile(name, Blocks(1, 24));
+    fs_.PunchHole(name, 8 * kBlock, 8 * kBlock);
+    fs_.AddFile(std::string(name) + "_empty", Blocks(2, 8));
+    fs_.Preallocate(std::string(name) + "_empty", 0, 8 * kBlock);
+  }
+  fs_.KeepInline(kBlock);
+  request_.min_file_size = 1;
+  fs_.AddFile("/data/i1", Bytes(3, 2000));
+  fs_.AddFile("/data/i2", Bytes(3, 2000));
+  ScanAndWin(16);
+  EXPECT_EQ(fs_.SharedBytes("/data/a", 0, "/data/b", 0, 24 * kBlock), 16 * kBlock);
+  EXPECT_EQ(totals_.ranges_failed, 0U);
+  EXPECT_EQ(totals_.bytes_requested, 16 * kBlock);
+}
+
+TEST_F(ScannerTest, HardLinksAreLookedAtOnce) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddLink("/data/b", "/data/a");
+  fs_.AddLink("/data/c", "/data/a");
+  ScanAndWin(0);
+  EXPECT_EQ(totals_.files_scanned, 1U);
+  EXPECT_EQ(totals_.files_skipped, 2U);
+  EXPECT_EQ(totals_.bytes_scanned, 16 * kBlock);
+  EXPECT_TRUE(found_.empty());
+}
+
+TEST_F(ScannerTest, UnreadableFilesAndDirectoriesAreCountedAndTheRestIsDone) {
+  for (const char* name : {"/data/a", "/data/bad", "/data/closed/x", "/data/z"})
+    fs_.AddFile(name, Blocks(1, 16));
+  fs_.AddFile("/data/no_extents", Blocks(1, 16));
+  fs_.Fail(Operation::kOpen, "/data/bad", EACCES);
+  fs_.Fail(Operation::kList, "/data/closed", EACCES);
+  fs_.Fail(Operation::kExtents, "/data/no_extents", EIO);
+  ScanAndWin(16);
+  EXPECT_TRUE(Shares("a", 0, "z", 0, 16));
+  EXPECT_EQ(totals_.files_failed, 3U);
+}
+
+TEST_F(ScannerTest, WhatIsNotARegularFileOfThisFilesystemIsPassedOver) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFifo("/data/fifo");
+  fs_.AddSymlink("/data/link");
+  fs_.AddMountPoint("/data/other");
+  ScanAndWin(0);
+  EXPECT_EQ(totals_.files_scanned, 1U);
+  EXPECT_EQ(totals_.files_failed, 0U);
+}
+
+TEST_F(ScannerTest, DryRunFindsTheSameAndSharesNothing) {
+  request_.dry_run = true;
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  ScanAndWin(0);
+  EXPECT_EQ(found_.size(), 1U);
+  EXPECT_EQ(totals_.duplicate_bytes, 16 * kBlock);
+  EXPECT_EQ(totals_.bytes_requested, 0U);
+  EXPECT_TRUE(fs_.dedupe_calls().empty());
+}
+
+TEST_F(ScannerTest, ReadOnlyFilesystemsCanBeLookedAt) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  fs_.SetReadOnly(true);
+  EXPECT_THAT(Scan(), HasErrno(EROFS));
+  request_.dry_run = true;
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(found_.size(), 1U);
+}
+
+TEST_F(ScannerTest, StopInTheMiddleKeepsAndCountsWhatWasDone) {
+  for (int i = 0; i < 10; ++i) fs_.AddFile(absl::StrCat("/data/", i), Blocks(1, 16));
+  fs_.BeforeDedupe([this](const FakeFilesystem::DedupeCall& call) {
+    if (call.targets[0].first == "/data/3") stop_.Request();
+  });
+  const uint64_t before = Free();
+  EXPECT_THAT(Scan(), HasReason("CANCELLED"));
+  EXPECT_EQ(totals_.ranges_deduped, 3U);
+  EXPECT_EQ(totals_.bytes_won, static_cast<int64_t>(3 * 16 * kBlock));
+  EXPECT_EQ(Free() - before, 3 * 16 * kBlock);
+  EXPECT_FALSE(Shares("0", 0, "4", 0, 16));
+}
+
+TEST_F(ScannerTest, StopEndsAWalkThatFindsNoFiles) {
+  fs_.AddDirectory("/data/a/b/c");
+  stop_.Request();
+  EXPECT_THAT(Scan(), HasReason("CANCELLED"));
+}
+
+TEST_F(ScannerTest, ManyWorkersWinTheSameSpaceAsOne) {
+  const auto fill = [](FakeFilesystem& fs) {
+    for (int i = 0; i < 40; ++i) {
+      fs.AddFile(absl::StrCat("/data/", i), Blocks(100 + i, i % 5) + Blocks(i % 4, 32) + Blocks(200 + i, 2));
+    }
+  };
+  for (unsigned workers : {1U, 4U, 16U}) {
+    FakeFilesystem fresh;
+    fill(fresh);
+    std::map<std::string, std::string> contents;
+    for (int i = 0; i < 40; ++i)
+      contents[absl::StrCat("/data/", i)] = fresh.Content(absl::StrCat("/data/", i));
+    request_.workers = workers;
+    SharedTotals totals;
+    int found = 0;  // calls come one at a time
+    EXPECT_THAT(ScanTree(fresh, *testing::OpenData(fresh), request_, 4 << 20, stop_, totals,
+                         [&](const Duplicate&) { ++found; }),
+                IsOk());
+    EXPECT_EQ(totals.Get().bytes_won, static_cast<int64_t>(36 * 32 * kBlock)) << workers << " workers";
+    EXPECT_EQ(totals.Get().ranges_failed + totals.Get().ranges_differ, 0U);
+    EXPECT_EQ(static_cast<uint64_t>(found), totals.Get().duplicate_ranges);
+    for (const auto& [path, content] : contents) EXPECT_EQ(fresh.Content(path) == content, true) << path;
+  }
+}
+
+TEST_F(ScannerTest, FileChangedBetweenFindingAndSharing) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  fs_.AddFile("/data/c", Blocks(1, 16));
+  fs_.BeforeDedupe([this](const FakeFilesystem::DedupeCall& call) {
+    if (call.targets[0].first == "/data/b") fs_.Write("/data/b", 5 * kBlock, "changed");
+  });
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(totals_.ranges_differ, 1U);
+  EXPECT_EQ(totals_.ranges_deduped, 1U);
+  EXPECT_EQ(fs_.Content("/data/a"), Blocks(1, 16));
+  EXPECT_EQ(fs_.Content("/data/b").substr(5 * kBlock, 7), "changed");
+  EXPECT_TRUE(Shares("a", 0, "c", 0, 16));
+}
+
+TEST_F(ScannerTest, SourceGoneBetweenFindingAndSharing) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  fs_.BeforeDedupe([this](const FakeFilesystem::DedupeCall&) { fs_.Truncate("/data/a", kBlock); });
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(totals_.ranges_failed, 1U);
+  EXPECT_EQ(fs_.Content("/data/b"), Blocks(1, 16));
+}
+
+TEST_F(ScannerTest, IncludeAndExclude) {
+  for (const char* name : {"/data/a.img", "/data/b.img", "/data/c.txt", "/data/tmp/d.img"}) {
+    fs_.AddFile(name, Blocks(1, 16));
+  }
+  request_.include = {"*.img"};
+  request_.exclude = {"tmp"};
+  fs_.Fail(Operation::kList, "/data/tmp", EIO);  // would be counted
+  ScanAndWin(16);
+  EXPECT_EQ(totals_.files_scanned, 2U);
+  EXPECT_EQ(totals_.files_skipped, 1U);
+  EXPECT_EQ(totals_.files_failed, 0U);
+}
+
+TEST_F(ScannerTest, NamesThatAreNotUtf8) {
+  fs_.AddFile("/data/\xff\xfe/\n", Blocks(1, 16));
+  fs_.AddFile("/data/\xff\xfe/\x1b[2J", Blocks(1, 16));
+  ScanAndWin(16);
+}
+
+TEST_F(ScannerTest, PathsThatOverlapAreWalkedOnce) {
+  for (const char* name : {"/data/d/a", "/data/d/b", "/data/d-x/c", "/data/e"})
+    fs_.AddFile(name, Blocks(1, 16));
+  request_.paths = {"d/a", "d", "d-x/c", "d/b", "d"};
+  ScanAndWin(32);
+  EXPECT_EQ(totals_.files_scanned, 3U);
+  request_.paths = {"d", ""};
+  ScanAndWin(16);
+  EXPECT_EQ(totals_.files_scanned, 4U);
+}
+
+TEST_F(ScannerTest, PathsThatAreNotThereAreCounted) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddSymlink("/data/link");
+  request_.paths = {"absent", "link", "a"};
+  ScanAndWin(0);
+  EXPECT_EQ(totals_.files_failed, 2U);
+  EXPECT_EQ(totals_.files_scanned, 1U);
+}
+
+TEST_F(ScannerTest, ErrorsOfTheRootItselfEndIt) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.Fail(Operation::kList, "/data", EIO);
+  EXPECT_THAT(Scan(), HasErrno(EIO));
+  fs_.Fail(Operation::kList, "/data", 0);
+  fs_.Fail(Operation::kFacts, "/data", ESTALE);
+  EXPECT_THAT(Scan(), HasErrno(ESTALE));
+  fs_.Fail(Operation::kFacts, "/data", 0);
+  fs_.Fail(Operation::kCommit, "/data", EROFS);
+  EXPECT_THAT(Scan(), HasErrno(EROFS));
+}
+
+// Files are looked at in windows of 64 MiB; a run may cross from one to the next. Mostly holes here.
+TEST_F(ScannerTest, RunsAcrossWindows) {
+  constexpr uint64_t kWindow = 64 << 20;
+  for (const char* name : {"/data/a", "/data/b"}) {
+    fs_.AddFile(name, "");
+    fs_.Write(name, kWindow - 20 * kBlock, Blocks(1, 40));
+  }
+  fs_.AddFile("/data/c", Blocks(1, 40));
+  ScanAndWin(80);
+  EXPECT_EQ(fs_.SharedBytes("/data/a", 0, "/data/b", 0, 2 * kWindow), 40 * kBlock);
+}
+
+// More anchors than the index holds: long runs are found all the same.
+TEST_F(ScannerTest, LongRunsAreFoundWhenTheIndexIsSampled) {
+  fs_.AddFile("/data/big", Blocks(1, 60000));
+  fs_.AddFile("/data/copy", Blocks(9, 3) + Blocks(1, 60000).substr(50000 * kBlock));
+  const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
+  SharedTotals totals;
+  EXPECT_THAT(ScanTree(fs_, *tree, request_, 1 << 20, stop_, totals, [](const Duplicate&) {}), IsOk());
+  EXPECT_EQ(totals.Get().bytes_won, static_cast<int64_t>(10000 * kBlock));
+}
+
+TEST_F(ScannerTest, RateLimitWaitsAndAStopEndsTheWait) {
+  // At 1 byte a second, the second file would wait for half a day.
+  request_.bytes_per_second = 1;
+  fs_.AddFile("/data/a", Blocks(1, 10));
+  fs_.AddFile("/data/b", Blocks(1, 10));
+  fs_.AddFile("/data/c", Blocks(1, 10));
+  fs_.BeforeDedupe(
+      [&](const FakeFilesystem::DedupeCall&) { ADD_FAILURE() << "b was matched without waiting"; });
+  std::thread canceller([this] {
+    while (fs_.commits() == 0) std::this_thread::yield();
+    stop_.Request();
+  });
+  EXPECT_THAT(Scan(), HasReason("CANCELLED"));
+  canceller.join();
+}
+
+}  // namespace
+}  // namespace cowherd
