@@ -25,9 +25,9 @@ struct DedupeTarget {
 struct DedupeAnswer {
   enum class Kind { kSame, kDiffers, kError };
   Kind kind = Kind::kError;
-  // With kSame: bytes counted as the same, from the target's offset. May be less than asked for, may count bytes that
-  // were not shared (odd tails, inline data) and even not compared: a tail that fills no block, unless it ends both
-  // files, is left out by the kernel and counted all the same. Else 0.
+  // With kSame: bytes counted as the same, from the target's offset. May be less than asked for, may count
+  // bytes that were not shared (odd tails, inline data) and even not compared: a tail that fills no block,
+  // unless it ends both files, is left out by the kernel and counted all the same. Else 0.
   uint64_t bytes = 0;
   // With kError: a positive errno. Else 0.
   int error = 0;
@@ -37,8 +37,8 @@ struct DedupeAnswer {
 struct FileExtent {
   uint64_t offset = 0;
   uint64_t length = 0;
-  // The filesystem's own address. Equal addresses of one filesystem are the same storage. Meaningless with inline_data
-  // and delayed; with encoded it names the start of the encoded extent.
+  // The filesystem's own address. Equal addresses of one filesystem are the same storage. Meaningless with
+  // inline_data and delayed; with encoded it names the start of the encoded extent.
   uint64_t physical = 0;
   bool shared = false;
   bool inline_data = false;
@@ -48,7 +48,8 @@ struct FileExtent {
 };
 
 struct ExtentList {
-  std::vector<FileExtent> extents;  // ascending; the first may begin before, the last end after the range asked for
+  std::vector<FileExtent>
+      extents;  // ascending; the first may begin before, the last end after the range asked for
   // Where to ask on; 0: the range is complete.
   uint64_t next_offset = 0;
 };
@@ -71,21 +72,23 @@ class ExtentOps {
  public:
   virtual ~ExtentOps() = default;
 
-  // One FIDEDUPERANGE call (ioctl_fideduperange(2)): compares `length` bytes of each target with the source and shares
-  // storage where they are equal. One answer per target, in order. An error: nothing was tried for any target.
-  // `source` must be open for reading, at most kMaxDedupeTargets targets and kMaxDedupeLength bytes.
+  // One FIDEDUPERANGE call (ioctl_fideduperange(2)): compares `length` bytes of each target with the source
+  // and shares storage where they are equal. One answer per target, in order. An error: nothing was tried for
+  // any target. `source` must be open for reading, at most kMaxDedupeTargets targets and kMaxDedupeLength
+  // bytes.
   virtual absl::StatusOr<std::vector<DedupeAnswer>> Dedupe(int source, uint64_t offset, uint64_t length,
                                                            absl::Span<const DedupeTarget> targets) = 0;
 
-  // Extents that touch [offset, offset + length), at most `max` (1 or more). With `flush`, first writes out what is delayed, so that
-  // addresses are final. FIEMAP (Documentation/filesystems/fiemap.rst).
-  virtual absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max, bool flush) = 0;
+  // Extents that touch [offset, offset + length), at most `max` (1 or more). With `flush`, first writes out
+  // what is delayed, so that addresses are final. FIEMAP (Documentation/filesystems/fiemap.rst).
+  virtual absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
+                                             bool flush) = 0;
 
   // Facts of the filesystem that holds `fd` (O_PATH will do).
   virtual absl::StatusOr<FsFacts> Facts(int fd) = 0;
 
-  // Brings the range into the page cache: a comparison of uncached data crawls at some 30 MiB/s, since it reads page by
-  // page. Free if it is cached already. Only a hint: errors show up in Dedupe.
+  // Brings the range into the page cache: a comparison of uncached data crawls at some 30 MiB/s, since it
+  // reads page by page. Free if it is cached already. Only a hint: errors show up in Dedupe.
   virtual void Prefetch(int fd, uint64_t offset, uint64_t length) = 0;
 
   // syncfs(2): commits what was changed, so that free space is what it says. `fd` must not be O_PATH.

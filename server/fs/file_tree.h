@@ -34,20 +34,24 @@ struct DirEntry {
   Kind kind = Kind::kOther;
 };
 
-// One root, opened. Lives for one request or task: as long as it lives, the filesystem cannot be unmounted. Any thread.
+// One root, opened. Lives for one request or task: as long as it lives, the filesystem cannot be unmounted.
+// Any thread.
 class FileTree {
  public:
   virtual ~FileTree() = default;
 
-  // Opens a regular file. `relative` as in RootedPath. The path never leads out of the root: symbolic links (ELOOP),
-  // ".." and mount points (EXDEV) on the way are refused; a btrfs subvolume is no mount point and is entered. openat2(2)
-  // RESOLVE_BENEATH and kin. Directories: EISDIR; FIFOs, sockets and devices: EINVAL "NOT_REGULAR", without blocking and
-  // without opening the device. Nothing is created, truncated, nor are times changed (O_NOATIME where allowed).
-  // `for_destination`: falls back to write-only where reading is not permitted but writing is.
+  // Opens a regular file. `relative` as in RootedPath. The path never leads out of the root: symbolic links
+  // (ELOOP),
+  // ".." and mount points (EXDEV) on the way are refused; a btrfs subvolume is no mount point and is entered.
+  // openat2(2) RESOLVE_BENEATH and kin. Directories: EISDIR; FIFOs, sockets and devices: EINVAL
+  // "NOT_REGULAR", without blocking and without opening the device. Nothing is created, truncated, nor are
+  // times changed (O_NOATIME where allowed). `for_destination`: falls back to write-only where reading is not
+  // permitted but writing is.
   virtual absl::StatusOr<OpenFile> Open(absl::string_view relative, bool for_destination) = 0;
 
-  // Entries but "." and "..", in no order; "" lists the root. Same refusals; not a directory: ENOTDIR. A mount point is
-  // listed as a directory, and listing it is EXDEV: it is another filesystem's, to be passed over.
+  // Entries but "." and "..", in no order; "" lists the root. Same refusals; not a directory: ENOTDIR. A
+  // mount point is listed as a directory, and listing it is EXDEV: it is another filesystem's, to be passed
+  // over.
   virtual absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) = 0;
 
   // A descriptor of the root directory, good for ExtentOps::Facts and Commit. Lives as long as the tree.

@@ -10,7 +10,8 @@
 
 namespace cowherd {
 
-// A part of the file tree that callers may touch. Clients name files by host path; the node opens them by local path.
+// A part of the file tree that callers may touch. Clients name files by host path; the node opens them by
+// local path.
 struct Root {
   std::string name;        // letters, digits, '-', '_', '.'; a metric label
   std::string host_path;   // absolute, without trailing slash but for "/"
@@ -31,10 +32,9 @@ class RootTable {
   static absl::StatusOr<RootTable> Parse(const std::vector<std::string>& flags);
 
   // The root that holds `host_path`: the longest match by whole components. Pure: looks at no filesystem.
-  // INVALID_ARGUMENT: not absolute, a NUL byte, an empty, "." or ".." part (so no trailing slash either), longer than
-  // 4095 bytes or a part over 255. No field is set: the caller knows which.
-  // The result points into this table, which must not move meanwhile.
-  // PERMISSION_DENIED "OUTSIDE_ROOTS": beneath none.
+  // INVALID_ARGUMENT: not absolute, a NUL byte, an empty, "." or ".." part (so no trailing slash either),
+  // longer than 4095 bytes or a part over 255. No field is set: the caller knows which. The result points
+  // into this table, which must outlive it. PERMISSION_DENIED "OUTSIDE_ROOTS": beneath none.
   absl::StatusOr<RootedPath> Resolve(absl::string_view host_path) const;
 
   // NOT_FOUND "ROOT_UNKNOWN".
