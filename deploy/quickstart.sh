@@ -81,7 +81,7 @@ controller_metrics=127.0.0.1:$(port_of "$work/controller.log" metrics_port)
 "$cowherd" node list
 
 say "Running a job on all nodes: cowherd job create --all --wait"
-"$cowherd" job create --all --display-name quickstart --wait
+"$cowherd" job create --all --display_name quickstart --wait
 
 say "The space won"
 df -h --output=source,fstype,size,used,avail "$work/data"

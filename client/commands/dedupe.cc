@@ -69,9 +69,9 @@ absl::StatusOr<v1::DedupeRangesRequest> MakeRequest(const Flags& flags, const Co
   }
   request.set_length(length);
   if (!flags.max_bytes_per_call.empty()) {
-    ASSIGN_OR_RETURN(const uint64_t most, ParseSize("--max-bytes-per-call", flags.max_bytes_per_call));
+    ASSIGN_OR_RETURN(const uint64_t most, ParseSize("--max_bytes_per_call", flags.max_bytes_per_call));
     if (most < (128u << 10) || most > (1u << 30)) {
-      return FieldError("--max-bytes-per-call", "must be from 128k to 1g");
+      return FieldError("--max_bytes_per_call", "must be from 128k to 1g");
     }
     request.set_max_bytes_per_call(most);
   }
@@ -152,7 +152,7 @@ void AddDedupeCommand(CLI::App& root, Context& context) {
   command->add_flag("--measure", flags->measure, "Also look how much lies on shared storage afterwards");
   command
       ->add_option(
-          "--max-bytes-per-call", flags->max_bytes_per_call,
+          "--max_bytes_per_call", flags->max_bytes_per_call,
           "The most the kernel compares at once, 128k to 1g; one differing byte there shares nothing of it "
           "(default 16m)")
       ->type_name("SIZE");

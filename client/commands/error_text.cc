@@ -29,7 +29,7 @@ constexpr Step kSteps[] = {
     {"JOB_ENDED", "make a new job: cowherd job create"},
     {"JOB_ACTIVE", "end it first: cowherd job cancel"},
     {"NODE_UNKNOWN", "look for its name: cowherd node list"},
-    {"REQUEST_ID_REUSED", "leave out --request-id, or repeat the job exactly as it was"},
+    {"REQUEST_ID_REUSED", "leave out --request_id, or repeat the job exactly as it was"},
     {"INCOMPLETE", "look at the node's log and repeat"},
     {"BAD_ANSWER", "install the same version of client and server"},
     // The kernel's answers.

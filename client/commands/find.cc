@@ -112,7 +112,7 @@ void AddFindCommand(CLI::App& root, Context& context) {
       ->type_name("");
   command->footer(
       Footer("  cowherd find --root data\n"
-             "  cowherd find --root data --min-extent-length 1m --exclude '*.tmp' /srv/data/images\n"
+             "  cowherd find --root data --min_extent_length 1m --exclude '*.tmp' /srv/data/images\n"
              "Each group is a length, then the source's path and offset, then those equal to it: what "
              "cowherd dedupe "
              "takes.\n"));

@@ -205,7 +205,7 @@ int RunCreate(const Context& context, const CreateFlags& flags) {
     if (!job.ok()) {
       const int code = context.CallError("job create", flags.controller, job.status());
       if (code == kExitUnreachable) {
-        context.console.err << "The job may have been made all the same. To repeat safely, add --request-id "
+        context.console.err << "The job may have been made all the same. To repeat safely, add --request_id "
                             << EscapeName(request->request_id()) << '\n';
       }
       return code;
@@ -318,7 +318,7 @@ void AddCreate(CLI::App& group, Context& context) {
   command->add_option("--path", flags->paths, "Beneath these absolute paths only (default: whole roots)")
       ->type_name("PATH");
   AddScanFlags(*command, flags->scan);
-  command->add_flag("--dry-run", flags->dry_run, "Find and count, share nothing");
+  command->add_flag("--dry_run", flags->dry_run, "Find and count, share nothing");
   CLI::Option* ranges =
       command
           ->add_option(
@@ -332,16 +332,16 @@ void AddCreate(CLI::App& group, Context& context) {
     if (option != ranges && option != controller && option != command->get_help_ptr())
       of_scans.push_back(option);
   }
-  command->add_option("--display-name", flags->display_name, "A name for people")->type_name("TEXT");
+  command->add_option("--display_name", flags->display_name, "A name for people")->type_name("TEXT");
   command
-      ->add_option("--request-id", flags->request_id,
+      ->add_option("--request_id", flags->request_id,
                    "Two calls with the same id make one job (default: a random UUID)")
       ->type_name("ID");
   command->add_flag("--wait", flags->wait, "Watch it to its end; the exit code then tells how it ended");
   command->footer(Footer(
-      "  cowherd job create --all --dry-run --wait\n"
-      "  cowherd job create --label zone=a --root data --exclude '*.tmp' --bytes-per-second 200m\n"
-      "  cowherd job create --ranges ranges.json --display-name images\n"
+      "  cowherd job create --all --dry_run --wait\n"
+      "  cowherd job create --label zone=a --root data --exclude '*.tmp' --bytes_per_second 200m\n"
+      "  cowherd job create --ranges ranges.json --display_name images\n"
       "A ranges.json, where L2EvYg== is base64 of a path:\n"
       "  {\"nodes\": [{\"node\": \"storage-7\", \"ranges\": {\"requests\": [{\"length\": 65536,\n"
       "    \"source\": {\"path\": \"L2EvYg==\"}, \"destinations\": [{\"path\": \"L2EvYw==\"}]}]}}]}\n"));

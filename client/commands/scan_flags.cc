@@ -18,13 +18,13 @@ void AddScanFlags(CLI::App& command, ScanFlags& flags) {
       ->allow_extra_args(false)
       ->type_name("GLOB");
   command
-      .add_option("--min-extent-length", flags.min_extent_length,
+      .add_option("--min_extent_length", flags.min_extent_length,
                   "Leave shorter equal runs alone (default 16k)")
       ->type_name("SIZE");
-  command.add_option("--min-file-size", flags.min_file_size, "Skip smaller files (default 4k)")
+  command.add_option("--min_file_size", flags.min_file_size, "Skip smaller files (default 4k)")
       ->type_name("SIZE");
   command
-      .add_option("--bytes-per-second", flags.bytes_per_second,
+      .add_option("--bytes_per_second", flags.bytes_per_second,
                   "Read no faster than this (default: no limit)")
       ->type_name("SIZE");
   command.add_option("--workers", flags.workers, "Files looked at side by side, 1 to 64 (default 1)")
@@ -37,15 +37,15 @@ absl::StatusOr<v1::ScanOptions> MakeScanOptions(const ScanFlags& flags) {
   for (const std::string& glob : flags.include) options.add_include(glob);
   for (const std::string& glob : flags.exclude) options.add_exclude(glob);
   if (!flags.min_extent_length.empty()) {
-    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize("--min-extent-length", flags.min_extent_length));
+    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize("--min_extent_length", flags.min_extent_length));
     options.set_min_extent_length(bytes);
   }
   if (!flags.min_file_size.empty()) {
-    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize("--min-file-size", flags.min_file_size));
+    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize("--min_file_size", flags.min_file_size));
     options.set_min_file_size(bytes);
   }
   if (!flags.bytes_per_second.empty()) {
-    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize("--bytes-per-second", flags.bytes_per_second));
+    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize("--bytes_per_second", flags.bytes_per_second));
     options.set_bytes_per_second(bytes);
   }
   options.set_workers(flags.workers);

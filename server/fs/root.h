@@ -34,7 +34,7 @@ class RootTable {
   // The root that holds `host_path`: the longest match by whole components. Pure: looks at no filesystem.
   // INVALID_ARGUMENT: not absolute, a NUL byte, an empty, "." or ".." part (so no trailing slash either),
   // longer than 4095 bytes or a part over 255. No field is set: the caller knows which. The result points
-  // into this table, which must not move meanwhile. PERMISSION_DENIED "OUTSIDE_ROOTS": beneath none.
+  // into this table, which must outlive it. PERMISSION_DENIED "OUTSIDE_ROOTS": beneath none.
   absl::StatusOr<RootedPath> Resolve(absl::string_view host_path) const;
 
   // NOT_FOUND "ROOT_UNKNOWN".

@@ -8,7 +8,7 @@ import unittest
 import cluster
 from cluster import MIB, checksums, wait_for, write_random
 
-LIMIT = ["--bytes-per-second", "16m"]
+LIMIT = ["--bytes_per_second", "16m"]
 
 
 class JobTest(cluster.ClusterTest):
@@ -44,7 +44,7 @@ class JobTest(cluster.ClusterTest):
 
     def test_job_over_all_nodes(self):
         controller = self.start_controller()
-        dry = self.create_job(controller, "--all", "--dry-run")
+        dry = self.create_job(controller, "--all", "--dry_run")
         totals = self.wait_job(controller, dry, "SUCCEEDED")["totals"]
         self.assertEqual(int(totals["duplicate_bytes"]), 2 * 3 * 24 * MIB)
         self.assertEqual(int(totals["bytes_accepted"]), 0)
@@ -66,10 +66,10 @@ class JobTest(cluster.ClusterTest):
 
     def test_selectors(self):
         controller = self.start_controller()
-        by_label = self.create_job(controller, "--label", "kind=xfs", "--dry-run")
+        by_label = self.create_job(controller, "--label", "kind=xfs", "--dry_run")
         tasks = self.wait_job(controller, by_label, "SUCCEEDED")["tasks"]
         self.assertEqual([(task["node"], task["root"]) for task in tasks], [("two", "data")])
-        by_name = self.create_job(controller, "--name", "one", "--dry-run", "--exclude", "copy3")
+        by_name = self.create_job(controller, "--name", "one", "--dry_run", "--exclude", "copy3")
         totals = self.wait_job(controller, by_name, "SUCCEEDED")["totals"]
         self.assertEqual(int(totals["duplicate_bytes"]), 2 * 24 * MIB)
         text = self.cowherd("job", "create", "--controller", controller.address, "--name", "nobody", code=1)
@@ -77,9 +77,9 @@ class JobTest(cluster.ClusterTest):
 
     def test_request_id_makes_one_job(self):
         controller = self.start_controller()
-        arguments = ("--all", "--dry-run", "--request-id", "r1")
+        arguments = ("--all", "--dry_run", "--request_id", "r1")
         self.assertEqual(self.create_job(controller, *arguments), self.create_job(controller, *arguments))
-        text = self.cowherd("job", "create", "--controller", controller.address, "--all", "--request-id", "r1", code=1)
+        text = self.cowherd("job", "create", "--controller", controller.address, "--all", "--request_id", "r1", code=1)
         self.assertIn("REQUEST_ID_REUSED", text)
 
     def test_a_node_that_is_down_waits(self):

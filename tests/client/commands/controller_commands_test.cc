@@ -90,16 +90,16 @@ TEST_F(ControllerCommands, CreateFillsInTheSpec) {
        "/srv/[x]",
        "--exclude",
        "*.tmp",
-       "--min-extent-length",
+       "--min_extent_length",
        "1m",
-       "--dry-run",
-       "--bytes-per-second",
+       "--dry_run",
+       "--bytes_per_second",
        "200m",
        "--workers",
        "2",
-       "--display-name",
+       "--display_name",
        "[nightly]",
-       "--request-id",
+       "--request_id",
        "id-1"});
   EXPECT_EQ(run.err, "");
   EXPECT_EQ(run.out, "job 7f3a: created\nFollow it: cowherd job watch 7f3a\n");
@@ -348,9 +348,9 @@ TEST(ControllerCommandsWithoutController, UnreachableTellsHowToRepeat) {
   }
   CommandLine run;
   run.environment["COWHERD_CONTROLLER"] = address;
-  run({"job", "create", "--all", "--request-id", "id-1"});
+  run({"job", "create", "--all", "--request_id", "id-1"});
   EXPECT_EQ(run.code, 3);
-  EXPECT_TRUE(absl::EndsWith(run.err, "To repeat safely, add --request-id id-1\n")) << run.err;
+  EXPECT_TRUE(absl::EndsWith(run.err, "To repeat safely, add --request_id id-1\n")) << run.err;
   for (const char* command : {"get", "watch", "cancel", "pause", "resume", "delete"}) {
     run({"job", command, "1"});
     EXPECT_EQ(run.code, 3) << command;

@@ -25,7 +25,7 @@ class NodeCommands : public ::testing::Test {
 };
 
 TEST_F(NodeCommands, DedupeSendsAbsolutePathsAndPrintsATable) {
-  run({"dedupe", "--length", "64m", "--max-bytes-per-call", "1m", "a", "4k", "../b", "0", "/srv/./c", "1g"});
+  run({"dedupe", "--length", "64m", "--max_bytes_per_call", "1m", "a", "4k", "../b", "0", "/srv/./c", "1g"});
   EXPECT_EQ(run.err, "");
   EXPECT_EQ(run.out,
             "DESTINATION      OFFSET  OUTCOME  ACCEPTED  NOTE\n"
@@ -186,7 +186,7 @@ TEST_F(NodeCommands, FindPrintsGroupsAndASummary) {
   summary.mutable_summary()->mutable_elapsed()->set_seconds(65);
   node.found = {Duplicate("/r/a", "/r/b", kMiB), progress, Duplicate("/r/a", "/r/c\n", kMiB),
                 Duplicate("/r/d", "/r/e", 16384), summary};
-  run({"find", "--root", "r", "--min-extent-length", "16k", "--min-file-size", "1k", "--bytes-per-second",
+  run({"find", "--root", "r", "--min_extent_length", "16k", "--min_file_size", "1k", "--bytes_per_second",
        "1g", "--workers", "4", "--include", "*.img", "--include", "[ab]", "--exclude", "*.tmp", "/r", "x"});
   EXPECT_EQ(run.err, "");
   EXPECT_EQ(run.out,

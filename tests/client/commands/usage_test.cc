@@ -59,8 +59,8 @@ TEST(Usage, AMistakeIsExitCodeTwoAndNamesTheArgument) {
        "error: --length: must be above 0\nSee cowherd dedupe --help.\n"},
       {{"dedupe", "--length", "4k", "", "0", "b", "0"},
        "error: SRC: empty; name a file\nSee cowherd dedupe --help.\n"},
-      {{"dedupe", "--length", "4k", "--max-bytes-per-call", "64k", "a", "0", "b", "0"},
-       "error: --max-bytes-per-call: must be from 128k to 1g\nSee cowherd dedupe --help.\n"},
+      {{"dedupe", "--length", "4k", "--max_bytes_per_call", "64k", "a", "0", "b", "0"},
+       "error: --max_bytes_per_call: must be from 128k to 1g\nSee cowherd dedupe --help.\n"},
       {{"dedupe", "--length", "4000000t", "a", "0", "b", "0", "b", "0", "b", "0", "b", "0", "b", "0"},
        "error: --length: too large for that many destinations\nSee cowherd dedupe --help.\n"},
       {{"find", "PATH"}, "error: --root is required\nSee cowherd find --help.\n"},
@@ -82,8 +82,8 @@ TEST(Usage, AMistakeIsExitCodeTwoAndNamesTheArgument) {
       {{"job", "create", "--all", "--path", "data"},
        "error: --path: data is not absolute; the nodes do not know this directory\nSee cowherd job create "
        "--help.\n"},
-      {{"job", "create", "--ranges", "f", "--dry-run"},
-       "error: --dry-run: does not go with --ranges\nSee cowherd job create --help.\n"},
+      {{"job", "create", "--ranges", "f", "--dry_run"},
+       "error: --dry_run: does not go with --ranges\nSee cowherd job create --help.\n"},
       {{"job", "create", "--ranges", "/nowhere/f"},
        "error: --ranges: read /nowhere/f: no such file (ENOENT)\nSee cowherd job create --help.\n"},
       {{"job", "list", "--state", "done"},
@@ -126,11 +126,11 @@ TEST(Usage, EachBadSizeIsNamed) {
       {{"dedupe", "--length", "x", "a", "0", "b", "0"}, "--length"},
       {{"dedupe", "--length", "1", "a", "x", "b", "0"}, "SRC_OFFSET"},
       {{"dedupe", "--length", "1", "a", "0", "b", "0", "c", "x"}, "DST_OFFSET of destination 2"},
-      {{"dedupe", "--length", "1", "--max-bytes-per-call", "x", "a", "0", "b", "0"}, "--max-bytes-per-call"},
+      {{"dedupe", "--length", "1", "--max_bytes_per_call", "x", "a", "0", "b", "0"}, "--max_bytes_per_call"},
       {{"extents", "--length", "x", "f"}, "--length"},
-      {{"find", "--root", "r", "--min-extent-length", "x"}, "--min-extent-length"},
-      {{"find", "--root", "r", "--min-file-size", "x"}, "--min-file-size"},
-      {{"job", "create", "--all", "--bytes-per-second", "x"}, "--bytes-per-second"},
+      {{"find", "--root", "r", "--min_extent_length", "x"}, "--min_extent_length"},
+      {{"find", "--root", "r", "--min_file_size", "x"}, "--min_file_size"},
+      {{"job", "create", "--all", "--bytes_per_second", "x"}, "--bytes_per_second"},
   };
   for (const auto& c : kCases) {
     CommandLine run;
