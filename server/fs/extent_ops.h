@@ -88,7 +88,7 @@ class ExtentOps {
   virtual absl::StatusOr<FsFacts> Facts(int fd) = 0;
 
   // Brings the range into the page cache: a comparison of uncached data crawls at some 30 MiB/s, since it
-  // reads page by page. Free if it is cached already. Only a hint: errors show up in Dedupe.
+  // reads page by page. Cheap if it is cached already. Only a hint: errors show up in Dedupe.
   virtual void Prefetch(int fd, uint64_t offset, uint64_t length) = 0;
 
   // syncfs(2): commits what was changed, so that free space is what it says. `fd` must not be O_PATH.
