@@ -114,6 +114,7 @@ absl::Status NodeClient::DedupeRangesStream(size_t window, NextRequest next, Ans
   uint64_t received = 0;
   bool more = true;
   bool stopped = false;
+  bool awaits = false;  // a read was begun and its message not yet taken
   absl::Status wrong;
   while (true) {
     if (more && !pipe.writing() && sent - received < window) {
@@ -126,9 +127,11 @@ absl::Status NodeClient::DedupeRangesStream(size_t window, NextRequest next, Ans
       }
     }
     if (!more && sent == received) break;
-    if (!pipe.reading()) pipe.Read();
+    if (!awaits) pipe.Read();
+    awaits = true;
     if (!pipe.Wait(/*or_write=*/more && sent - received < window)) break;
     if (pipe.reading()) continue;
+    awaits = false;
     const StreamResponse& response = pipe.response();
     if (response.id() != received) {
       wrong = MakeError(absl::StatusCode::kInternal, "BAD_ANSWER",

@@ -46,7 +46,7 @@ int Context::PrintJson(const google::protobuf::Message& message) const {
 }
 
 int Context::UsageError(const absl::Status& status) const {
-  console.err << "error: " << EscapeName(status.message()) << "\nSee --help.\n";
+  console.err << "error: " << EscapeName(status.message()) << "\nSee " << command << " --help.\n";
   return kExitUsage;
 }
 
@@ -68,7 +68,7 @@ std::string Footer(absl::string_view examples) {
   return absl::StrCat(
       "Examples:\n", examples,
       "\nAlso -o json, --timeout, --tls_cert, --tls_key, --tls_ca, --allow_remote_plaintext: see "
-      "cowherd --help.\n");
+      "cowherd --help.");
 }
 
 }  // namespace cowherd

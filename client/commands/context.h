@@ -49,6 +49,8 @@ struct Context {
   std::string timeout_text;
   // As --timeout says; else unset.
   absl::optional<absl::Duration> timeout;
+  // "cowherd job create".
+  std::string command = "cowherd";
   // What the command line asks for.
   std::function<int()> run;
 

@@ -9,7 +9,6 @@
 #include "client/commands/find.h"
 #include "client/commands/job.h"
 #include "client/commands/node.h"
-#include "client/format.h"
 #include "client/size.h"
 #include "server/base/version.h"
 
@@ -36,11 +35,28 @@ void UnguardOptions(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) UnguardOptions(*command);
 }
 
+// "cowherd job create", as far as it was recognized.
+std::string CommandName(const CLI::App& app) {
+  std::string name = app.get_name();
+  for (const CLI::App* command : app.get_subcommands()) absl::StrAppend(&name, " ", CommandName(*command));
+  return name;
+}
+
+// What is wrong with the arguments. A word that fits nowhere comes first: it is often why another is missing.
+std::string Describe(const CLI::ParseError& error, const CLI::App& app) {
+  for (const std::string& word : app.remaining(/*recurse=*/true)) {
+    if (word != "--") return absl::StrCat("unknown or one too many: ", Unguarded(word));
+  }
+  std::string what = error.what();
+  what.erase(std::remove(what.begin(), what.end(), kGuard), what.end());
+  return what;
+}
+
 void AddCommonFlags(CLI::App& app, Context& context, std::string& format) {
   app.set_version_flag("--version", absl::StrCat("cowherd ", kVersion));
   app.add_option("-o,--output", format,
                  "table for people, json (the protobuf JSON of the answer) for programs")
-      ->type_name("table|json")
+      ->type_name("FORMAT")
       ->check(CLI::IsMember({"table", "json"}));
   app.add_option("--timeout", context.timeout_text,
                  "The longest a command may take: seconds, or 30s, 5m (default: 30s a call; none for dedupe, "
@@ -78,7 +94,7 @@ int RunCowherd(const std::vector<std::string>& args, const Console& console) {
       "  cowherd dedupe --length 64m /srv/a.img 0 /srv/b.img 0\n"
       "  cowherd job create --all --wait\n"
       "Flags above may stand before or after the command; cowherd COMMAND --help tells of each.\n"
-      "Exit code: 0 ok; 1 something failed, differs or was refused; 2 usage; 3 server unreachable.\n");
+      "Exit code: 0 ok; 1 something failed, differs or was refused; 2 usage; 3 server unreachable.");
   UnguardOptions(app);
 
   // CLI11 wants the last argument first.
@@ -89,11 +105,10 @@ int RunCowherd(const std::vector<std::string>& args, const Console& console) {
   } catch (const CLI::Success& answer) {
     return app.exit(answer, console.out, console.err);
   } catch (const CLI::ParseError& error) {
-    std::string what = error.what();
-    what.erase(std::remove(what.begin(), what.end(), kGuard), what.end());
-    console.err << "error: " << EscapeName(what) << "\nSee --help.\n";
-    return kExitUsage;
+    context.command = CommandName(app);
+    return context.UsageError(absl::InvalidArgumentError(Describe(error, app)));
   }
+  context.command = CommandName(app);
   context.json = format == "json";
   if (!context.timeout_text.empty()) {
     const absl::StatusOr<absl::Duration> timeout = ParseTimeout("--timeout", context.timeout_text);

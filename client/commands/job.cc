@@ -48,6 +48,7 @@ struct CreateFlags {
   ScanFlags scan;
   bool dry_run = false;
   std::string ranges_file;
+  std::string clash;  // a flag for scans given beside --ranges
   std::string display_name;
   std::string request_id;
   bool wait = false;
@@ -100,6 +101,7 @@ absl::StatusOr<v1::RangeJob> ReadRanges(const std::string& path) {
 }
 
 absl::StatusOr<v1::CreateJobRequest> MakeCreateRequest(const CreateFlags& flags) {
+  if (!flags.clash.empty()) return FieldError(flags.clash, "does not go with --ranges");
   v1::CreateJobRequest request;
   request.set_request_id(flags.request_id.empty() ? RandomUuid() : flags.request_id);
   v1::JobSpec& spec = *request.mutable_spec();
@@ -303,7 +305,7 @@ void AddCreate(CLI::App& group, Context& context) {
   CLI::App* command =
       group.add_subcommand("create", "Make a job: look through trees of nodes, or share given ranges");
   const auto flags = std::make_shared<CreateFlags>();
-  AddControllerFlag(*command, context, flags->controller);
+  const CLI::Option* controller = AddControllerFlag(*command, context, flags->controller);
   command->add_flag("--all", flags->all, "On every node")->group("Which nodes");
   command->add_option("--name", flags->names, "On the nodes with these names")
       ->type_name("NAME")
@@ -324,10 +326,11 @@ void AddCreate(CLI::App& group, Context& context) {
               "Instead of a scan: share the ranges in this file, the protobuf JSON of cowherd.v1.RangeJob "
               "(paths are base64)")
           ->type_name("FILE");
-  for (CLI::Option* option : command->get_options()) {
-    if (option != ranges && option != command->get_help_ptr() && option->get_name() != "--controller") {
-      ranges->excludes(option);
-    }
+  // All so far but --controller and --help belong to scans.
+  std::vector<const CLI::Option*> of_scans;
+  for (const CLI::Option* option : command->get_options()) {
+    if (option != ranges && option != controller && option != command->get_help_ptr())
+      of_scans.push_back(option);
   }
   command->add_option("--display-name", flags->display_name, "A name for people")->type_name("TEXT");
   command
@@ -342,8 +345,12 @@ void AddCreate(CLI::App& group, Context& context) {
       "A ranges.json, where L2EvYg== is base64 of a path:\n"
       "  {\"nodes\": [{\"node\": \"storage-7\", \"ranges\": {\"requests\": [{\"length\": 65536,\n"
       "    \"source\": {\"path\": \"L2EvYg==\"}, \"destinations\": [{\"path\": \"L2EvYw==\"}]}]}}]}\n"));
-  command->callback(
-      [&context, flags] { context.run = [&context, flags] { return RunCreate(context, *flags); }; });
+  command->callback([&context, flags, ranges, of_scans] {
+    for (const CLI::Option* option : of_scans) {
+      if (ranges->count() != 0 && option->count() != 0) flags->clash = option->get_name();
+    }
+    context.run = [&context, flags] { return RunCreate(context, *flags); };
+  });
 }
 
 void AddList(CLI::App& group, Context& context) {

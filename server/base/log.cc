@@ -82,6 +82,11 @@ void Put(Json& line, absl::string_view key, absl::string_view text) {
 
 }  // namespace
 
+std::string LogText(const absl::Status& status) {
+  if (status.ok()) return "OK";
+  return absl::StrCat(absl::StatusCodeToString(status.code()), ": ", status.message());
+}
+
 std::string LogLine(absl::string_view timestamp, absl::string_view component, LogLevel level,
                     absl::string_view message, std::initializer_list<LogField> fields) {
   Json line;
@@ -90,10 +95,16 @@ std::string LogLine(absl::string_view timestamp, absl::string_view component, Lo
   if (!component.empty()) line["component"] = std::string(component);
   Put(line, "msg", message);
   for (const LogField& field : fields) {
-    if (field.is_number) {
-      line[std::string(field.key)] = field.number;
-    } else {
-      Put(line, field.key, field.text);
+    switch (field.kind) {
+      case LogField::Kind::kText:
+        Put(line, field.key, field.text);
+        break;
+      case LogField::Kind::kNumber:
+        line[std::string(field.key)] = field.number;
+        break;
+      case LogField::Kind::kBool:
+        line[std::string(field.key)] = field.number != 0;
+        break;
     }
   }
   return line.dump();

@@ -13,22 +13,26 @@
 // thread.
 namespace cowherd {
 
+// "OK", or code and message, without payloads.
+std::string LogText(const absl::Status& status);
+
 struct LogField {
+  enum class Kind { kText, kNumber, kBool };
+
   LogField(absl::string_view key, absl::string_view value) : key(key), text(value) {}
   LogField(absl::string_view key, const char* value) : key(key), text(value) {}
   LogField(absl::string_view key, const std::string& value) : key(key), text(value) {}
-  LogField(absl::string_view key, int64_t value) : key(key), number(value), is_number(true) {}
+  LogField(absl::string_view key, int64_t value) : key(key), number(value), kind(Kind::kNumber) {}
   LogField(absl::string_view key, uint64_t value) : LogField(key, static_cast<int64_t>(value)) {}
   LogField(absl::string_view key, int value) : LogField(key, static_cast<int64_t>(value)) {}
   LogField(absl::string_view key, unsigned value) : LogField(key, static_cast<int64_t>(value)) {}
-  LogField(absl::string_view key, bool value) : key(key), text(value ? "true" : "false") {}
-  // The status's message.
-  LogField(absl::string_view key, const absl::Status& status) : key(key), text(status.ToString()) {}
+  LogField(absl::string_view key, bool value) : key(key), number(value ? 1 : 0), kind(Kind::kBool) {}
+  LogField(absl::string_view key, const absl::Status& status) : key(key), text(LogText(status)) {}
 
   absl::string_view key;
   std::string text;
   int64_t number = 0;
-  bool is_number = false;
+  Kind kind = Kind::kText;
 };
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };

@@ -7,7 +7,7 @@
 #include <set>
 #include <string>
 
-#include "server/dedupe/totals.h"
+#include "server/dedupe/shared_totals.h"
 
 namespace cowherd {
 

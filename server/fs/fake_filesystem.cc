@@ -298,9 +298,7 @@ DedupeAnswer FakeFilesystem::DedupeOne(Node& source, uint64_t offset, uint64_t l
   if (offset + length == source.size && to + length == node->size) shared = length;
   const uint64_t taken = BlocksOf(shared) * kBlock;
   if (&source == node && to + taken > offset && to < offset + taken) return refuse(EINVAL);
-  if (ReadAt(source.memory.get(), offset, shared) != ReadAt(node->memory.get(), to, shared)) {
-    return {DedupeAnswer::Kind::kDiffers, 0, 0};
-  }
+  if (!SameBytes(source, offset, *node, to, shared)) return {DedupeAnswer::Kind::kDiffers, 0, 0};
 
   uint64_t counted = length;
   if (counted > max_progress_) {
@@ -314,6 +312,18 @@ DedupeAnswer FakeFilesystem::DedupeOne(Node& source, uint64_t offset, uint64_t l
     SetBlock(*node, to / kBlock + i, block);
   }
   return {DedupeAnswer::Kind::kSame, counted, 0};
+}
+
+bool FakeFilesystem::SameBytes(const Node& a, uint64_t a_offset, const Node& b, uint64_t b_offset,
+                               uint64_t length) {
+  constexpr uint64_t kStep = 1 << 20;
+  for (uint64_t done = 0; done < length; done += kStep) {
+    const uint64_t step = std::min(kStep, length - done);
+    if (ReadAt(a.memory.get(), a_offset + done, step) != ReadAt(b.memory.get(), b_offset + done, step)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 absl::StatusOr<ExtentList> FakeFilesystem::Extents(int fd, uint64_t offset, uint64_t length, size_t max,

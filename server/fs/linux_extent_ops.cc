@@ -61,10 +61,12 @@ absl::Status Ask(int fd, unsigned long request, void* answer, absl::string_view 
   return absl::OkStatus();
 }
 
-bool IsCached(int fd, uint64_t offset) {
+// Reads a byte if that needs no waiting. 1: it is cached. 0: the file ends here. -1: it is not cached, or no
+// such look is possible.
+ssize_t Probe(int fd, uint64_t offset) {
   char byte;
   const iovec vec = {&byte, 1};
-  return ::preadv2(fd, &vec, 1, static_cast<off_t>(offset), RWF_NOWAIT) >= 0;
+  return ::preadv2(fd, &vec, 1, static_cast<off_t>(offset), RWF_NOWAIT);
 }
 
 // False: nothing more to read here.
@@ -200,10 +202,11 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
   const uint64_t end = offset + std::min(length, std::numeric_limits<uint64_t>::max() - offset);
   while (offset < end) {
     const uint64_t step_end = offset + std::min(end - offset, kReadStep);
-    while (offset < step_end && IsCached(fd, offset)) {
+    ssize_t probed = 1;
+    while (offset < step_end && (probed = Probe(fd, offset)) > 0) {
       offset += std::min(step_end - offset, kProbeStep);
     }
-    if (offset < step_end && !ReadThrough(fd, offset, step_end - offset)) return;
+    if (probed == 0 || (probed < 0 && !ReadThrough(fd, offset, step_end - offset))) return;
     offset = step_end;
   }
 }

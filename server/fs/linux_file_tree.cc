@@ -84,10 +84,12 @@ class LinuxFileTree final : public FileTree {
   absl::StatusOr<OpenFile> Open(absl::string_view relative, bool for_destination) override {
     const std::string doing = Doing("open", relative);
     // O_PATH first: opening a device or FIFO for real can act on it.
-    ASSIGN_OR_RETURN(const Fd path, OpenBeneath(root_.get(), relative, O_PATH | O_NOFOLLOW, doing));
+    ASSIGN_OR_RETURN(const Fd path, OpenBeneath(root_.get(), relative, O_PATH, doing));
     struct stat seen;
     if (::fstat(path.get(), &seen) != 0) return ErrnoError(errno, doing);
     if (S_ISDIR(seen.st_mode)) return ErrnoError(EISDIR, doing);
+    // With O_PATH a symbolic link at the end is opened itself.
+    if (S_ISLNK(seen.st_mode)) return ErrnoError(ELOOP, doing);
     if (!S_ISREG(seen.st_mode)) {
       return WithDetail(absl::InvalidArgumentError(absl::StrCat(doing, ": not a regular file")),
                         "NOT_REGULAR", "", EINVAL);
@@ -105,7 +107,7 @@ class LinuxFileTree final : public FileTree {
 
   absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) override {
     const std::string doing = Doing("list", relative);
-    constexpr uint64_t kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | kSafe;
+    constexpr uint64_t kFlags = O_RDONLY | O_DIRECTORY | kSafe;
     absl::StatusOr<Fd> opened = OpenBeneath(root_.get(), relative, kFlags | O_NOATIME, doing);
     if (ErrnoOf(opened.status()) == EPERM) opened = OpenBeneath(root_.get(), relative, kFlags, doing);
     RETURN_IF_ERROR(opened.status());

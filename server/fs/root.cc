@@ -44,7 +44,7 @@ absl::Status FlagError(absl::string_view flag, absl::string_view message) {
 
 // Without trailing slash.
 absl::StatusOr<std::string> FlagPath(absl::string_view flag, absl::string_view path) {
-  if (path.size() > 1) absl::ConsumeSuffix(&path, "/");
+  if (path.size() > 1 && !absl::EndsWith(path, "//")) absl::ConsumeSuffix(&path, "/");
   if (const absl::string_view fault = PathFault(path); !fault.empty()) {
     return FlagError(flag, absl::StrCat("names a path that ", fault));
   }
@@ -52,15 +52,14 @@ absl::StatusOr<std::string> FlagPath(absl::string_view flag, absl::string_view p
 }
 
 absl::StatusOr<Root> ParseRoot(absl::string_view flag) {
-  const std::pair<absl::string_view, absl::string_view> halves =
-      absl::StrSplit(flag, absl::MaxSplits('=', 1));
-  if (!IsName(halves.first)) {
+  const size_t equals = flag.find('=');
+  if (equals == absl::string_view::npos || !IsName(flag.substr(0, equals))) {
     return FlagError(flag, "has no name of letters, digits, '-', '_' and '.' before '='");
   }
-  const std::vector<absl::string_view> paths = absl::StrSplit(halves.second, ':');
+  const std::vector<absl::string_view> paths = absl::StrSplit(flag.substr(equals + 1), ':');
   if (paths.size() > 2) return FlagError(flag, "has more than one ':'");
   Root root;
-  root.name = std::string(halves.first);
+  root.name = std::string(flag.substr(0, equals));
   ASSIGN_OR_RETURN(root.host_path, FlagPath(flag, paths.front()));
   ASSIGN_OR_RETURN(root.local_path, FlagPath(flag, paths.back()));
   return root;

@@ -1,6 +1,7 @@
 #include "server/node/convert.h"
 
 #include "server/base/grpc_status.h"
+#include "server/base/totals_proto.h"
 
 namespace cowherd {
 namespace {
@@ -27,25 +28,9 @@ void SetPosition(v1::FilePosition& position, std::string path, uint64_t offset) 
 
 }  // namespace
 
-v1::TaskTotals ToProto(const Totals& totals, absl::Duration elapsed) {
-  v1::TaskTotals proto;
-  proto.set_files_scanned(totals.files_scanned);
-  proto.set_files_skipped(totals.files_skipped);
-  proto.set_files_failed(totals.files_failed);
-  proto.set_bytes_scanned(totals.bytes_scanned);
-  proto.set_bytes_found(totals.bytes_found);
-  proto.set_duplicate_ranges(totals.duplicate_ranges);
-  proto.set_duplicate_bytes(totals.duplicate_bytes);
-  proto.set_bytes_requested(totals.bytes_requested);
-  proto.set_bytes_accepted(totals.bytes_accepted);
-  proto.set_bytes_won(totals.bytes_won);
-  proto.set_ranges_deduped(totals.ranges_deduped);
-  proto.set_ranges_differ(totals.ranges_differ);
-  proto.set_ranges_failed(totals.ranges_failed);
-  const int64_t nanos = absl::ToInt64Nanoseconds(elapsed);
-  proto.mutable_elapsed()->set_seconds(nanos / 1000000000);
-  proto.mutable_elapsed()->set_nanos(static_cast<int32_t>(nanos % 1000000000));
-  return proto;
+v1::TaskTotals ToProto(Totals totals, absl::Duration elapsed) {
+  totals.elapsed = elapsed;
+  return ToProto(totals);
 }
 
 v1::DedupeRangesResponse ToProto(const v1::DedupeRangesRequest& request, const RangesResult& result) {

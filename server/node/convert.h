@@ -4,8 +4,8 @@
 #include "absl/time/time.h"
 #include "cowherd/v1/node.pb.h"
 #include "cowherd/v1/types.pb.h"
+#include "server/base/totals.h"
 #include "server/dedupe/ranges.h"
-#include "server/dedupe/totals.h"
 #include "server/fs/extent_ops.h"
 #include "server/fs/root.h"
 #include "server/scan/scanner.h"
@@ -13,7 +13,7 @@
 // Plain structs to protobuf messages. Pure.
 namespace cowherd {
 
-v1::TaskTotals ToProto(const Totals& totals, absl::Duration elapsed);
+v1::TaskTotals ToProto(Totals totals, absl::Duration elapsed);
 v1::DedupeRangesResponse ToProto(const v1::DedupeRangesRequest& request, const RangesResult& result);
 v1::Extent ToProto(const FileExtent& extent);
 v1::DuplicateRange ToProto(const Duplicate& duplicate, const Root& root);

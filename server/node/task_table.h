@@ -16,7 +16,7 @@
 #include "absl/status/statusor.h"
 #include "cowherd/v1/node.pb.h"
 #include "server/base/stop.h"
-#include "server/dedupe/totals.h"
+#include "server/dedupe/shared_totals.h"
 
 namespace cowherd {
 

@@ -8,7 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "server/base/stop.h"
-#include "server/dedupe/totals.h"
+#include "server/dedupe/shared_totals.h"
 #include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
 

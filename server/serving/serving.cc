@@ -1,10 +1,14 @@
 #include "server/serving/serving.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpc/support/log.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 #include <prometheus/exposer.h>
 
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <utility>
@@ -34,6 +38,26 @@ sigset_t StopSignals() {
   sigaddset(&set, SIGINT);
   return set;
 }
+
+// gRPC's own messages, as lines like ours.
+void LogForGrpc(gpr_log_func_args* args) {
+  LogLevel level = LogLevel::kDebug;
+  if (args->severity == GPR_LOG_SEVERITY_INFO) level = LogLevel::kInfo;
+  if (args->severity == GPR_LOG_SEVERITY_ERROR) level = LogLevel::kWarning;
+  Log(level, "grpc", {{"said", args->message}, {"at", absl::StrCat(args->file, ":", args->line)}});
+}
+
+// Linking the reflection library is enough for gRPC to serve it everywhere: this takes it out again.
+class NoReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    plugins->erase(
+        std::remove_if(plugins->begin(), plugins->end(),
+                       [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; }),
+        plugins->end());
+  }
+};
 
 void SetLimits(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -78,9 +102,9 @@ class GrpcServing final : public Serving {
           {{"listen", flags.listen}});
     }
     grpc::EnableDefaultHealthCheckService(true);
-    if (flags.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
     SetLimits(builder);
+    if (!flags.reflection) builder.SetOption(std::make_unique<NoReflection>());
     builder.AddListeningPort(flags.listen, credentials, &port_);
     for (grpc::Service* service : services) builder.RegisterService(service);
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
@@ -93,13 +117,16 @@ class GrpcServing final : public Serving {
     if (!flags.health_listen.empty()) {
       grpc::ServerBuilder probes;
       SetLimits(probes);
+      probes.SetOption(std::make_unique<NoReflection>());
       probes.AddListeningPort(flags.health_listen, grpc::InsecureServerCredentials(), &health_port_);
+      // The health service alone does not make gRPC poll.
+      probes.RegisterCallbackGenericService(&no_other_service_);
       health_server_ = probes.BuildAndStart();
       if (health_server_ == nullptr || health_port_ == 0) {
         return CannotListen("--health_listen", flags.health_listen);
       }
     }
-    if (!flags.metrics_listen.empty()) {
+    if (flags.metrics_listen != "none") {
       // prometheus-cpp tells of a bad address or a taken port by an exception.
       try {
         exposer_ = std::make_unique<prometheus::Exposer>(flags.metrics_listen, 1);
@@ -152,6 +179,7 @@ class GrpcServing final : public Serving {
 
   const absl::Duration grace_;
   std::vector<std::shared_ptr<prometheus::Collectable>> scraped_;
+  grpc::CallbackGenericService no_other_service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<grpc::Server> health_server_;
   std::unique_ptr<prometheus::Exposer> exposer_;
@@ -168,12 +196,10 @@ void AddServingFlags(CLI::App& app, ServingFlags& flags) {
                  "Read flags from this INI or TOML file; the command line and environment win");
   app.add_option("--listen", flags.listen, "gRPC address: HOST:PORT or unix:PATH; port 0 picks a free one")
       ->capture_default_str();
-  app.add_option("--metrics_listen", flags.metrics_listen,
-                 "HOST:PORT of /metrics for Prometheus; empty: none")
+  app.add_option("--metrics_listen", flags.metrics_listen, "HOST:PORT of /metrics for Prometheus, or none")
       ->capture_default_str();
-  app.add_option(
-      "--health_listen", flags.health_listen,
-      "HOST:PORT that serves only the gRPC health service, in plain text, for probes; empty: none");
+  app.add_option("--health_listen", flags.health_listen,
+                 "HOST:PORT that serves only the gRPC health service, in plain text, for probes");
   app.add_option("--tls_cert", flags.tls.cert, "PEM file: this server's certificate chain");
   app.add_option("--tls_key", flags.tls.key, "PEM file: its private key");
   app.add_option("--tls_ca", flags.tls.ca,
@@ -221,6 +247,7 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(
     const ServingFlags& flags, const std::vector<grpc::Service*>& services,
     std::shared_ptr<prometheus::Registry> registry,
     std::vector<std::shared_ptr<prometheus::Collectable>> collectables) {
+  gpr_set_log_function(LogForGrpc);
   auto serving = std::make_unique<GrpcServing>(flags.grace_seconds);
   RETURN_IF_ERROR(serving->Listen(flags, services, registry, collectables));
   return absl::StatusOr<std::unique_ptr<Serving>>(std::move(serving));

@@ -20,7 +20,7 @@ namespace cowherd {
 
 struct ServingFlags {
   std::string listen;          // host:port or unix:path; port 0 picks one
-  std::string metrics_listen;  // host:port of /metrics; empty: none
+  std::string metrics_listen;  // host:port of /metrics, or "none"
   std::string health_listen;   // host:port of a plaintext server with the health service only; empty: none
   TlsFiles tls;
   bool allow_remote_plaintext = false;

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what building, testing and running cowherd need, from Debian bookworm (12), the release that is supported.
+# Versions are Debian's. Does nothing where all is there. Needs root.
+#   deploy/install_packages.sh            to build, and to run the quickstart
+#   deploy/install_packages.sh --tests    also what the tests need
+set -euo pipefail
+
+build=(bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib build-essential git
+  grpc-proto libabsl-dev libbenchmark-dev libcli11-dev libgmock-dev libgoogle-common-protos-java libgrpc++-dev libgtest-dev
+  libprotobuf-dev libprotoc-dev libspdlog-dev libsqlite3-dev libssl-dev libxxhash-dev nlohmann-json3-dev prometheus-cpp-dev
+  protobuf-compiler protobuf-compiler-grpc)
+run=(btrfs-progs curl e2fsprogs mount util-linux xfsprogs)
+tests=(openssl prometheus python3 python3-grpcio python3-protobuf)
+
+wanted=("${build[@]}" "${run[@]}")
+[ "${1:-}" = --tests ] && wanted+=("${tests[@]}")
+
+missing=()
+for package in "${wanted[@]}"; do
+  state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$state" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+# shellcheck source=/dev/null
+release=$(. /etc/os-release && echo "${ID:-?} ${VERSION_ID:-?}")
+[ "$release" = "debian 12" ] || echo "install_packages: made for Debian 12 (bookworm); this is $release" >&2
+if [ "$(id -u)" -ne 0 ]; then
+  echo "install_packages: run me as root; missing: ${missing[*]}" >&2
+  exit 1
+fi
+echo "installing ${#missing[@]} Debian packages: ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# Services that packages bring along (Prometheus) must not start here; policy-rc.d is Debian's way to say so.
+policy=/usr/sbin/policy-rc.d
+made_policy=
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+  made_policy=yes
+fi
+status=0
+{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } \
+  >"$log" 2>&1 || status=$?
+[ -n "$made_policy" ] && rm -f "$policy"
+if [ "$status" -ne 0 ]; then
+  tail -n 30 "$log" >&2
+  echo "install_packages: apt-get failed; see above" >&2
+fi
+exit "$status"

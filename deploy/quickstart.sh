@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# cowherd's main job on real data, on this machine: installs and builds, makes a btrfs filesystem in a file, fills it with
+# duplicate data, starts a node and a controller, runs a job, shows the space won and the metrics, and cleans up.
+# Needs root (loop device, mount, sharing) on Debian 12, and some 2 GB of disk.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+if [ "$(id -u)" -ne 0 ]; then
+  echo "quickstart: run me as root: I mount a filesystem and share storage in it" >&2
+  exit 1
+fi
+
+work= mounted= node_pid= controller_pid=
+clean_up() {
+  status=$?
+  set +e
+  for pid in $controller_pid $node_pid; do kill "$pid" 2>/dev/null; done
+  for pid in $controller_pid $node_pid; do wait "$pid" 2>/dev/null; done
+  [ -n "$mounted" ] && umount "$work/data"
+  if [ "$status" -ne 0 ] && [ -n "$work" ]; then
+    echo "quickstart: failed; the servers' last words:" >&2
+    tail -n 5 "$work"/*.log >&2
+  fi
+  [ -n "$work" ] && rm -rf "$work"
+  exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# A server's port, once its log tells it.
+port_of() { # LOG KEY
+  for _ in $(seq 100); do
+    port=$(sed -n "s/.*\"msg\":\"serving\".*\"$2\":\([0-9]*\).*/\1/p" "$1")
+    [ -n "$port" ] && { echo "$port"; return; }
+    sleep 0.1
+  done
+  echo "quickstart: no server within 10 s" >&2
+  return 1
+}
+
+say "Installing Debian packages (only those missing)"
+deploy/install_packages.sh
+
+say "Building"
+bazel build --noshow_progress --ui_event_filters=-info //:cowherd //:cowherd-node //:cowherd-controller
+cowherd=$PWD/bazel-bin/client/cowherd
+
+say "Making a btrfs filesystem in a file, with duplicate data"
+work=$(mktemp -d)
+truncate -s 1G "$work/image"
+mkfs.btrfs -q "$work/image" >/dev/null 2>&1
+mkdir "$work/data"
+mount -o loop "$work/image" "$work/data"
+mounted=yes
+head -c 96M /dev/urandom >"$work/data/base.img"
+for copy in 1 2 3; do
+  cp --reflink=never "$work/data/base.img" "$work/data/vm$copy.img"
+done
+mkdir "$work/data/backup"
+# The same data 12 KiB further on: duplicates are found at any block alignment.
+{ head -c 12K /dev/urandom; dd if="$work/data/base.img" bs=1M count=32 status=none; } |
+  dd of="$work/data/backup/shifted.img" bs=64K iflag=fullblock status=none
+sync -f "$work/data"
+(cd "$work/data" && find . -type f -exec sha256sum {} + | sort) >"$work/checksums"
+df -h --output=source,fstype,size,used,avail "$work/data"
+
+say "Starting a node and a controller"
+bazel-bin/server/node/cowherd-node --root "data=$work/data" --name demo-node \
+  --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 2>"$work/node.log" &
+node_pid=$!
+node=127.0.0.1:$(port_of "$work/node.log" port)
+node_metrics=127.0.0.1:$(port_of "$work/node.log" metrics_port)
+bazel-bin/server/controller/cowherd-controller --store "$work/jobs.db" --node "demo-node=$node" --probe_interval 1s \
+  --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 2>"$work/controller.log" &
+controller_pid=$!
+COWHERD_CONTROLLER=127.0.0.1:$(port_of "$work/controller.log" port)
+export COWHERD_CONTROLLER
+controller_metrics=127.0.0.1:$(port_of "$work/controller.log" metrics_port)
+"$cowherd" node list
+
+say "Running a job on all nodes: cowherd job create --all --wait"
+"$cowherd" job create --all --display-name quickstart --wait
+
+say "The space won"
+df -h --output=source,fstype,size,used,avail "$work/data"
+(cd "$work/data" && sha256sum --quiet -c "$work/checksums") && echo "every file still has the same content"
+
+say "The node's metrics (http://$node_metrics/metrics)"
+curl -sS "http://$node_metrics/metrics" | grep -E '^cowherd_node_(dedupe_(requested|accepted|won)|scan_read|volume_free)'
+say "The controller's metrics (http://$controller_metrics/metrics)"
+curl -sS "http://$controller_metrics/metrics" | grep -E '^cowherd_controller_(jobs_finished|.*bytes|nodes)'
+
+say "Cleaning up"

@@ -1,0 +1,224 @@
+#include "server/controller/convert.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/grpc_status.h"
+#include "server/base/status.h"
+#include "server/base/totals_proto.h"
+
+namespace cowherd {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+absl::Status Corrupt(const std::string& what) {
+  return MakeError(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+                   absl::StrCat(what, " in the store cannot be read"));
+}
+
+google::protobuf::Timestamp ToProto(absl::Time time) {
+  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
+}
+
+v1::TaskState ToProto(TaskState state) {
+  switch (state) {
+    case TaskState::kWaiting:
+      return v1::TASK_WAITING;
+    case TaskState::kRunning:
+      return v1::TASK_RUNNING;
+    case TaskState::kSucceeded:
+      return v1::TASK_SUCCEEDED;
+    case TaskState::kFailed:
+      return v1::TASK_FAILED;
+    case TaskState::kCancelled:
+      return v1::TASK_CANCELLED;
+  }
+  return v1::TASK_STATE_UNSPECIFIED;
+}
+
+v1::Task ToProto(const Job& job, const Task& task) {
+  v1::Task proto;
+  proto.set_id(TaskId(job, task.number));
+  proto.set_node(task.node);
+  proto.set_root(task.root);
+  proto.set_state(ToProto(task.state));
+  proto.set_attempt(task.attempt);
+  if (task.next_attempt != absl::InfinitePast()) *proto.mutable_next_attempt() = ToProto(task.next_attempt);
+  if (!task.error.ok()) *proto.mutable_error() = ToErrorDetail(task.error);
+  *proto.mutable_totals() = ToProto(task.totals());
+  return proto;
+}
+
+v1::Root ToProto(const RootFacts& root) {
+  v1::Root proto;
+  proto.set_name(root.name);
+  proto.set_path(root.path);
+  if (!root.error.ok()) *proto.mutable_error() = ToErrorDetail(root.error);
+  proto.set_filesystem(root.filesystem);
+  proto.set_uuid(root.uuid);
+  proto.set_size_bytes(root.size_bytes);
+  proto.set_free_bytes(root.free_bytes);
+  proto.set_block_size(root.block_size);
+  proto.set_dedupe_supported(root.dedupe_supported);
+  proto.set_read_only(root.read_only);
+  return proto;
+}
+
+RootFacts FromProto(const v1::Root& proto) {
+  RootFacts root;
+  root.name = proto.name();
+  root.path = proto.path();
+  if (proto.has_error()) root.error = FromErrorDetail(proto.error());
+  root.filesystem = proto.filesystem();
+  root.uuid = proto.uuid();
+  root.size_bytes = proto.size_bytes();
+  root.free_bytes = proto.free_bytes();
+  root.block_size = proto.block_size();
+  root.dedupe_supported = proto.dedupe_supported();
+  root.read_only = proto.read_only();
+  return root;
+}
+
+}  // namespace
+
+v1::JobState ToProto(JobState state) {
+  switch (state) {
+    case JobState::kPending:
+      return v1::PENDING;
+    case JobState::kRunning:
+      return v1::RUNNING;
+    case JobState::kPaused:
+      return v1::PAUSED;
+    case JobState::kSucceeded:
+      return v1::SUCCEEDED;
+    case JobState::kFailed:
+      return v1::JOB_FAILED;
+    case JobState::kCancelled:
+      return v1::CANCELLED;
+  }
+  return v1::JOB_STATE_UNSPECIFIED;
+}
+
+absl::StatusOr<JobState> FromProto(v1::JobState state) {
+  for (JobState known : {JobState::kPending, JobState::kRunning, JobState::kPaused, JobState::kSucceeded,
+                         JobState::kFailed, JobState::kCancelled}) {
+    if (ToProto(known) == state) return known;
+  }
+  return FieldError("states", absl::StrCat(static_cast<int>(state), " is no state of a job"));
+}
+
+absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks) {
+  const Job& job = record.job;
+  v1::Job proto;
+  proto.set_id(job.id);
+  if (!proto.mutable_spec()->ParseFromString(record.spec)) return Corrupt("the spec of a job");
+  proto.set_state(ToProto(job.state));
+  *proto.mutable_created() = ToProto(job.created);
+  if (job.started != absl::InfinitePast()) *proto.mutable_started() = ToProto(job.started);
+  if (job.ended != absl::InfinitePast()) *proto.mutable_ended() = ToProto(job.ended);
+  *proto.mutable_totals() = ToProto(job.totals);
+  proto.set_revision(job.revision);
+  proto.set_request_id(job.request_id);
+  if (!with_tasks) return proto;
+  std::vector<const Task*> tasks;
+  for (const Task& task : record.tasks) tasks.push_back(&task);
+  std::sort(tasks.begin(), tasks.end(), [](const Task* a, const Task* b) {
+    return std::tie(a->node, a->root, a->number) < std::tie(b->node, b->root, b->number);
+  });
+  for (const Task* task : tasks) {
+    v1::Task& added = *proto.add_tasks();
+    added = ToProto(job, *task);
+    const auto results = record.results.find(task->number);
+    if (results == record.results.end()) continue;
+    v1::TaskSummary summary;
+    if (!summary.ParseFromString(results->second)) return Corrupt("the results of a task");
+    added.mutable_ranges()->Swap(summary.mutable_ranges());
+  }
+  return proto;
+}
+
+NodeFacts FromProto(const v1::Node& proto) {
+  NodeFacts node;
+  node.name = proto.name();
+  node.version = proto.version();
+  node.kernel = proto.kernel();
+  node.labels.insert(proto.labels().begin(), proto.labels().end());
+  for (const v1::Root& root : proto.roots()) node.roots.push_back(FromProto(root));
+  if (proto.has_started())
+    node.started = absl::FromUnixMicros(TimeUtil::TimestampToMicroseconds(proto.started()));
+  node.running_tasks = proto.running_tasks();
+  node.max_tasks = proto.max_tasks();
+  return node;
+}
+
+v1::NodeStatus ToProto(const NodeEntry& entry, size_t running_tasks) {
+  v1::NodeStatus proto;
+  proto.set_name(entry.name);
+  proto.set_address(entry.endpoint.address);
+  proto.set_state(entry.state == NodeState::kUp     ? v1::NODE_UP
+                  : entry.state == NodeState::kDown ? v1::NODE_DOWN
+                                                    : v1::NODE_UNKNOWN);
+  if (!entry.error.ok()) *proto.mutable_error() = ToErrorDetail(entry.error);
+  if (entry.last_seen != absl::InfinitePast()) *proto.mutable_last_seen() = ToProto(entry.last_seen);
+  proto.set_running_tasks(static_cast<uint32_t>(running_tasks));
+  if (!entry.facts) return proto;
+  const NodeFacts& facts = *entry.facts;
+  v1::Node& node = *proto.mutable_node();
+  node.set_name(facts.name);
+  node.set_version(facts.version);
+  node.set_kernel(facts.kernel);
+  node.mutable_labels()->insert(facts.labels.begin(), facts.labels.end());
+  for (const RootFacts& root : facts.roots) *node.add_roots() = ToProto(root);
+  if (facts.started != absl::InfinitePast()) *node.mutable_started() = ToProto(facts.started);
+  node.set_running_tasks(facts.running_tasks);
+  node.set_max_tasks(facts.max_tasks);
+  return proto;
+}
+
+RunEvent FromProto(const v1::RunTaskResponse& response) {
+  RunEvent event;
+  event.run_id = response.run_id();
+  if (!response.has_summary()) {
+    event.totals = FromProto(response.progress());
+    return event;
+  }
+  const v1::TaskSummary& summary = response.summary();
+  event.totals = FromProto(summary.totals());
+  event.over = true;
+  if (summary.has_error()) event.error = FromErrorDetail(summary.error());
+  if (summary.ranges_size() > 0) {
+    v1::TaskSummary results;
+    *results.mutable_ranges() = summary.ranges();
+    event.results = results.SerializeAsString();
+  }
+  return event;
+}
+
+absl::StatusOr<v1::RunTaskRequest> ToProto(const RunOrder& order) {
+  v1::JobSpec spec;
+  if (!spec.ParseFromString(order.spec)) return Corrupt("the spec of a job");
+  v1::RunTaskRequest request;
+  request.set_task_id(order.task_id);
+  request.set_job_id(order.job_id);
+  request.set_attempt(order.attempt);
+  request.set_epoch(order.epoch);
+  if (spec.has_scan()) {
+    v1::TreeScan& scan = *request.mutable_scan();
+    scan.set_root(order.root);
+    for (const std::string& path : order.paths) scan.add_paths(path);
+    scan.mutable_options()->Swap(spec.mutable_scan()->mutable_options());
+    return request;
+  }
+  for (v1::NodeRanges& ranges : *spec.mutable_ranges()->mutable_nodes()) {
+    if (ranges.node() != order.node) continue;
+    request.mutable_ranges()->Swap(ranges.mutable_ranges());
+    return request;
+  }
+  return Corrupt("the spec of a job");
+}
+
+}  // namespace cowherd

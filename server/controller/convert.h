@@ -1,0 +1,35 @@
+#ifndef COWHERD_SERVER_CONTROLLER_CONVERT_H_
+#define COWHERD_SERVER_CONTROLLER_CONVERT_H_
+
+#include <cstddef>
+
+#include "absl/status/statusor.h"
+#include "cowherd/v1/controller.pb.h"
+#include "cowherd/v1/node.pb.h"
+#include "server/jobs/job.h"
+#include "server/sched/node_facts.h"
+#include "server/sched/node_link.h"
+#include "server/sched/node_registry.h"
+
+// Between protos and plain values; nothing is decided here.
+namespace cowherd {
+
+v1::JobState ToProto(JobState state);
+// INVALID_ARGUMENT of "states": no state.
+absl::StatusOr<JobState> FromProto(v1::JobState state);
+
+// Tasks by node, then root. DATA_LOSS "STORE_CORRUPT": a spec or result in the store is not what was put
+// there.
+absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks);
+
+NodeFacts FromProto(const v1::Node& node);
+v1::NodeStatus ToProto(const NodeEntry& entry, size_t running_tasks);
+
+RunEvent FromProto(const v1::RunTaskResponse& response);
+
+// The work of an order, cut out of its job's spec. DATA_LOSS "STORE_CORRUPT" as above.
+absl::StatusOr<v1::RunTaskRequest> ToProto(const RunOrder& order);
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_CONTROLLER_CONVERT_H_

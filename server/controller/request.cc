@@ -1,0 +1,238 @@
+#include "server/controller/request.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "server/base/status.h"
+#include "server/controller/convert.h"
+
+namespace cowherd {
+namespace {
+
+constexpr size_t kMaxDisplayName = 200;
+constexpr size_t kMaxRequestId = 100;
+constexpr size_t kMaxName = 255;
+constexpr size_t kMaxPath = 4095;
+constexpr int kMaxRequests = 1'000;
+constexpr int kMaxDestinations = 1'024;
+constexpr uint64_t kMinCall = uint64_t{128} << 10;
+constexpr uint64_t kMaxCall = uint64_t{1} << 30;
+constexpr uint32_t kMaxWorkers = 64;
+constexpr uint32_t kDefaultPage = 100;
+constexpr uint32_t kMaxPage = 1'000;
+
+std::string At(absl::string_view field, int index) { return absl::StrCat(field, "[", index, "]"); }
+
+absl::Status CheckCount(absl::string_view field, int count, int least, int most) {
+  if (count < least) return FieldError(field, "must not be empty");
+  if (count > most) return FieldError(field, absl::StrCat(count, " given, at most ", most, " allowed"));
+  return absl::OkStatus();
+}
+
+absl::Status CheckPath(const std::string& field, const std::string& path) {
+  if (path.empty()) return FieldError(field, "must not be empty");
+  if (path.size() > kMaxPath) return FieldError(field, absl::StrCat("longer than ", kMaxPath, " bytes"));
+  if (path[0] != '/') return FieldError(field, "not an absolute path");
+  if (absl::StrContains(path, absl::string_view("\0", 1))) return FieldError(field, "holds a NUL byte");
+  for (absl::string_view part : absl::StrSplit(path, '/')) {
+    if (part == "." || part == "..") return FieldError(field, "has \".\" or \"..\" in it");
+  }
+  return absl::OkStatus();
+}
+
+// Names, each once.
+template <typename Names>
+absl::Status CheckNames(const std::string& field, const Names& names, int least, int most) {
+  RETURN_IF_ERROR(CheckCount(field, names.size(), least, most));
+  std::set<std::string> seen;
+  for (int i = 0; i < names.size(); ++i) {
+    if (names[i].empty() || names[i].size() > kMaxName) return FieldError(At(field, i), "empty or too long");
+    if (!seen.insert(names[i]).second)
+      return FieldError(At(field, i), absl::StrCat("\"", names[i], "\" came before"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckGlobs(const std::string& field,
+                        const google::protobuf::RepeatedPtrField<std::string>& globs) {
+  RETURN_IF_ERROR(CheckCount(field, globs.size(), 0, kMaxGlobs));
+  for (int i = 0; i < globs.size(); ++i) {
+    if (globs[i].empty() || globs[i].size() > kMaxPath) return FieldError(At(field, i), "empty or too long");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSelector(const v1::NodeSelector& selector) {
+  const std::string field = "spec.scan.nodes";
+  switch (selector.kind_case()) {
+    case v1::NodeSelector::kAll:
+      return selector.all() ? absl::OkStatus() : FieldError(field + ".all", "must be true if given");
+    case v1::NodeSelector::kNames:
+      return CheckNames(field + ".names.names", selector.names().names(), 1, kMaxNodes);
+    case v1::NodeSelector::kLabels: {
+      const auto& labels = selector.labels().labels();
+      return CheckCount(field + ".labels.labels", static_cast<int>(labels.size()), 1, kMaxLabels);
+    }
+    case v1::NodeSelector::KIND_NOT_SET:
+      break;
+  }
+  return FieldError(field, "must have one of all, names and labels");
+}
+
+absl::Status CheckScan(const v1::TreeScanJob& scan) {
+  RETURN_IF_ERROR(CheckSelector(scan.nodes()));
+  RETURN_IF_ERROR(CheckNames("spec.scan.roots", scan.roots(), 0, kMaxRoots));
+  RETURN_IF_ERROR(CheckCount("spec.scan.paths", scan.paths_size(), 0, kMaxPaths));
+  for (int i = 0; i < scan.paths_size(); ++i)
+    RETURN_IF_ERROR(CheckPath(At("spec.scan.paths", i), scan.paths(i)));
+  const v1::ScanOptions& options = scan.options();
+  RETURN_IF_ERROR(CheckGlobs("spec.scan.options.include", options.include()));
+  RETURN_IF_ERROR(CheckGlobs("spec.scan.options.exclude", options.exclude()));
+  if (options.workers() > kMaxWorkers) {
+    return FieldError("spec.scan.options.workers", absl::StrCat("at most ", kMaxWorkers));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRange(const std::string& field, const v1::DedupeRangesRequest& request) {
+  RETURN_IF_ERROR(CheckPath(field + ".source.path", request.source().path()));
+  if (request.length() == 0) return FieldError(field + ".length", "must be above 0");
+  RETURN_IF_ERROR(CheckCount(field + ".destinations", request.destinations_size(), 1, kMaxDestinations));
+  for (int i = 0; i < request.destinations_size(); ++i) {
+    RETURN_IF_ERROR(CheckPath(At(field + ".destinations", i) + ".path", request.destinations(i).path()));
+  }
+  const uint64_t call = request.max_bytes_per_call();
+  if (call != 0 && (call < kMinCall || call > kMaxCall)) {
+    return FieldError(field + ".max_bytes_per_call", "not within 128 KiB and 1 GiB");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRanges(const v1::RangeJob& job) {
+  RETURN_IF_ERROR(CheckCount("spec.ranges.nodes", job.nodes_size(), 1, kMaxNodes));
+  std::set<std::string> seen;
+  for (int n = 0; n < job.nodes_size(); ++n) {
+    const std::string field = At("spec.ranges.nodes", n);
+    const v1::NodeRanges& node = job.nodes(n);
+    if (node.node().empty() || node.node().size() > kMaxName)
+      return FieldError(field + ".node", "empty or too long");
+    if (!seen.insert(node.node()).second) return FieldError(field + ".node", "came before");
+    const std::string requests = field + ".ranges.requests";
+    RETURN_IF_ERROR(CheckCount(requests, node.ranges().requests_size(), 1, kMaxRequests));
+    for (int i = 0; i < node.ranges().requests_size(); ++i) {
+      RETURN_IF_ERROR(CheckRange(At(requests, i), node.ranges().requests(i)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Maps come in a fixed order, so that the same spec is the same bytes.
+std::string Serialize(const v1::JobSpec& spec) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  spec.SerializeToCodedStream(&coded);
+  coded.Trim();
+  return bytes;
+}
+
+JobPlan PlanOf(const v1::JobSpec& spec) {
+  JobPlan plan;
+  if (spec.has_ranges()) {
+    plan.ranges = true;
+    for (int i = 0; i < spec.ranges().nodes_size(); ++i) {
+      plan.nodes.push_back(spec.ranges().nodes(i).node());
+      plan.node_fields.push_back(At("spec.ranges.nodes", i) + ".node");
+    }
+    return plan;
+  }
+  const v1::TreeScanJob& scan = spec.scan();
+  if (scan.nodes().has_names()) {
+    plan.select = JobPlan::Select::kNames;
+    for (int i = 0; i < scan.nodes().names().names_size(); ++i) {
+      plan.nodes.push_back(scan.nodes().names().names(i));
+      plan.node_fields.push_back(At("spec.scan.nodes.names.names", i));
+    }
+  } else if (scan.nodes().has_labels()) {
+    plan.select = JobPlan::Select::kLabels;
+    plan.labels.insert(scan.nodes().labels().labels().begin(), scan.nodes().labels().labels().end());
+  }
+  plan.roots.assign(scan.roots().begin(), scan.roots().end());
+  plan.paths.assign(scan.paths().begin(), scan.paths().end());
+  return plan;
+}
+
+}  // namespace
+
+absl::StatusOr<CheckedJob> CheckCreateJob(const v1::CreateJobRequest& request) {
+  const v1::JobSpec& spec = request.spec();
+  if (request.request_id().size() > kMaxRequestId) {
+    return FieldError("request_id", absl::StrCat("longer than ", kMaxRequestId, " bytes"));
+  }
+  if (spec.display_name().size() > kMaxDisplayName) {
+    return FieldError("spec.display_name", absl::StrCat("longer than ", kMaxDisplayName, " bytes"));
+  }
+  switch (spec.work_case()) {
+    case v1::JobSpec::kScan:
+      RETURN_IF_ERROR(CheckScan(spec.scan()));
+      break;
+    case v1::JobSpec::kRanges:
+      RETURN_IF_ERROR(CheckRanges(spec.ranges()));
+      break;
+    case v1::JobSpec::WORK_NOT_SET:
+      return FieldError("spec.work", "must have one of scan and ranges");
+  }
+  CheckedJob job;
+  job.spec = Serialize(spec);
+  if (job.spec.size() > kMaxSpecBytes) {
+    return FieldError("spec", absl::StrCat("larger than ", kMaxSpecBytes, " bytes; make several jobs of it"));
+  }
+  job.plan = PlanOf(spec);
+  job.request_id = request.request_id();
+  return job;
+}
+
+absl::StatusOr<JobPlan> ReadPlan(absl::string_view bytes) {
+  v1::JobSpec spec;
+  if (!spec.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ||
+      spec.work_case() == v1::JobSpec::WORK_NOT_SET) {
+    return MakeError(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+                     "the spec of a job in the store cannot be read");
+  }
+  return PlanOf(spec);
+}
+
+absl::StatusOr<CheckedList> CheckListJobs(const v1::ListJobsRequest& request) {
+  CheckedList list;
+  for (int state : request.states()) {
+    ASSIGN_OR_RETURN(const JobState known, FromProto(static_cast<v1::JobState>(state)));
+    list.states.push_back(known);
+  }
+  if (list.states.size() > kMaxPage) return FieldError("states", "too many");
+  if (request.page_size() > kMaxPage) return FieldError("page_size", absl::StrCat("at most ", kMaxPage));
+  list.page_size = request.page_size() == 0 ? kDefaultPage : request.page_size();
+  if (!request.page_token().empty()) {
+    absl::string_view token = request.page_token();
+    if (!absl::ConsumePrefix(&token, "p") || !absl::SimpleHexAtoi(token, &list.before) || list.before == 0) {
+      return FieldError("page_token", "not one that this service gave");
+    }
+  }
+  return list;
+}
+
+std::string PageToken(uint64_t sequence) { return absl::StrFormat("p%x", sequence); }
+
+absl::Status CheckJobId(absl::string_view id) {
+  return id.empty() ? FieldError("id", "must not be empty") : absl::OkStatus();
+}
+
+}  // namespace cowherd

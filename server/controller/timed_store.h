@@ -1,0 +1,75 @@
+#ifndef COWHERD_SERVER_CONTROLLER_TIMED_STORE_H_
+#define COWHERD_SERVER_CONTROLLER_TIMED_STORE_H_
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/jobs/job_store.h"
+#include "server/metrics/controller_metrics.h"
+
+namespace cowherd {
+
+inline constexpr const char* kStoreOperations[] = {
+    "raise_epoch", "create", "find_request", "get", "list", "load", "count", "results", "write", "delete"};
+
+// A store whose every operation is measured. Errors that answer a question, such as NOT_FOUND, count as
+// errors too.
+class TimedStore final : public JobStore {
+ private:
+  template <typename Operation>
+  auto Timed(const char* name, Operation operation) {
+    const auto begin = std::chrono::steady_clock::now();
+    auto result = operation();
+    metrics_.StoreOperation(name, result.ok(), absl::FromChrono(std::chrono::steady_clock::now() - begin));
+    return result;
+  }
+
+ public:
+  TimedStore(std::unique_ptr<JobStore> store, ControllerMetrics& metrics)
+      : store_(std::move(store)), metrics_(metrics) {}
+
+  absl::StatusOr<uint64_t> RaiseEpoch() override {
+    return Timed("raise_epoch", [&] { return store_->RaiseEpoch(); });
+  }
+  absl::StatusOr<Created> Create(JobRecord record) override {
+    return Timed("create", [&] { return store_->Create(std::move(record)); });
+  }
+  absl::StatusOr<JobRecord> FindRequest(absl::string_view request_id, absl::string_view spec) override {
+    return Timed("find_request", [&] { return store_->FindRequest(request_id, spec); });
+  }
+  absl::StatusOr<JobRecord> Get(absl::string_view id) override {
+    return Timed("get", [&] { return store_->Get(id); });
+  }
+  absl::StatusOr<std::vector<JobRecord>> List(const std::vector<JobState>& states, uint64_t before,
+                                              size_t limit) override {
+    return Timed("list", [&] { return store_->List(states, before, limit); });
+  }
+  absl::StatusOr<std::vector<JobRecord>> LoadActive() override {
+    return Timed("load", [&] { return store_->LoadActive(); });
+  }
+  absl::StatusOr<std::map<JobState, uint64_t>> CountByState() override {
+    return Timed("count", [&] { return store_->CountByState(); });
+  }
+  absl::StatusOr<std::map<uint32_t, std::string>> Results(absl::string_view id) override {
+    return Timed("results", [&] { return store_->Results(id); });
+  }
+  absl::Status Write(const std::vector<JobChange>& changes) override {
+    return Timed("write", [&] { return store_->Write(changes); });
+  }
+  absl::Status Delete(absl::string_view id) override {
+    return Timed("delete", [&] { return store_->Delete(id); });
+  }
+
+ private:
+  const std::unique_ptr<JobStore> store_;
+  ControllerMetrics& metrics_;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_CONTROLLER_TIMED_STORE_H_

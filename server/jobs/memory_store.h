@@ -1,0 +1,42 @@
+#ifndef COWHERD_SERVER_JOBS_MEMORY_STORE_H_
+#define COWHERD_SERVER_JOBS_MEMORY_STORE_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "server/jobs/job_store.h"
+
+namespace cowherd {
+
+// Keeps jobs for as long as it lives. For tests.
+class MemoryStore final : public JobStore {
+ public:
+  absl::StatusOr<uint64_t> RaiseEpoch() override;
+  absl::StatusOr<Created> Create(JobRecord record) override;
+  absl::StatusOr<JobRecord> FindRequest(absl::string_view request_id, absl::string_view spec) override;
+  absl::StatusOr<JobRecord> Get(absl::string_view id) override;
+  absl::StatusOr<std::vector<JobRecord>> List(const std::vector<JobState>& states, uint64_t before,
+                                              size_t limit) override;
+  absl::StatusOr<std::vector<JobRecord>> LoadActive() override;
+  absl::StatusOr<std::map<JobState, uint64_t>> CountByState() override;
+  absl::StatusOr<std::map<uint32_t, std::string>> Results(absl::string_view id) override;
+  absl::Status Write(const std::vector<JobChange>& changes) override;
+  absl::Status Delete(absl::string_view id) override;
+
+  // Every call from now on fails with this; OK: none does.
+  void FailWith(absl::Status status) { failure_ = std::move(status); }
+  // Successful calls of Write.
+  int writes() const { return writes_; }
+
+ private:
+  absl::Status failure_;
+  int writes_ = 0;
+  uint64_t epoch_ = 0;
+  uint64_t sequence_ = 0;
+  std::map<std::string, JobRecord> jobs_;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_JOBS_MEMORY_STORE_H_

@@ -1,0 +1,594 @@
+#include "server/jobs/sqlite_store.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "server/base/fd.h"
+#include "server/base/status.h"
+#include "server/jobs/schema.h"
+
+namespace cowherd {
+namespace {
+
+// "cowh" in ASCII: marks the file as ours.
+constexpr int64_t kApplicationId = 0x636f7768;
+
+constexpr char kJobColumns[] =
+    "sequence, id, request_id, spec, state, wanted, created, started, ended, totals, revision, tasks_made";
+constexpr char kTaskColumns[] =
+    "number, node, root, paths, expanded, state, open, attempt, failures, next_attempt, waiting_since, "
+    "error_code, "
+    "error_reason, error_field, error_errno, error_message, run_id, current, carried";
+constexpr char kActive[] = "state NOT IN ('succeeded', 'failed', 'cancelled')";
+
+constexpr JobState kJobStates[] = {JobState::kPending,   JobState::kRunning, JobState::kPaused,
+                                   JobState::kSucceeded, JobState::kFailed,  JobState::kCancelled};
+constexpr TaskState kTaskStates[] = {TaskState::kWaiting, TaskState::kRunning, TaskState::kSucceeded,
+                                     TaskState::kFailed, TaskState::kCancelled};
+constexpr Wanted kWanted[] = {Wanted::kRun, Wanted::kPause, Wanted::kCancel};
+
+absl::Status Corrupt(absl::string_view what) {
+  return MakeError(
+      absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+      absl::StrCat("the store is damaged (", what, "); put back a copy of it, or start with a new file"));
+}
+
+absl::Status SqliteError(sqlite3* db, int code) {
+  const std::string text = db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
+  switch (code & 0xff) {
+    case SQLITE_FULL:
+      return MakeError(absl::StatusCode::kResourceExhausted, "STORE_FULL",
+                       absl::StrCat("the disk of the store is full; free some space and repeat: ", text));
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition, "STORE_LOCKED",
+          absl::StrCat("another process uses the store; there may be one controller only: ", text));
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition, "STORE_NOT_WRITABLE",
+          absl::StrCat("the store cannot be opened for writing; check path and permissions: ", text));
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Corrupt(text);
+    case SQLITE_IOERR:
+      return MakeError(absl::StatusCode::kUnavailable, "STORE_IO",
+                       absl::StrCat("the disk of the store failed: ", text));
+    default:
+      return MakeError(absl::StatusCode::kInternal, "STORE_ERROR", absl::StrCat("SQLite: ", text));
+  }
+}
+
+struct Blob {
+  absl::string_view bytes;
+};
+
+// One prepared statement. Values are bound in the order of its question marks and must live until it has run.
+class Statement {
+ public:
+  static absl::StatusOr<Statement> Make(sqlite3* db, const std::string& sql) {
+    sqlite3_stmt* raw = nullptr;
+    const int code = sqlite3_prepare_v2(db, sql.c_str(), static_cast<int>(sql.size()), &raw, nullptr);
+    if (code != SQLITE_OK) return SqliteError(db, code);
+    return Statement(db, raw);
+  }
+  Statement(Statement&& other) noexcept
+      : db_(other.db_),
+        raw_(std::exchange(other.raw_, nullptr)),
+        bound_(other.bound_),
+        bind_result_(other.bind_result_) {}
+  Statement& operator=(Statement&& other) noexcept {
+    std::swap(db_, other.db_);
+    std::swap(raw_, other.raw_);
+    std::swap(bound_, other.bound_);
+    std::swap(bind_result_, other.bind_result_);
+    return *this;
+  }
+  ~Statement() { sqlite3_finalize(raw_); }
+
+  Statement& Bind(int64_t value) { return Note(sqlite3_bind_int64(raw_, ++bound_, value)); }
+  Statement& Bind(absl::string_view text) {
+    return Note(sqlite3_bind_text64(raw_, ++bound_, Start(text), text.size(), SQLITE_STATIC, SQLITE_UTF8));
+  }
+  Statement& Bind(Blob blob) {
+    return Note(sqlite3_bind_blob64(raw_, ++bound_, Start(blob.bytes), blob.bytes.size(), SQLITE_STATIC));
+  }
+  Statement& Bind(absl::Time time) {
+    if (time == absl::InfinitePast()) return Note(sqlite3_bind_null(raw_, ++bound_));
+    return Bind(absl::ToUnixMicros(time));
+  }
+
+  // True: there is a row to read.
+  absl::StatusOr<bool> Step() {
+    if (bind_result_ != SQLITE_OK) return SqliteError(db_, bind_result_);
+    const int code = sqlite3_step(raw_);
+    if (code == SQLITE_ROW) return true;
+    if (code == SQLITE_DONE) return false;
+    return SqliteError(db_, code);
+  }
+
+  int64_t Int(int column) { return sqlite3_column_int64(raw_, column); }
+  std::string Text(int column) {
+    const void* bytes = sqlite3_column_blob(raw_, column);
+    return bytes == nullptr
+               ? std::string()
+               : std::string(static_cast<const char*>(bytes), sqlite3_column_bytes(raw_, column));
+  }
+  absl::Time Time(int column) {
+    if (sqlite3_column_type(raw_, column) == SQLITE_NULL) return absl::InfinitePast();
+    return absl::FromUnixMicros(Int(column));
+  }
+
+ private:
+  Statement(sqlite3* db, sqlite3_stmt* raw) : db_(db), raw_(raw) {}
+  // A null pointer would bind NULL.
+  static const char* Start(absl::string_view text) { return text.data() != nullptr ? text.data() : ""; }
+  Statement& Note(int code) {
+    if (code != SQLITE_OK) bind_result_ = code;
+    return *this;
+  }
+
+  sqlite3* db_;
+  sqlite3_stmt* raw_;
+  int bound_ = 0;
+  int bind_result_ = SQLITE_OK;
+};
+
+absl::Status Run(sqlite3* db, const std::string& sql) {
+  const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+  return code == SQLITE_OK ? absl::OkStatus() : SqliteError(db, code);
+}
+
+absl::Status Finish(Statement statement) { return statement.Step().status(); }
+
+// The first column of the one row that `sql` gives.
+absl::StatusOr<std::string> ReadText(sqlite3* db, const std::string& sql) {
+  ASSIGN_OR_RETURN(Statement statement, Statement::Make(db, sql));
+  ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (!row) return Corrupt(absl::StrCat("no row for ", sql));
+  return statement.Text(0);
+}
+
+absl::StatusOr<int64_t> ReadInt(sqlite3* db, const std::string& sql) {
+  ASSIGN_OR_RETURN(const std::string text, ReadText(db, sql));
+  int64_t value = 0;
+  if (!absl::SimpleAtoi(text, &value)) return Corrupt(absl::StrCat("no number for ", sql));
+  return value;
+}
+
+// Rolls back unless committed.
+class Transaction {
+ public:
+  static absl::StatusOr<std::unique_ptr<Transaction>> Begin(sqlite3* db) {
+    RETURN_IF_ERROR(Run(db, "BEGIN IMMEDIATE"));
+    return std::make_unique<Transaction>(db);
+  }
+  explicit Transaction(sqlite3* db) : db_(db) {}
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  // Some errors have SQLite roll back by itself.
+  ~Transaction() {
+    if (sqlite3_get_autocommit(db_) == 0) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+  }
+  absl::Status Commit() { return Run(db_, "COMMIT"); }
+
+ private:
+  sqlite3* const db_;
+};
+
+struct Counter {
+  const char* name;
+  uint64_t Totals::*value;
+};
+constexpr Counter kCounters[] = {
+    {"files_scanned", &Totals::files_scanned},     {"files_skipped", &Totals::files_skipped},
+    {"files_failed", &Totals::files_failed},       {"bytes_scanned", &Totals::bytes_scanned},
+    {"bytes_found", &Totals::bytes_found},         {"duplicate_ranges", &Totals::duplicate_ranges},
+    {"duplicate_bytes", &Totals::duplicate_bytes}, {"bytes_requested", &Totals::bytes_requested},
+    {"bytes_accepted", &Totals::bytes_accepted},   {"ranges_deduped", &Totals::ranges_deduped},
+    {"ranges_differ", &Totals::ranges_differ},     {"ranges_failed", &Totals::ranges_failed},
+};
+
+std::string ToJson(const Totals& totals) {
+  nlohmann::json json;
+  for (const Counter& counter : kCounters) json[counter.name] = totals.*counter.value;
+  json["bytes_won"] = totals.bytes_won;
+  json["elapsed_ns"] = absl::ToInt64Nanoseconds(totals.elapsed);
+  return json.dump();
+}
+
+template <typename Number>
+Number Field(const nlohmann::json& json, const char* name) {
+  const auto found = json.find(name);
+  return found != json.end() && found->is_number_integer() ? found->get<Number>() : Number{0};
+}
+
+absl::StatusOr<Totals> FromJson(const std::string& text) {
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return Corrupt("totals are not JSON");
+  Totals totals;
+  for (const Counter& counter : kCounters) totals.*counter.value = Field<uint64_t>(json, counter.name);
+  totals.bytes_won = Field<int64_t>(json, "bytes_won");
+  totals.elapsed = absl::Nanoseconds(Field<int64_t>(json, "elapsed_ns"));
+  return totals;
+}
+
+template <typename Enum, size_t kCount>
+absl::StatusOr<Enum> FromName(const Enum (&values)[kCount], absl::string_view (*name_of)(Enum),
+                              absl::string_view name) {
+  for (Enum value : values) {
+    if (name_of(value) == name) return value;
+  }
+  return Corrupt(absl::StrCat("unknown state ", name));
+}
+
+absl::StatusOr<JobRecord> ReadJob(Statement& row) {
+  JobRecord record;
+  Job& job = record.job;
+  job.sequence = row.Int(0);
+  job.id = row.Text(1);
+  job.request_id = row.Text(2);
+  record.spec = row.Text(3);
+  ASSIGN_OR_RETURN(job.state, FromName(kJobStates, JobStateName, row.Text(4)));
+  ASSIGN_OR_RETURN(job.wanted, FromName(kWanted, WantedName, row.Text(5)));
+  job.created = row.Time(6);
+  job.started = row.Time(7);
+  job.ended = row.Time(8);
+  ASSIGN_OR_RETURN(job.totals, FromJson(row.Text(9)));
+  job.revision = row.Int(10);
+  job.tasks_made = static_cast<uint32_t>(row.Int(11));
+  return record;
+}
+
+absl::StatusOr<Task> ReadTask(Statement& row) {
+  Task task;
+  task.number = static_cast<uint32_t>(row.Int(0));
+  task.node = row.Text(1);
+  task.root = row.Text(2);
+  const std::string paths = row.Text(3);
+  if (!paths.empty()) task.paths = absl::StrSplit(paths, '\0');
+  task.expanded = row.Int(4) != 0;
+  ASSIGN_OR_RETURN(task.state, FromName(kTaskStates, TaskStateName, row.Text(5)));
+  task.open = row.Int(6) != 0;
+  task.attempt = static_cast<uint32_t>(row.Int(7));
+  task.failures = static_cast<uint32_t>(row.Int(8));
+  task.next_attempt = row.Time(9);
+  task.waiting_since = row.Time(10);
+  task.error = WithDetail(absl::Status(static_cast<absl::StatusCode>(row.Int(11)), row.Text(15)),
+                          row.Text(12), row.Text(13), static_cast<int>(row.Int(14)));
+  task.run_id = row.Text(16);
+  ASSIGN_OR_RETURN(task.current, FromJson(row.Text(17)));
+  ASSIGN_OR_RETURN(task.carried, FromJson(row.Text(18)));
+  return task;
+}
+
+class SqliteStore final : public JobStore {
+ public:
+  SqliteStore(Fd lock, sqlite3* db) : lock_(std::move(lock)), db_(db) {}
+  ~SqliteStore() override { sqlite3_close(db_); }
+
+  absl::Status Prepare();
+
+  absl::StatusOr<uint64_t> RaiseEpoch() override;
+  absl::StatusOr<Created> Create(JobRecord record) override;
+  absl::StatusOr<JobRecord> FindRequest(absl::string_view request_id, absl::string_view spec) override;
+  absl::StatusOr<JobRecord> Get(absl::string_view id) override;
+  absl::StatusOr<std::vector<JobRecord>> List(const std::vector<JobState>& states, uint64_t before,
+                                              size_t limit) override;
+  absl::StatusOr<std::vector<JobRecord>> LoadActive() override;
+  absl::StatusOr<std::map<JobState, uint64_t>> CountByState() override;
+  absl::StatusOr<std::map<uint32_t, std::string>> Results(absl::string_view id) override;
+  absl::Status Write(const std::vector<JobChange>& changes) override;
+  absl::Status Delete(absl::string_view id) override;
+
+ private:
+  absl::StatusOr<uint64_t> SequenceOf(absl::string_view id);
+  absl::StatusOr<std::vector<Task>> Tasks(uint64_t sequence);
+  absl::StatusOr<std::map<uint32_t, std::string>> ResultsOf(uint64_t sequence);
+  absl::Status Put(uint64_t sequence, const Task& task);
+  absl::Status Apply(const JobChange& change);
+
+  // Released after the database is closed.
+  const Fd lock_;
+  sqlite3* const db_;
+};
+
+absl::Status SqliteStore::Prepare() {
+  RETURN_IF_ERROR(
+      Run(db_, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"));
+  ASSIGN_OR_RETURN(const int64_t version, ReadInt(db_, "PRAGMA user_version"));
+  ASSIGN_OR_RETURN(const int64_t application, ReadInt(db_, "PRAGMA application_id"));
+  ASSIGN_OR_RETURN(const int64_t tables, ReadInt(db_, "SELECT count(*) FROM sqlite_schema"));
+  if (application != kApplicationId && tables > 0) return Corrupt("the file belongs to another program");
+  constexpr int64_t kVersion = std::size(kSchemaSteps);
+  if (version > kVersion) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_NEWER",
+                     absl::StrCat("the store has schema ", version, ", this version of cowherd knows up to ",
+                                  kVersion, "; run the version that wrote it, or a later one"));
+  }
+  ASSIGN_OR_RETURN(const std::string check, ReadText(db_, "PRAGMA quick_check(1)"));
+  if (check != "ok") return Corrupt(check);
+  ASSIGN_OR_RETURN(const std::string mode, ReadText(db_, "PRAGMA journal_mode = WAL"));
+  if (mode != "wal") {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_NOT_WRITABLE",
+                     "the filesystem of the store does not take a write-ahead log; use a local one");
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
+  for (int64_t step = version; step < kVersion; ++step) RETURN_IF_ERROR(Run(db_, kSchemaSteps[step]));
+  RETURN_IF_ERROR(Run(db_, absl::StrCat("PRAGMA user_version = ", kVersion)));
+  RETURN_IF_ERROR(Run(db_, absl::StrCat("PRAGMA application_id = ", kApplicationId)));
+  return transaction->Commit();
+}
+
+absl::StatusOr<uint64_t> SqliteStore::RaiseEpoch() {
+  ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
+  RETURN_IF_ERROR(Run(db_, "UPDATE terms SET epoch = epoch + 1"));
+  ASSIGN_OR_RETURN(const int64_t epoch, ReadInt(db_, "SELECT epoch FROM terms"));
+  RETURN_IF_ERROR(transaction->Commit());
+  return static_cast<uint64_t>(epoch);
+}
+
+absl::StatusOr<uint64_t> SqliteStore::SequenceOf(absl::string_view id) {
+  ASSIGN_OR_RETURN(Statement statement, Statement::Make(db_, "SELECT sequence FROM jobs WHERE id = ?"));
+  ASSIGN_OR_RETURN(const bool row, statement.Bind(id).Step());
+  if (!row) return JobUnknown(id);
+  return static_cast<uint64_t>(statement.Int(0));
+}
+
+absl::StatusOr<std::vector<Task>> SqliteStore::Tasks(uint64_t sequence) {
+  ASSIGN_OR_RETURN(Statement statement,
+                   Statement::Make(db_, absl::StrCat("SELECT ", kTaskColumns, " FROM tasks WHERE job = ?")));
+  statement.Bind(static_cast<int64_t>(sequence));
+  std::vector<Task> tasks;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return tasks;
+    ASSIGN_OR_RETURN(Task task, ReadTask(statement));
+    tasks.push_back(std::move(task));
+  }
+}
+
+absl::StatusOr<std::map<uint32_t, std::string>> SqliteStore::ResultsOf(uint64_t sequence) {
+  ASSIGN_OR_RETURN(Statement statement,
+                   Statement::Make(db_, "SELECT number, value FROM results WHERE job = ?"));
+  statement.Bind(static_cast<int64_t>(sequence));
+  std::map<uint32_t, std::string> results;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return results;
+    results[static_cast<uint32_t>(statement.Int(0))] = statement.Text(1);
+  }
+}
+
+absl::StatusOr<JobStore::Created> SqliteStore::Create(JobRecord record) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
+  absl::StatusOr<JobRecord> before = FindRequest(record.job.request_id, record.spec);
+  if (before.ok()) return Created{*std::move(before), true};
+  if (!absl::IsNotFound(before.status())) return before.status();
+  absl::StatusOr<uint64_t> taken = SequenceOf(record.job.id);
+  if (taken.ok()) return JobExists(record.job.id);
+  if (!absl::IsNotFound(taken.status())) return taken.status();
+
+  ASSIGN_OR_RETURN(
+      Statement insert,
+      Statement::Make(db_,
+                      "INSERT INTO jobs (id, request_id, spec, state, wanted, created, totals, "
+                      "revision, tasks_made) VALUES (?, ?, ?, 'pending', 'run', ?, '{}', 0, 0)"));
+  insert.Bind(record.job.id).Bind(record.job.request_id).Bind(Blob{record.spec}).Bind(record.job.created);
+  RETURN_IF_ERROR(Finish(std::move(insert)));
+  record.job.sequence = static_cast<uint64_t>(sqlite3_last_insert_rowid(db_));
+  RETURN_IF_ERROR(Apply({record.job, record.tasks, {}, record.results}));
+  RETURN_IF_ERROR(transaction->Commit());
+  return Created{std::move(record), false};
+}
+
+absl::StatusOr<JobRecord> SqliteStore::FindRequest(absl::string_view request_id, absl::string_view spec) {
+  if (request_id.empty()) return RequestUnknown();
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      Statement::Make(db_, "SELECT id, spec FROM jobs WHERE request_id = ? AND request_id <> ''"));
+  ASSIGN_OR_RETURN(const bool row, statement.Bind(request_id).Step());
+  if (!row) return RequestUnknown();
+  if (statement.Text(1) != spec) return RequestReused(request_id);
+  return Get(statement.Text(0));
+}
+
+absl::StatusOr<JobRecord> SqliteStore::Get(absl::string_view id) {
+  ASSIGN_OR_RETURN(Statement statement,
+                   Statement::Make(db_, absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE id = ?")));
+  ASSIGN_OR_RETURN(const bool row, statement.Bind(id).Step());
+  if (!row) return JobUnknown(id);
+  ASSIGN_OR_RETURN(JobRecord record, ReadJob(statement));
+  ASSIGN_OR_RETURN(record.tasks, Tasks(record.job.sequence));
+  ASSIGN_OR_RETURN(record.results, ResultsOf(record.job.sequence));
+  return record;
+}
+
+absl::StatusOr<std::vector<JobRecord>> SqliteStore::List(const std::vector<JobState>& states, uint64_t before,
+                                                         size_t limit) {
+  std::string sql = absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE (? = 0 OR sequence < ?)");
+  if (!states.empty()) {
+    absl::StrAppend(&sql, " AND state IN (",
+                    absl::StrJoin(states, ", ", [](std::string* out, JobState) { out->append("?"); }), ")");
+  }
+  absl::StrAppend(&sql, " ORDER BY sequence DESC LIMIT ?");
+  ASSIGN_OR_RETURN(Statement statement, Statement::Make(db_, sql));
+  statement.Bind(static_cast<int64_t>(before)).Bind(static_cast<int64_t>(before));
+  for (JobState state : states) statement.Bind(JobStateName(state));
+  statement.Bind(static_cast<int64_t>(limit));
+  std::vector<JobRecord> records;
+  size_t bytes = 0;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return records;
+    ASSIGN_OR_RETURN(JobRecord record, ReadJob(statement));
+    bytes += record.spec.size();
+    if (!records.empty() && bytes > kListBytes) return records;
+    records.push_back(std::move(record));
+  }
+}
+
+absl::StatusOr<std::vector<JobRecord>> SqliteStore::LoadActive() {
+  ASSIGN_OR_RETURN(Statement statement,
+                   Statement::Make(db_, absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE ", kActive,
+                                                     " ORDER BY sequence")));
+  std::vector<JobRecord> records;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return records;
+    ASSIGN_OR_RETURN(JobRecord record, ReadJob(statement));
+    ASSIGN_OR_RETURN(record.tasks, Tasks(record.job.sequence));
+    records.push_back(std::move(record));
+  }
+}
+
+absl::StatusOr<std::map<JobState, uint64_t>> SqliteStore::CountByState() {
+  ASSIGN_OR_RETURN(Statement statement,
+                   Statement::Make(db_, "SELECT state, count(*) FROM jobs GROUP BY state"));
+  std::map<JobState, uint64_t> counts;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return counts;
+    ASSIGN_OR_RETURN(const JobState state, FromName(kJobStates, JobStateName, statement.Text(0)));
+    counts[state] = static_cast<uint64_t>(statement.Int(1));
+  }
+}
+
+absl::StatusOr<std::map<uint32_t, std::string>> SqliteStore::Results(absl::string_view id) {
+  absl::StatusOr<uint64_t> sequence = SequenceOf(id);
+  if (absl::IsNotFound(sequence.status())) return std::map<uint32_t, std::string>();
+  if (!sequence.ok()) return sequence.status();
+  return ResultsOf(*sequence);
+}
+
+absl::Status SqliteStore::Put(uint64_t sequence, const Task& task) {
+  // An upsert, not a replace: replacing would take the results with it.
+  ASSIGN_OR_RETURN(
+      Statement put,
+      Statement::Make(db_,
+                      absl::StrCat("INSERT INTO tasks (job, ", kTaskColumns,
+                                   ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                                   "ON CONFLICT (job, number) DO UPDATE SET (",
+                                   kTaskColumns,
+                                   ") = (excluded.number, excluded.node, excluded.root, excluded.paths, "
+                                   "excluded.expanded, excluded.state, excluded.open, excluded.attempt, "
+                                   "excluded.failures, excluded.next_attempt, excluded.waiting_since, "
+                                   "excluded.error_code, excluded.error_reason, excluded.error_field, "
+                                   "excluded.error_errno, excluded.error_message, excluded.run_id, "
+                                   "excluded.current, excluded.carried)")));
+  const std::string paths = absl::StrJoin(task.paths, absl::string_view("\0", 1));
+  const std::string reason = ReasonOf(task.error);
+  const std::string field = FieldOf(task.error);
+  const std::string current = ToJson(task.current);
+  const std::string carried = ToJson(task.carried);
+  put.Bind(static_cast<int64_t>(sequence))
+      .Bind(int64_t{task.number})
+      .Bind(task.node)
+      .Bind(task.root)
+      .Bind(Blob{paths})
+      .Bind(int64_t{task.expanded})
+      .Bind(TaskStateName(task.state))
+      .Bind(int64_t{task.open})
+      .Bind(int64_t{task.attempt})
+      .Bind(int64_t{task.failures})
+      .Bind(task.next_attempt)
+      .Bind(task.waiting_since)
+      .Bind(static_cast<int64_t>(task.error.code()))
+      .Bind(reason)
+      .Bind(field)
+      .Bind(int64_t{ErrnoOf(task.error)})
+      .Bind(Blob{task.error.message()})
+      .Bind(task.run_id)
+      .Bind(current)
+      .Bind(carried);
+  return Finish(std::move(put));
+}
+
+absl::Status SqliteStore::Apply(const JobChange& change) {
+  ASSIGN_OR_RETURN(const uint64_t sequence, SequenceOf(change.job.id));
+  const Job& job = change.job;
+  const std::string totals = ToJson(job.totals);
+  ASSIGN_OR_RETURN(
+      Statement update,
+      Statement::Make(db_,
+                      "UPDATE jobs SET state = ?, wanted = ?, started = ?, ended = ?, totals = ?, "
+                      "revision = ?, tasks_made = ? WHERE sequence = ?"));
+  update.Bind(JobStateName(job.state))
+      .Bind(WantedName(job.wanted))
+      .Bind(job.started)
+      .Bind(job.ended)
+      .Bind(totals)
+      .Bind(static_cast<int64_t>(job.revision))
+      .Bind(int64_t{job.tasks_made})
+      .Bind(static_cast<int64_t>(sequence));
+  RETURN_IF_ERROR(Finish(std::move(update)));
+  for (const Task& task : change.put) RETURN_IF_ERROR(Put(sequence, task));
+  for (const auto& [number, value] : change.results) {
+    ASSIGN_OR_RETURN(
+        Statement insert,
+        Statement::Make(db_, "INSERT OR REPLACE INTO results (job, number, value) VALUES (?, ?, ?)"));
+    insert.Bind(static_cast<int64_t>(sequence)).Bind(int64_t{number}).Bind(Blob{value});
+    RETURN_IF_ERROR(Finish(std::move(insert)));
+  }
+  for (uint32_t number : change.removed) {
+    ASSIGN_OR_RETURN(Statement remove,
+                     Statement::Make(db_, "DELETE FROM tasks WHERE job = ? AND number = ?"));
+    remove.Bind(static_cast<int64_t>(sequence)).Bind(int64_t{number});
+    RETURN_IF_ERROR(Finish(std::move(remove)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteStore::Write(const std::vector<JobChange>& changes) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
+  for (const JobChange& change : changes) RETURN_IF_ERROR(Apply(change));
+  return transaction->Commit();
+}
+
+absl::Status SqliteStore::Delete(absl::string_view id) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
+  ASSIGN_OR_RETURN(const uint64_t sequence, SequenceOf(id));
+  ASSIGN_OR_RETURN(Statement remove, Statement::Make(db_, "DELETE FROM jobs WHERE sequence = ?"));
+  remove.Bind(static_cast<int64_t>(sequence));
+  RETURN_IF_ERROR(Finish(std::move(remove)));
+  return transaction->Commit();
+}
+
+absl::StatusOr<Fd> Lock(const std::string& path) {
+  Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock.valid()) return ErrnoError(errno, absl::StrCat("open ", path));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return ErrnoError(errno, absl::StrCat("lock ", path));
+    return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_LOCKED",
+                     absl::StrCat("another process holds ", path,
+                                  "; one store serves one controller: stop the other or use another file"));
+  }
+  return lock;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path) {
+  ASSIGN_OR_RETURN(Fd lock, Lock(absl::StrCat(path, ".lock")));
+  sqlite3* db = nullptr;
+  const int code = sqlite3_open_v2(
+      path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXRESCODE, nullptr);
+  auto store = std::make_unique<SqliteStore>(std::move(lock), db);
+  if (code != SQLITE_OK) return SqliteError(db, code);
+  RETURN_IF_ERROR(store->Prepare());
+  return std::unique_ptr<JobStore>(std::move(store));
+}
+
+}  // namespace cowherd

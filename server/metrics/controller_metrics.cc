@@ -1,0 +1,128 @@
+#include "server/metrics/controller_metrics.h"
+
+namespace cowherd {
+namespace {
+
+constexpr JobState kJobStates[] = {JobState::kPending,   JobState::kRunning, JobState::kPaused,
+                                   JobState::kSucceeded, JobState::kFailed,  JobState::kCancelled};
+constexpr TaskState kTaskStates[] = {TaskState::kWaiting, TaskState::kRunning, TaskState::kSucceeded,
+                                     TaskState::kFailed, TaskState::kCancelled};
+
+prometheus::Family<prometheus::Gauge>& Gauges(prometheus::Registry& registry, const char* name,
+                                              const char* help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
+}
+
+prometheus::Family<prometheus::Counter>& Counters(prometheus::Registry& registry, const char* name,
+                                                  const char* help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
+}
+
+template <typename State>
+void SetAll(const std::map<State, prometheus::Gauge*>& gauges, const std::map<State, uint64_t>& counts) {
+  for (const auto& [state, gauge] : gauges) {
+    const auto found = counts.find(state);
+    gauge->Set(found == counts.end() ? 0 : static_cast<double>(found->second));
+  }
+}
+
+}  // namespace
+
+ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::string_view version,
+                                     const std::vector<std::string>& retry_reasons,
+                                     const std::vector<std::string>& store_operations) {
+  Gauges(registry, "cowherd_build_info", "1; the labels tell the version.")
+      .Add({{"version", std::string(version)}, {"component", "controller"}})
+      .Set(1);
+  auto& jobs =
+      Gauges(registry, "cowherd_controller_jobs", "Jobs in the store by state. Deleted jobs do not count.");
+  auto& finished = Counters(registry, "cowherd_controller_jobs_finished_total",
+                            "Jobs that ended since this process began, by outcome.");
+  for (JobState state : kJobStates) {
+    const std::string name(JobStateName(state));
+    jobs_[state] = &jobs.Add({{"state", name}});
+    if (Ended(state)) jobs_finished_[state] = &finished.Add({{"outcome", name}});
+  }
+  auto& tasks = Gauges(registry, "cowherd_controller_tasks",
+                       "Tasks by state. Tasks of jobs that have ended do not count.");
+  for (TaskState state : kTaskStates)
+    tasks_[state] = &tasks.Add({{"state", std::string(TaskStateName(state))}});
+  auto& nodes = Gauges(registry, "cowherd_controller_nodes", "Nodes known by state, as last probed.");
+  for (const char* state : {"unknown", "up", "down"}) nodes_[state] = &nodes.Add({{"state", state}});
+  oldest_task_age_ = &Gauges(registry, "cowherd_controller_oldest_task_age_seconds",
+                             "How long the task that waits longest has waited. 0: none waits.")
+                          .Add({});
+  auto& retries = Counters(registry, "cowherd_controller_task_retries_total",
+                           "Tries of a task that ended and are followed by another, by reason.");
+  for (const std::string& reason : retry_reasons) retries_[reason] = &retries.Add({{"reason", reason}});
+  retries_["other"] = &retries.Add({{"reason", "other"}});
+  scanned_ = &Counters(registry, "cowherd_controller_bytes_scanned_total",
+                       "Bytes that tasks read and hashed, as reported since this process began.")
+                  .Add({});
+  requested_ = &Counters(registry, "cowherd_controller_bytes_requested_total",
+                         "Bytes that tasks asked the kernel to share, as reported since this process began.")
+                    .Add({});
+  accepted_ =
+      &Counters(registry, "cowherd_controller_bytes_accepted_total",
+                "Bytes that the kernel answered \"same\" for; not a saving. As reported since this process "
+                "began.")
+           .Add({});
+  won_ = &Gauges(registry, "cowherd_controller_won_bytes",
+                 "Free space won by tasks, as reported since this process began. Other writers move it too, "
+                 "so it may "
+                 "be negative.")
+              .Add({});
+  auto& operations = prometheus::BuildHistogram()
+                         .Name("cowherd_store_operation_duration_seconds")
+                         .Help("Time of one operation of the job store, the commit to disk included.")
+                         .Register(registry);
+  const prometheus::Histogram::BucketBoundaries bounds = {0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05,
+                                                          0.1,    0.5,    1,     5,     10};
+  for (const std::string& operation : store_operations) {
+    for (const bool ok : {true, false}) {
+      store_operations_[{operation, ok}] = &operations.Add(
+          {{"engine", "sqlite"}, {"operation", operation}, {"outcome", ok ? "ok" : "error"}}, bounds);
+    }
+  }
+}
+
+void ControllerMetrics::SetJobs(const std::map<JobState, uint64_t>& counts) { SetAll(jobs_, counts); }
+
+void ControllerMetrics::SetTasks(const std::map<TaskState, uint64_t>& counts) { SetAll(tasks_, counts); }
+
+void ControllerMetrics::SetNodes(uint64_t unknown, uint64_t up, uint64_t down) {
+  nodes_["unknown"]->Set(static_cast<double>(unknown));
+  nodes_["up"]->Set(static_cast<double>(up));
+  nodes_["down"]->Set(static_cast<double>(down));
+}
+
+void ControllerMetrics::SetOldestTaskAge(absl::Duration age) {
+  oldest_task_age_->Set(absl::ToDoubleSeconds(age));
+}
+
+void ControllerMetrics::JobFinished(JobState outcome) {
+  const auto found = jobs_finished_.find(outcome);
+  if (found != jobs_finished_.end()) found->second->Increment();
+}
+
+void ControllerMetrics::TaskRetried(absl::string_view reason) {
+  const auto found = retries_.find(std::string(reason));
+  (found != retries_.end() ? found->second : retries_["other"])->Increment();
+}
+
+void ControllerMetrics::CountProgress(const Totals& before, const Totals& after) {
+  const auto count = [](prometheus::Counter* counter, uint64_t from, uint64_t to) {
+    if (to > from) counter->Increment(static_cast<double>(to - from));
+  };
+  count(scanned_, before.bytes_scanned, after.bytes_scanned);
+  count(requested_, before.bytes_requested, after.bytes_requested);
+  count(accepted_, before.bytes_accepted, after.bytes_accepted);
+  won_->Increment(static_cast<double>(after.bytes_won - before.bytes_won));
+}
+
+void ControllerMetrics::StoreOperation(absl::string_view operation, bool ok, absl::Duration took) {
+  const auto found = store_operations_.find({std::string(operation), ok});
+  if (found != store_operations_.end()) found->second->Observe(absl::ToDoubleSeconds(took));
+}
+
+}  // namespace cowherd

@@ -1,0 +1,59 @@
+#ifndef COWHERD_SERVER_METRICS_CONTROLLER_METRICS_H_
+#define COWHERD_SERVER_METRICS_CONTROLLER_METRICS_H_
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/jobs/job.h"
+
+namespace cowherd {
+
+// Every metric of the controller but those of gRPC. All series are there from the start. Any thread; counts
+// are in memory, so a scrape never waits for the store.
+class ControllerMetrics {
+ public:
+  // `retry_reasons` and `store_operations` bound those labels; others count as "other".
+  ControllerMetrics(prometheus::Registry& registry, absl::string_view version,
+                    const std::vector<std::string>& retry_reasons,
+                    const std::vector<std::string>& store_operations);
+
+  // States left out are 0.
+  void SetJobs(const std::map<JobState, uint64_t>& counts);
+  void SetTasks(const std::map<TaskState, uint64_t>& counts);
+  void SetNodes(uint64_t unknown, uint64_t up, uint64_t down);
+  void SetOldestTaskAge(absl::Duration age);
+
+  void JobFinished(JobState outcome);
+  void TaskRetried(absl::string_view reason);
+  // What a task's totals were and are now.
+  void CountProgress(const Totals& before, const Totals& after);
+  void StoreOperation(absl::string_view operation, bool ok, absl::Duration took);
+
+ private:
+  std::map<JobState, prometheus::Gauge*> jobs_;
+  std::map<JobState, prometheus::Counter*> jobs_finished_;
+  std::map<TaskState, prometheus::Gauge*> tasks_;
+  std::map<std::string, prometheus::Gauge*> nodes_;
+  prometheus::Gauge* oldest_task_age_;
+  std::map<std::string, prometheus::Counter*> retries_;
+  prometheus::Counter* scanned_;
+  prometheus::Counter* requested_;
+  prometheus::Counter* accepted_;
+  prometheus::Gauge* won_;
+  std::map<std::pair<std::string, bool>, prometheus::Histogram*> store_operations_;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_METRICS_CONTROLLER_METRICS_H_

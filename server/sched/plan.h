@@ -1,0 +1,52 @@
+#ifndef COWHERD_SERVER_SCHED_PLAN_H_
+#define COWHERD_SERVER_SCHED_PLAN_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/sched/node_facts.h"
+
+namespace cowherd {
+
+// What a job's spec means for the making of tasks. The rest of the spec is for the node.
+struct JobPlan {
+  enum class Select { kAll, kNames, kLabels };
+
+  // One task per node named, instead of one per node and root.
+  bool ranges = false;
+  Select select = Select::kAll;
+  // With kNames.
+  std::vector<std::string> nodes;
+  // The request's field that names nodes[i].
+  std::vector<std::string> node_fields;
+  // With kLabels.
+  std::map<std::string, std::string> labels;
+  // Only with !ranges. Empty: every root that can share.
+  std::vector<std::string> roots;
+  // Absolute host paths. Empty: whole roots.
+  std::vector<std::string> paths;
+};
+
+// The task of one root of a node.
+struct RootTask {
+  std::string root;
+  std::vector<std::string> paths;
+};
+
+// The tasks that a tree scan has on this node; empty where nothing matches. A path belongs to the innermost
+// root above it. Pure.
+std::vector<RootTask> Expand(const JobPlan& plan, const NodeFacts& node);
+
+// Where nothing matches, whether that is a failure even if other nodes have tasks: the job asked for this
+// node without leaving room for it to have nothing.
+bool MustMatch(const JobPlan& plan);
+
+// `path` is `root` or lies beneath it. Both absolute.
+bool IsBeneath(absl::string_view path, absl::string_view root);
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCHED_PLAN_H_

@@ -1,0 +1,216 @@
+"""Real cowherd processes on real filesystems, for the integration tests. Needs root and a build in bazel-bin."""
+
+import atexit
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+import urllib.request
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+BIN = REPOSITORY / "bazel-bin"
+COWHERD = BIN / "client/cowherd"
+NODE = BIN / "server/node/cowherd-node"
+CONTROLLER = BIN / "server/controller/cowherd-controller"
+MIB = 1 << 20
+
+
+def run(*command, **more):
+    return subprocess.run([str(c) for c in command], check=True, capture_output=True, **more)
+
+
+def wait_for(what, condition, seconds=20.0):
+    """The condition's first true value; fails the test after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+class LoopFilesystem:
+    """A btrfs or XFS filesystem in a file, mounted at .path."""
+
+    def __init__(self, directory, kind, size_mib=1024):
+        self.kind = kind
+        self.image = pathlib.Path(directory) / f"{kind}.image"
+        self.path = pathlib.Path(directory) / kind
+        self.path.mkdir()
+        with open(self.image, "wb") as image:
+            image.truncate(size_mib * MIB)
+        self.make()
+        self.mount()
+
+    def make(self):
+        run(f"mkfs.{self.kind}", "-f", "-q", self.image)
+
+    def mount(self):
+        run("mount", "-o", "loop", self.image, self.path)
+
+    def unmount(self):
+        run("umount", self.path)
+
+    def sync(self):
+        run("sync", "-f", self.path)
+
+    def free(self):
+        self.sync()
+        stat = os.statvfs(self.path)
+        return stat.f_bfree * stat.f_frsize
+
+
+class Server:
+    """A cowherd-node or cowherd-controller. Ports are stable over restarts."""
+
+    def __init__(self, log, program, *flags):
+        self.log = pathlib.Path(log)
+        self.command = [str(program), *map(str, flags)]
+        self.process = None
+        self.port = 0
+        self.metrics_port = 0
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self):
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.command, f"--listen=127.0.0.1:{self.port}", f"--metrics_listen=127.0.0.1:{self.metrics_port}"],
+                stderr=log,
+            )
+
+        def serving():
+            with open(self.log, "rb") as log:
+                log.seek(begin)
+                for line in log:
+                    if b'"msg":"serving"' in line and line.endswith(b"\n"):
+                        return json.loads(line)
+            if self.process.poll() is not None:
+                raise AssertionError(f"{self.command[0]} ended: {self.log.read_bytes()[begin:].decode()}")
+            return None
+
+        said = wait_for(f"{self.command[0]} serves", serving)
+        self.port, self.metrics_port = said["port"], said["metrics_port"]
+        return self
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+    def metrics(self):
+        """Text of /metrics, and its samples by 'name{labels}'."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        samples = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                samples[name] = float(value)
+        return text, samples
+
+    def log_lines(self):
+        """Every line must be one JSON object."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+class ClusterTest(unittest.TestCase):
+    """Gives each test a directory, filesystems and servers that go when it ends, however it ends."""
+
+    def setUp(self):
+        top = os.environ.get("COWHERD_TEST_DIR", "/var/tmp")
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="integration.", dir=top))
+        self.addCleanup(run, "rm", "-rf", self.directory)
+        self.servers = 0
+
+    def filesystem(self, kind, size_mib=1024):
+        directory = self.directory / f"fs{len(list(self.directory.glob('fs*')))}"
+        directory.mkdir()
+        filesystem = LoopFilesystem(directory, kind, size_mib)
+        # A test may have unmounted it itself.
+        self.addCleanup(subprocess.run, ["umount", str(filesystem.path)], capture_output=True)
+        return filesystem
+
+    def server(self, program, *flags):
+        self.servers += 1
+        server = Server(self.directory / f"{program.name}{self.servers}.log", program, *flags)
+
+        def end():
+            if server.process is not None and server.process.poll() is None:
+                server.kill()
+
+        self.addCleanup(end)
+        atexit.register(end)
+        return server
+
+    def node(self, name, *roots, flags=()):
+        roots = [f"--root={root}" for root in roots]
+        return self.server(NODE, f"--name={name}", *roots, *flags)
+
+    def controller(self, nodes, flags=()):
+        nodes = [f"--node={name}={node.address}" for name, node in nodes.items()]
+        return self.server(
+            CONTROLLER, f"--store={self.directory}/jobs.db", "--probe_interval=0.5s", *nodes, *flags
+        )
+
+    def cowherd(self, *arguments, code=0, environment=None):
+        """Runs the command line, checks its exit code; its standard output, or with -o json the object."""
+        done = subprocess.run(
+            [COWHERD, *arguments], capture_output=True, timeout=120, env={**os.environ, **(environment or {})}
+        )
+        self.assertEqual(
+            done.returncode, code, f"cowherd {arguments}\n{done.stdout.decode(errors='replace')}\n{done.stderr.decode(errors='replace')}"
+        )
+        if "json" in arguments:
+            lines = [json.loads(line) for line in done.stdout.splitlines()]
+            return lines[0] if len(lines) == 1 else lines
+        return done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
+
+    def job(self, controller, job_id):
+        return self.cowherd("-o", "json", "job", "get", "--controller", controller.address, job_id)
+
+    def create_job(self, controller, *arguments):
+        return self.cowherd("-o", "json", "job", "create", "--controller", controller.address, *arguments)["id"]
+
+    def wait_job(self, controller, job_id, state, seconds=60.0):
+        return wait_for(
+            f"job {state}",
+            lambda: (lambda job: job if job["state"] == state else None)(self.job(controller, job_id)),
+            seconds,
+        )
+
+
+def write_random(path, size, seed):
+    """The same bytes for the same seed, no block twice; gone to disk."""
+    with open(path, "wb") as file:
+        for i in range(0, size, MIB):
+            file.write(hashlib.shake_128(f"{seed}/{i}".encode()).digest(min(MIB, size - i)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def checksums(directory):
+    sums = {}
+    for path in sorted(pathlib.Path(directory).rglob("*")):
+        if path.is_file():
+            sums[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return sums
+
+
+def times(path):
+    stat = os.stat(path)
+    return stat.st_mtime_ns, stat.st_ctime_ns

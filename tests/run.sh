@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Installs, builds and runs every test. Needs root: kernel and integration tests mount filesystems of their own on loop
+# devices, and unmount and detach them, also when they fail. Prints a line "N passed, N failed" and fails if any did.
+#   tests/run.sh          all
+#   tests/run.sh unit     no root needed where the packages are installed
+#   tests/run.sh kernel | integration | quickstart
+set -uo pipefail
+cd "$(dirname "$0")/.."
+only=${1:-all}
+
+passed=0
+failed=0
+say() { printf '\n== %s\n' "$*"; }
+count() { # NAME COMMAND...: one test
+  local name=$1
+  shift
+  if "$@"; then
+    echo "PASS $name"
+    passed=$((passed + 1))
+  else
+    echo "FAIL $name"
+    failed=$((failed + 1))
+  fi
+}
+wants() { [ "$only" = all ] || [ "$only" = "$1" ]; }
+finish() {
+  printf '\n%d passed, %d failed\n' "$passed" "$failed"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+  exit
+}
+
+case $only in all | unit | kernel | integration | quickstart) ;; *)
+  echo "usage: tests/run.sh [unit|kernel|integration|quickstart]" >&2
+  exit 2
+  ;;
+esac
+
+# Everything that tests mount lies below here; what a killed test left is swept.
+export COWHERD_TEST_DIR=${COWHERD_TEST_DIR:-$(mktemp -d /var/tmp/cowherd-test.XXXXXX)}
+sweep() {
+  awk -v top="$COWHERD_TEST_DIR/" 'index($2, top) == 1 { print $2 }' /proc/self/mounts | sort -r |
+    while read -r mount; do umount "$mount"; done
+  losetup --noheadings --output NAME,BACK-FILE 2>/dev/null |
+    awk -v top="$COWHERD_TEST_DIR/" 'index($2, top) == 1 { print $1 }' |
+    while read -r device; do losetup --detach "$device"; done
+  rm -rf "$COWHERD_TEST_DIR"
+}
+trap sweep EXIT
+trap 'exit 130' INT TERM
+
+say "Installing Debian packages (only those missing)"
+deploy/install_packages.sh --tests || { failed=1; finish; }
+
+say "Building everything"
+build=(bazel build --noshow_progress --ui_event_filters=-info)
+"${build[@]}" -- //... || { failed=1; finish; }
+
+if wants unit; then
+  say "Unit tests"
+  # One line a test target: "//tests/...:name  PASSED in 0.1s".
+  results=$(bazel test --noshow_progress --test_summary=short -- //... 2>&1)
+  status=$?
+  echo "$results" | grep -E '^//.*(PASSED|FAILED|TIMEOUT|NO STATUS)|^(FAIL|ERROR):|\[  FAILED|Failure$' || true
+  unit_passed=$(echo "$results" | grep -cE '^//[^ ]+ +(\(cached\) )?PASSED')
+  unit_failed=$(echo "$results" | grep -cE '^//[^ ]+ .*(FAILED|TIMEOUT|NO STATUS)')
+  [ "$status" -ne 0 ] && [ "$unit_failed" -eq 0 ] && { echo "$results" | tail -n 40; unit_failed=1; }
+  passed=$((passed + unit_passed))
+  failed=$((failed + unit_failed))
+fi
+
+if wants kernel; then
+  say "Kernel tests, on btrfs and XFS"
+  for target in $(bazel query --noshow_progress 'attr(tags, loopfs, tests(//tests/kernel/...))' 2>/dev/null); do
+    name=${target##*:}
+    "${build[@]}" "$target" || { failed=$((failed + 1)); continue; }
+    count "kernel/$name" "bazel-bin/tests/kernel/$name" --gtest_brief=1
+  done
+fi
+
+if wants integration; then
+  say "Integration tests: real processes, real filesystems"
+  for file in tests/integration/*_test.py; do
+    count "integration/$(basename "$file")" /usr/bin/python3 -B "$file"
+  done
+fi
+
+if wants quickstart; then
+  say "Quickstart"
+  count quickstart tests/integration/quickstart_test.sh
+fi
+
+finish

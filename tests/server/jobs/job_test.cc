@@ -1,0 +1,103 @@
+#include "server/jobs/job.h"
+
+#include <gtest/gtest.h>
+
+namespace cowherd {
+namespace {
+
+Task TaskIn(TaskState state, uint32_t attempt = 1) {
+  Task task;
+  task.state = state;
+  task.attempt = attempt;
+  return task;
+}
+
+TEST(JobStateOf, FollowsFromTasks) {
+  const Task fresh = TaskIn(TaskState::kWaiting, 0);
+  const Task again = TaskIn(TaskState::kWaiting, 1);
+  const Task running = TaskIn(TaskState::kRunning);
+  const Task done = TaskIn(TaskState::kSucceeded);
+  const Task failed = TaskIn(TaskState::kFailed);
+  const Task cancelled = TaskIn(TaskState::kCancelled);
+
+  EXPECT_EQ(JobStateOf(Wanted::kRun, {fresh, fresh}), JobState::kPending);
+  EXPECT_EQ(JobStateOf(Wanted::kRun, {fresh, again}), JobState::kRunning);
+  EXPECT_EQ(JobStateOf(Wanted::kRun, {fresh, running}), JobState::kRunning);
+  EXPECT_EQ(JobStateOf(Wanted::kRun, {done, failed, fresh}), JobState::kRunning);
+  EXPECT_EQ(JobStateOf(Wanted::kRun, {done, done}), JobState::kSucceeded);
+  EXPECT_EQ(JobStateOf(Wanted::kRun, {done, failed}), JobState::kFailed);
+  EXPECT_EQ(JobStateOf(Wanted::kPause, {fresh, running}), JobState::kPaused);
+  EXPECT_EQ(JobStateOf(Wanted::kPause, {done}), JobState::kSucceeded);
+  EXPECT_EQ(JobStateOf(Wanted::kCancel, {cancelled, running}), JobState::kRunning);
+  EXPECT_EQ(JobStateOf(Wanted::kCancel, {cancelled, failed, done}), JobState::kCancelled);
+  // The cancel came too late to change anything.
+  EXPECT_EQ(JobStateOf(Wanted::kCancel, {done, done}), JobState::kSucceeded);
+}
+
+TEST(LegalMove, NothingLeavesTheEnd) {
+  const JobState jobs[] = {JobState::kPending,   JobState::kRunning, JobState::kPaused,
+                           JobState::kSucceeded, JobState::kFailed,  JobState::kCancelled};
+  for (JobState from : jobs) {
+    for (JobState to : jobs) {
+      EXPECT_TRUE(!Ended(from) || LegalMove(from, to) == (from == to));
+    }
+  }
+  const TaskState tasks[] = {TaskState::kWaiting, TaskState::kRunning, TaskState::kSucceeded,
+                             TaskState::kFailed, TaskState::kCancelled};
+  for (TaskState from : tasks) {
+    for (TaskState to : tasks) {
+      EXPECT_TRUE(!Ended(from) || LegalMove(from, to) == (from == to));
+    }
+  }
+  EXPECT_FALSE(LegalMove(JobState::kRunning, JobState::kPending));
+  EXPECT_FALSE(LegalMove(TaskState::kWaiting, TaskState::kSucceeded));
+  EXPECT_TRUE(LegalMove(TaskState::kRunning, TaskState::kWaiting));
+}
+
+TEST(CountRun, CountsEachRunOnce) {
+  Totals first;
+  first.bytes_accepted = 10;
+  first.bytes_won = -3;
+  first.elapsed = absl::Seconds(1);
+  Totals later = first;
+  later.bytes_accepted = 25;
+  Totals other;
+  other.bytes_accepted = 4;
+  other.bytes_won = 5;
+
+  Task task;
+  CountRun(task, "a", first);
+  EXPECT_EQ(task.totals(), first);
+  CountRun(task, "a", later);
+  CountRun(task, "a", later);
+  EXPECT_EQ(task.totals(), later);
+  CountRun(task, "b", other);
+  EXPECT_EQ(task.totals().bytes_accepted, 29u);
+  EXPECT_EQ(task.totals().bytes_won, 2);
+  EXPECT_EQ(task.totals().elapsed, absl::Seconds(1));
+  CountRun(task, "b", other);
+  EXPECT_EQ(task.totals().bytes_accepted, 29u);
+  EXPECT_EQ(task.carried, later);
+}
+
+TEST(SumOf, AddsEveryField) {
+  Totals one;
+  one.files_scanned = one.files_skipped = one.files_failed = one.bytes_scanned = one.bytes_found = 1;
+  one.duplicate_ranges = one.duplicate_bytes = one.bytes_requested = one.bytes_accepted = 1;
+  one.ranges_deduped = one.ranges_differ = one.ranges_failed = 1;
+  one.bytes_won = 1;
+  one.elapsed = absl::Nanoseconds(1);
+  Task task;
+  task.current = one;
+  task.carried = one;
+  Totals two = one + one;
+  EXPECT_EQ(two.files_scanned + two.files_skipped + two.files_failed + two.bytes_scanned + two.bytes_found +
+                two.duplicate_ranges + two.duplicate_bytes + two.bytes_requested + two.bytes_accepted +
+                two.ranges_deduped + two.ranges_differ + two.ranges_failed,
+            24u);
+  EXPECT_EQ(SumOf({task, task}), two + two);
+  EXPECT_NE(one, two);
+}
+
+}  // namespace
+}  // namespace cowherd

@@ -1,0 +1,613 @@
+// The loop by hand: a fake link, a clock that stands still, no threads.
+#include "server/sched/loop.h"
+
+#include <gtest/gtest.h>
+#include <prometheus/registry.h>
+
+#include <cerrno>
+#include <map>
+#include <random>
+
+#include "absl/strings/str_split.h"
+#include "server/base/status.h"
+#include "server/jobs/memory_store.h"
+
+namespace cowherd {
+namespace {
+
+// Records what is asked, answers when the test says so.
+class FakeLink final : public NodeLink {
+ public:
+  struct Stream {
+    std::string address;
+    RunOrder order;
+    RunEvents events;
+    bool dropped = false;
+    int asked = 1;
+  };
+  struct Cancel {
+    std::string address;
+    std::string task_id;
+    uint64_t epoch;
+    CancelDone done;
+  };
+
+  void Probe(const Endpoint& endpoint, ProbeDone done) override {
+    ++probes;
+    const auto found = nodes.find(endpoint.address);
+    if (found == nodes.end()) return done(absl::UnavailableError("connection refused"));
+    done(found->second);
+  }
+  std::unique_ptr<Run> RunTask(const Endpoint& endpoint, const RunOrder& order, RunEvents events) override {
+    streams.push_back(std::make_shared<Stream>(Stream{endpoint.address, order, std::move(events)}));
+    return std::make_unique<FakeRun>(streams.back());
+  }
+  void CancelTask(const Endpoint& endpoint, const std::string& task_id, uint64_t epoch,
+                  CancelDone done) override {
+    cancels.push_back({endpoint.address, task_id, epoch, std::move(done)});
+  }
+  void Forget(const std::string& address) override { forgotten.push_back(address); }
+
+  int probes = 0;
+  std::map<std::string, NodeFacts> nodes;
+  std::vector<std::shared_ptr<Stream>> streams;
+  std::vector<Cancel> cancels;
+  std::vector<std::string> forgotten;
+
+ private:
+  class FakeRun final : public Run {
+   public:
+    explicit FakeRun(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {}
+    ~FakeRun() override { stream_->dropped = true; }
+    void Next() override { ++stream_->asked; }
+
+   private:
+    const std::shared_ptr<Stream> stream_;
+  };
+};
+
+NodeFacts Facts(std::vector<std::string> roots, std::map<std::string, std::string> labels = {}) {
+  NodeFacts facts;
+  facts.name = "own";
+  facts.labels = std::move(labels);
+  for (const std::string& name : roots) {
+    RootFacts root;
+    root.name = name;
+    root.path = "/" + name;
+    root.dedupe_supported = true;
+    facts.roots.push_back(std::move(root));
+  }
+  return facts;
+}
+
+Totals Accepted(uint64_t bytes) {
+  Totals totals;
+  totals.bytes_accepted = bytes;
+  return totals;
+}
+
+RunEvent Progress(const std::string& run, uint64_t bytes) { return {run, Accepted(bytes), false, {}, ""}; }
+RunEvent Summary(const std::string& run, uint64_t bytes, absl::Status error = absl::OkStatus()) {
+  return {run, Accepted(bytes), true, std::move(error), ""};
+}
+absl::Status Stopped() { return MakeError(absl::StatusCode::kUnknown, "CANCELLED", "stopped"); }
+
+// A plan is written "all", "names:a,b", "label:k=v", "ranges:a,b".
+absl::StatusOr<JobPlan> ReadPlan(absl::string_view spec) {
+  JobPlan plan;
+  const std::pair<std::string, std::string> parts = absl::StrSplit(spec, absl::MaxSplits(':', 1));
+  if (parts.first == "label") {
+    plan.select = JobPlan::Select::kLabels;
+    plan.labels.insert(absl::StrSplit(parts.second, '='));
+  } else if (parts.first != "all") {
+    plan.ranges = parts.first == "ranges";
+    plan.select = JobPlan::Select::kNames;
+    plan.nodes = absl::StrSplit(parts.second, ',');
+    for (size_t i = 0; i < plan.nodes.size(); ++i) plan.node_fields.push_back("field" + std::to_string(i));
+  }
+  return plan;
+}
+
+class LoopTest : public ::testing::Test {
+ protected:
+  LoopTest() {
+    link_.nodes = {{"a:1", Facts({"data"})}, {"b:1", Facts({"data", "more"}, {{"rack", "2"}})}};
+    Restart();
+  }
+
+  // A new controller process over the same store.
+  void Restart() {
+    loop_.reset();
+    registry_ = std::make_unique<prometheus::Registry>();
+    metrics_ = std::make_unique<ControllerMetrics>(
+        *registry_, "1", std::vector<std::string>(std::begin(kRetryReasons), std::end(kRetryReasons)),
+        std::vector<std::string>{});
+    mailbox_ = std::make_shared<Mailbox>(100);
+    loop_ = std::make_unique<Loop>(store_, link_, clock_, mailbox_, *metrics_, ReadPlan, random_, options_);
+    ASSERT_TRUE(loop_->Recover().ok());
+    ASSERT_TRUE(loop_->SetTargets("static", {{"a", {"a:1", ""}}, {"b", {"b:1", ""}}}).ok());
+    Step();
+  }
+
+  // Until nothing is posted.
+  void Step() {
+    for (int i = 0; i < 5; ++i) wake_ = loop_->Step();
+  }
+  void After(absl::Duration time) {
+    clock_.Advance(time);
+    Step();
+  }
+  std::string Create(const std::string& spec, const std::string& request = "") {
+    absl::StatusOr<JobRecord> job = loop_->CreateJob(spec, ReadPlan(spec).value(), request);
+    EXPECT_TRUE(job.ok()) << job.status();
+    Step();
+    return job.ok() ? job->job.id : "";
+  }
+  JobRecord Get(const std::string& id) {
+    absl::StatusOr<JobRecord> job = loop_->GetJob(id);
+    EXPECT_TRUE(job.ok()) << job.status();
+    return job.ok() ? *job : JobRecord();
+  }
+  Task TaskOf(const std::string& id, size_t index = 0) { return Get(id).tasks.at(index); }
+  JobState StateOf(const std::string& id) { return Get(id).job.state; }
+  FakeLink::Stream& Last() { return *link_.streams.back(); }
+  void Say(FakeLink::Stream& stream, RunEvent event) {
+    const bool over = event.over;
+    stream.events.on_event(std::move(event));
+    if (over) stream.events.on_end(absl::OkStatus());
+    Step();
+  }
+  void EndStream(absl::Status status) {
+    Last().events.on_end(std::move(status));
+    Step();
+  }
+  void AnswerCancel(absl::Status status) {
+    CancelDoneOf()(std::move(status));
+    Step();
+  }
+  NodeLink::CancelDone CancelDoneOf() { return link_.cancels.back().done; }
+
+  FakeClock clock_{absl::FromUnixSeconds(1'000'000)};
+  std::mt19937_64 random_{7};
+  Loop::Options options_;
+  MemoryStore store_;
+  FakeLink link_;
+  std::unique_ptr<prometheus::Registry> registry_;
+  std::unique_ptr<ControllerMetrics> metrics_;
+  std::shared_ptr<Mailbox> mailbox_;
+  std::unique_ptr<Loop> loop_;
+  absl::Time wake_;
+};
+
+TEST_F(LoopTest, RunsAJobToItsEnd) {
+  const std::string id = Create("names:a");
+  ASSERT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(Last().address, "a:1");
+  EXPECT_EQ(Last().order.attempt, 1u);
+  EXPECT_EQ(Last().order.epoch, 1u);
+  EXPECT_EQ(Last().order.root, "data");
+  EXPECT_EQ(Last().order.spec, "names:a");
+  EXPECT_EQ(Last().order.task_id, id + "-0");
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  EXPECT_EQ(loop_->running().at("a"), 1u);
+  // Stored before it was sent.
+  EXPECT_EQ(store_.Get(id)->tasks[0].state, TaskState::kRunning);
+  EXPECT_TRUE(store_.Get(id)->tasks[0].open);
+
+  Say(Last(), Progress("r", 5));
+  EXPECT_EQ(Last().asked, 2);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 5u);
+  Say(Last(), Summary("r", 9));
+  const JobRecord done = Get(id);
+  EXPECT_EQ(done.job.state, JobState::kSucceeded);
+  EXPECT_EQ(done.job.totals.bytes_accepted, 9u);
+  EXPECT_EQ(done.job.ended, clock_.Now());
+  EXPECT_TRUE(loop_->running().empty());
+  EXPECT_TRUE(Last().dropped);
+}
+
+TEST_F(LoopTest, ProgressIsStoredOnceASecond) {
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 1));
+  const int writes = store_.writes();
+  for (uint64_t n = 2; n < 10; ++n) Say(Last(), Progress("r", n));
+  EXPECT_EQ(store_.writes(), writes);
+  EXPECT_EQ(TaskOf(id).current.bytes_accepted, 1u);
+  EXPECT_LE(wake_, clock_.Now() + absl::Seconds(1));
+  After(absl::Seconds(1));
+  EXPECT_EQ(store_.writes(), writes + 1);
+  EXPECT_EQ(TaskOf(id).current.bytes_accepted, 9u);
+}
+
+TEST_F(LoopTest, ExpandsToRootsWithinLimits) {
+  const std::string id = Create("all");
+  EXPECT_EQ(Get(id).tasks.size(), 3u);
+  // One per node at a time.
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(link_.streams[1]->order.root, "data");
+  Say(*link_.streams[1], Summary("r", 1));
+  ASSERT_EQ(link_.streams.size(), 3u);
+  EXPECT_EQ(Last().order.root, "more");
+  EXPECT_EQ(Last().order.node, "b");
+  Say(Last(), Summary("r2", 2));
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  Say(*link_.streams[0], Summary("r3", 4));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 7u);
+}
+
+TEST_F(LoopTest, LabelsDropNodesButNotTheLast) {
+  const std::string id = Create("label:rack=2");
+  ASSERT_EQ(Get(id).tasks.size(), 2u);
+  EXPECT_EQ(TaskOf(id, 0).node, "b");
+  EXPECT_EQ(TaskOf(id, 1).node, "b");
+  const std::string none = Create("label:rack=3");
+  EXPECT_EQ(StateOf(none), JobState::kFailed);
+  ASSERT_EQ(Get(none).tasks.size(), 1u);
+  EXPECT_EQ(ReasonOf(TaskOf(none).error), "NO_MATCHING_ROOT");
+}
+
+TEST_F(LoopTest, UnknownNodeIsRefused) {
+  const absl::Status status = loop_->CreateJob("x", ReadPlan("names:a,zzz").value(), "").status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_EQ(FieldOf(status), "field1");
+  EXPECT_EQ(FieldOf(loop_->CreateJob("x", ReadPlan("ranges:zzz").value(), "").status()), "field0");
+  ASSERT_TRUE(loop_->SetTargets("static", {}).ok());
+  EXPECT_EQ(ReasonOf(loop_->CreateJob("all", ReadPlan("all").value(), "").status()), "NO_NODES");
+}
+
+TEST_F(LoopTest, RequestIdMakesOneJobEvenIfNodesWent) {
+  const std::string id = Create("names:a", "req");
+  ASSERT_TRUE(loop_->SetTargets("static", {}).ok());
+  EXPECT_EQ(Create("names:a", "req"), id);
+  EXPECT_EQ(ReasonOf(loop_->CreateJob("names:b", ReadPlan("names:b").value(), "req").status()),
+            "REQUEST_ID_REUSED");
+}
+
+TEST_F(LoopTest, DownNodeWaitsTheRestGoesOn) {
+  link_.nodes.erase("b:1");
+  After(options_.probe_interval);
+  const std::string id = Create("names:a,b");
+  ASSERT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(Last().order.node, "a");
+  EXPECT_TRUE(absl::IsUnavailable(TaskOf(id, 1).error));
+  EXPECT_EQ(loop_->nodes().Find("b")->state, NodeState::kDown);
+  link_.nodes["b:1"] = Facts({"data"});
+  After(options_.probe_interval);
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.node, "b");
+}
+
+TEST_F(LoopTest, LostStreamIsAttachedWithTheSameAttempt) {
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 5));
+  link_.nodes.erase("a:1");
+  EndStream(absl::UnavailableError("reset"));
+  EXPECT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  EXPECT_TRUE(TaskOf(id).open);
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  // Noticed by a probe at once.
+  EXPECT_EQ(loop_->nodes().Find("a")->state, NodeState::kDown);
+  After(absl::Minutes(10));
+  EXPECT_EQ(link_.streams.size(), 1u);
+  link_.nodes["a:1"] = Facts({"data"});
+  After(options_.probe_interval);
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.attempt, 1u);
+  Say(Last(), Summary("r", 7));
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 7u);
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+}
+
+TEST_F(LoopTest, NodeThatBeganAnewCountsBothRunsOnce) {
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 5));
+  EndStream(absl::UnavailableError("reset"));
+  After(absl::Minutes(5));
+  Say(Last(), Progress("r2", 1));
+  After(absl::Seconds(1));
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 6u);
+  Say(Last(), Summary("r2", 3));
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 8u);
+}
+
+TEST_F(LoopTest, RunChangesUnderOneStream) {
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 5));
+  Say(Last(), Progress("r", 6));
+  Say(Last(), Progress("r2", 1));
+  Say(Last(), Summary("r2", 2));
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 8u);
+}
+
+TEST_F(LoopTest, RestartAttachesAndCountsOnce) {
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 5));
+  Restart();
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.attempt, 1u);
+  EXPECT_EQ(Last().order.epoch, 2u);
+  EXPECT_EQ(Last().order.task_id, id + "-0");
+  Say(Last(), Progress("r", 6));
+  Say(Last(), Summary("r", 8));
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 8u);
+  EXPECT_EQ(Get(id).tasks[0].attempt, 1u);
+  Restart();
+  EXPECT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+}
+
+TEST_F(LoopTest, StopStoresTheLastFigures) {
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 5));
+  Say(Last(), Progress("r", 6));
+  loop_->Stop();
+  EXPECT_EQ(store_.Get(id)->tasks[0].current.bytes_accepted, 6u);
+  EXPECT_EQ(store_.Get(id)->tasks[0].state, TaskState::kRunning);
+  EXPECT_TRUE(Last().dropped);
+}
+
+TEST_F(LoopTest, RetriesWithBackoffThenFails) {
+  const std::string id = Create("names:a");
+  for (uint32_t attempt = 1; attempt <= 10; ++attempt) {
+    ASSERT_EQ(link_.streams.size(), attempt);
+    EXPECT_EQ(Last().order.attempt, attempt);
+    Say(Last(), Summary("r" + std::to_string(attempt), 1, ErrnoError(EIO, "read")));
+    if (attempt == 10) break;
+    const Task task = TaskOf(id);
+    EXPECT_EQ(task.state, TaskState::kWaiting);
+    EXPECT_EQ(ErrnoOf(task.error), EIO);
+    EXPECT_GE(task.next_attempt, clock_.Now() + absl::Seconds(1));
+    EXPECT_EQ(store_.Get(id)->tasks[0].next_attempt, task.next_attempt);
+    EXPECT_LE(wake_, task.next_attempt);
+    After(task.next_attempt - clock_.Now());
+  }
+  EXPECT_EQ(StateOf(id), JobState::kFailed);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 10u);
+  EXPECT_EQ(ErrnoOf(TaskOf(id).error), EIO);
+}
+
+TEST_F(LoopTest, FinalErrorsFailAtOnce) {
+  const std::string id = Create("names:a");
+  EndStream(FieldError("scan.root", "no such root"));
+  EXPECT_EQ(StateOf(id), JobState::kFailed);
+  EXPECT_EQ(FieldOf(TaskOf(id).error), "scan.root");
+}
+
+TEST_F(LoopTest, BusyNodeIsNoFailure) {
+  const std::string id = Create("names:a");
+  for (int i = 0; i < 20; ++i) {
+    EndStream(MakeError(absl::StatusCode::kResourceExhausted, "BUSY", "full"));
+    After(absl::Minutes(5));
+  }
+  EXPECT_EQ(Last().order.attempt, 1u);
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  EXPECT_EQ(TaskOf(id).state, TaskState::kRunning);
+}
+
+TEST_F(LoopTest, CancelStopsRunningAndWaiting) {
+  const std::string id = Create("names:b");
+  ASSERT_EQ(Get(id).tasks.size(), 2u);
+  Say(Last(), Progress("r", 5));
+  EXPECT_EQ(loop_->CancelJob(id)->tasks[1].state, TaskState::kCancelled);
+  Step();
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  EXPECT_EQ(link_.cancels[0].address, "b:1");
+  EXPECT_EQ(link_.cancels[0].task_id, id + "-0");
+  EXPECT_EQ(link_.cancels[0].epoch, 1u);
+  AnswerCancel(absl::OkStatus());
+  Say(Last(), Summary("r", 6, Stopped()));
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 6u);
+  EXPECT_TRUE(loop_->CancelJob(id).ok());
+  EXPECT_EQ(ReasonOf(loop_->PauseJob(id).status()), "JOB_ENDED");
+  EXPECT_EQ(ReasonOf(loop_->ResumeJob(id).status()), "JOB_ENDED");
+  EXPECT_EQ(link_.streams.size(), 1u);
+}
+
+TEST_F(LoopTest, CancelThatComesTooLateChangesNothing) {
+  const std::string id = Create("names:a");
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  Say(Last(), Summary("r", 6));
+  AnswerCancel(absl::OkStatus());
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+}
+
+TEST_F(LoopTest, CancelThatOvertakesTheOrderIsRepeated) {
+  const std::string id = Create("names:a");
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  AnswerCancel(absl::NotFoundError("unknown"));
+  After(absl::Milliseconds(200));
+  ASSERT_EQ(link_.cancels.size(), 2u);
+  AnswerCancel(absl::OkStatus());
+  Say(Last(), Summary("r", 0, Stopped()));
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+}
+
+TEST_F(LoopTest, CancelIsRepeatedUntilTheNodeIsBackEvenOverARestart) {
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 5));
+  link_.nodes.erase("a:1");
+  EndStream(absl::UnavailableError("reset"));
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  AnswerCancel(absl::UnavailableError("refused"));
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  const size_t sent = link_.cancels.size();
+  After(absl::Seconds(2));
+  EXPECT_GT(link_.cancels.size(), sent);
+  Restart();
+  EXPECT_EQ(link_.cancels.back().epoch, 2u);
+  link_.nodes["a:1"] = Facts({"data"});
+  AnswerCancel(absl::UnavailableError("refused"));
+  After(options_.probe_interval);
+  // The node took it: now its last figures.
+  AnswerCancel(absl::OkStatus());
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.attempt, 1u);
+  Say(Last(), Summary("r", 8, Stopped()));
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 8u);
+}
+
+TEST_F(LoopTest, CancelOfATaskThatTheNodeForgotIsDone) {
+  const std::string id = Create("names:a");
+  EndStream(absl::UnavailableError("reset"));
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  AnswerCancel(absl::NotFoundError("unknown"));
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+}
+
+TEST_F(LoopTest, CancelGivesUpANodeThatIsGoneForGood) {
+  const std::string id = Create("names:a");
+  EndStream(absl::UnavailableError("reset"));
+  ASSERT_TRUE(loop_->SetTargets("static", {{"b", {"b:1", ""}}}).ok());
+  EXPECT_EQ(link_.forgotten, std::vector<std::string>{"a:1"});
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  After(absl::Minutes(9));
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  After(absl::Minutes(2));
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "NODE_GONE");
+}
+
+TEST_F(LoopTest, PauseAndResumeStartANewRun) {
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 5));
+  EXPECT_EQ(loop_->PauseJob(id)->job.state, JobState::kPaused);
+  EXPECT_TRUE(loop_->PauseJob(id).ok());
+  Step();
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  // The end may overtake the answer.
+  Say(Last(), Summary("r", 6, Stopped()));
+  AnswerCancel(absl::OkStatus());
+  EXPECT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  EXPECT_TRUE(TaskOf(id).error.ok());
+  After(absl::Hours(1));
+  EXPECT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(StateOf(id), JobState::kPaused);
+  Restart();
+  EXPECT_EQ(link_.streams.size(), 1u);
+  EXPECT_TRUE(loop_->ResumeJob(id).ok());
+  EXPECT_TRUE(loop_->ResumeJob(id).ok());
+  Step();
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.attempt, 2u);
+  Say(Last(), Summary("r2", 1));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 7u);
+}
+
+TEST_F(LoopTest, ResumeBeforeTheStopArrived) {
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 5));
+  ASSERT_TRUE(loop_->PauseJob(id).ok());
+  Step();
+  AnswerCancel(absl::OkStatus());
+  ASSERT_TRUE(loop_->ResumeJob(id).ok());
+  Say(Last(), Summary("r", 6, Stopped()));
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.attempt, 2u);
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+}
+
+TEST_F(LoopTest, StopThatNobodyHereAskedForIsRetried) {
+  const std::string id = Create("names:a");
+  Say(Last(), Summary("r", 5, Stopped()));
+  EXPECT_EQ(TaskOf(id).failures, 1u);
+  After(absl::Seconds(2));
+  EXPECT_EQ(Last().order.attempt, 2u);
+}
+
+TEST_F(LoopTest, StaleEpochStopsDispatching) {
+  Create("names:a");
+  EndStream(MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH", "another"));
+  After(absl::Minutes(10));
+  EXPECT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(ReasonOf(loop_->CreateJob("names:b", ReadPlan("names:b").value(), "").status()), "STALE_EPOCH");
+}
+
+TEST_F(LoopTest, DeleteOnlyWhatHasEnded) {
+  const std::string id = Create("names:a");
+  EXPECT_EQ(ReasonOf(loop_->DeleteJob(id)), "JOB_ACTIVE");
+  Say(Last(), Summary("r", 5));
+  EXPECT_TRUE(loop_->DeleteJob(id).ok());
+  EXPECT_EQ(ReasonOf(loop_->DeleteJob(id)), "JOB_UNKNOWN");
+  EXPECT_EQ(ReasonOf(loop_->GetJob(id).status()), "JOB_UNKNOWN");
+}
+
+TEST_F(LoopTest, WatchersSeeTheLatestAndTheEnd) {
+  const std::string id = Create("names:a");
+  std::vector<std::shared_ptr<const JobRecord>> seen;
+  const auto watch = [&](std::shared_ptr<const JobRecord> job) { seen.push_back(std::move(job)); };
+  ASSERT_TRUE(loop_->WatchJob(id, watch).ok());
+  // Once, though it has changed a moment before.
+  After(absl::Seconds(1));
+  ASSERT_EQ(seen.size(), 1u);
+  Say(Last(), Progress("r", 5));
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen[1]->job.totals.bytes_accepted, 5u);
+  EXPECT_GT(seen[1]->job.revision, seen[0]->job.revision);
+  Say(Last(), Summary("r", 6));
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[2]->job.state, JobState::kSucceeded);
+  // Of an ended job: once, at once.
+  ASSERT_TRUE(loop_->WatchJob(id, watch).ok());
+  EXPECT_EQ(seen.size(), 4u);
+  EXPECT_EQ(ReasonOf(loop_->WatchJob("none", watch).status()), "JOB_UNKNOWN");
+}
+
+TEST_F(LoopTest, UnwatchedHearsNothing) {
+  const std::string id = Create("names:a");
+  int seen = 0;
+  const uint64_t watch = loop_->WatchJob(id, [&](std::shared_ptr<const JobRecord>) { ++seen; }).value();
+  loop_->Unwatch(watch);
+  Say(Last(), Summary("r", 6));
+  EXPECT_EQ(seen, 1);
+}
+
+TEST_F(LoopTest, ResultsAreKept) {
+  const std::string id = Create("ranges:a");
+  RunEvent event = Summary("r", 6);
+  event.results = "results";
+  Say(Last(), std::move(event));
+  EXPECT_EQ(Get(id).results.at(0), "results");
+  EXPECT_EQ(TaskOf(id).root, "");
+}
+
+TEST_F(LoopTest, BrokenStoreSendsNothingAndLosesNothing) {
+  const std::string id = Create("names:a");
+  store_.FailWith(MakeError(absl::StatusCode::kResourceExhausted, "STORE_FULL", "full"));
+  Say(Last(), Summary("r", 6));
+  EXPECT_EQ(ReasonOf(loop_->CreateJob("names:b", ReadPlan("names:b").value(), "").status()), "STORE_FULL");
+  After(absl::Seconds(5));
+  store_.FailWith(absl::OkStatus());
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  After(absl::Seconds(2));
+  // The node is asked again and answers the same.
+  EXPECT_EQ(Last().order.attempt, 1u);
+  Say(Last(), Summary("r", 6));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 6u);
+}
+
+TEST_F(LoopTest, ProbesOncePerInterval) {
+  const int before = link_.probes;
+  for (int i = 0; i < 10; ++i) After(absl::Seconds(1));
+  EXPECT_EQ(link_.probes, before + 2);
+}
+
+TEST_F(LoopTest, ActiveJobsAreBounded) {
+  options_.max_active_jobs = 1;
+  Restart();
+  Create("names:a");
+  EXPECT_EQ(ReasonOf(loop_->CreateJob("names:b", ReadPlan("names:b").value(), "").status()), "TOO_MANY_JOBS");
+}
+
+}  // namespace
+}  // namespace cowherd
