@@ -1,0 +1,202 @@
+#include "server/node/task_table.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status.h"
+#include "tests/testing/status_matchers.h"
+
+namespace cowherd {
+namespace {
+
+using testing::HasField;
+using testing::HasReason;
+using testing::IsOk;
+using testing::StatusIs;
+
+class TaskTableTest : public ::testing::Test {
+ protected:
+  using Run = std::shared_ptr<TaskRun>;
+
+  // A run that goes on until it is told to stop, or until Release.
+  absl::StatusOr<Run> Start(const std::string& id, uint32_t attempt = 1) {
+    return table_->RunOrAttach(id, attempt, [this]() -> absl::StatusOr<TaskTable::New> {
+      ++made_;
+      return TaskTable::New{std::make_shared<SharedTotals>(),
+                            [this](SharedTotals& totals, const Stop& stop, v1::TaskSummary&) {
+                              totals.Update([](Totals& t) { ++t.files_scanned; });
+                              while (!released_ && stop.Check().ok()) std::this_thread::yield();
+                              return released_ ? absl::OkStatus() : stop.Check();
+                            }};
+    });
+  }
+
+  // A run that ends by itself, as `status` says.
+  Run StartAndEnd(const std::string& id, uint32_t attempt, absl::Status status = absl::OkStatus()) {
+    auto run = table_->RunOrAttach(id, attempt, [&]() -> absl::StatusOr<TaskTable::New> {
+      ++made_;
+      return TaskTable::New{std::make_shared<SharedTotals>(),
+                            [status](SharedTotals& totals, const Stop&, v1::TaskSummary& summary) {
+                              totals.Update([](Totals& t) { t.bytes_won = 7; });
+                              summary.add_ranges();
+                              return status;
+                            }};
+    });
+    EXPECT_THAT(run, IsOk());
+    return Ended(*run);
+  }
+
+  static Run Ended(Run run) {
+    while (!run->ended()) std::this_thread::yield();
+    return run;
+  }
+
+  std::atomic<bool> released_{false};
+  std::atomic<int> made_{0};
+  std::atomic<int> ended_{0};
+  std::unique_ptr<TaskTable> table_ =
+      std::make_unique<TaskTable>(2, 3, [this](const std::string&, const absl::Status&) { ++ended_; });
+};
+
+TEST_F(TaskTableTest, ATaskThatRunsIsAttachedTo) {
+  const Run first = *Start("t");
+  const std::string run_id = first->Report().run_id();
+  EXPECT_EQ(run_id.size(), 32U);
+  EXPECT_TRUE(first->Report().has_progress());
+  EXPECT_EQ(first->Report().attempt(), 1U);
+  EXPECT_EQ((*Start("t"))->Report().run_id(), run_id);
+  EXPECT_EQ((*Start("t", 5))->Report().run_id(), run_id);  // the run goes on, whatever the attempt
+  EXPECT_EQ(made_, 1);
+  EXPECT_EQ(table_->running(), 1U);
+  released_ = true;
+  Ended(first);
+  EXPECT_TRUE(first->Report().has_summary());
+  EXPECT_EQ(first->Report().summary().totals().files_scanned(), 1U);
+  EXPECT_FALSE(first->Report().summary().has_error());
+}
+
+TEST_F(TaskTableTest, TheSummaryIsKeptForTheSameAttemptAndAHigherOneStartsAnew) {
+  const Run first = StartAndEnd("t", 2);
+  for (uint32_t attempt : {2U, 1U, 0U}) {
+    const Run again = *Start("t", attempt);
+    EXPECT_EQ(again->Report().run_id(), first->Report().run_id());
+    EXPECT_EQ(again->Report().summary().totals().bytes_won(), 7);
+    EXPECT_EQ(again->Report().summary().ranges_size(), 1);
+  }
+  EXPECT_EQ(made_, 1);
+  const Run anew = StartAndEnd("t", 3);
+  EXPECT_NE(anew->Report().run_id(), first->Report().run_id());
+  EXPECT_EQ(anew->Report().attempt(), 3U);
+  EXPECT_EQ(made_, 2);
+}
+
+TEST_F(TaskTableTest, AFailedRunSaysWhy) {
+  const Run run = StartAndEnd("t", 1, MakeError(absl::StatusCode::kNotFound, "ROOT_ABSENT", "no root"));
+  EXPECT_EQ(run->Report().summary().error().reason(), "ROOT_ABSENT");
+  EXPECT_EQ(run->Report().summary().totals().bytes_won(), 7);
+}
+
+TEST_F(TaskTableTest, TooManyAreRefusedAndLaterTaken) {
+  ASSERT_THAT(Start("a"), IsOk());
+  const Run b = *Start("b");
+  const auto refused = Start("c");
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(refused, HasReason("BUSY"));
+  EXPECT_THAT(Start("a"), IsOk());  // attaching needs no room
+  EXPECT_THAT(table_->Cancel("b"), IsOk());
+  Ended(b);
+  // The place is free as soon as the summary can be seen.
+  EXPECT_THAT(Start("c"), IsOk());
+}
+
+TEST_F(TaskTableTest, CancelEndsOneRun) {
+  const Run a = *Start("a");
+  const Run b = *Start("b");
+  EXPECT_THAT(table_->Cancel("a"), IsOk());
+  EXPECT_EQ(Ended(a)->Report().summary().error().reason(), "CANCELLED");
+  EXPECT_FALSE(b->ended());
+  EXPECT_THAT(table_->Cancel("a"), IsOk());
+  EXPECT_THAT(table_->Cancel("none"), HasReason("TASK_UNKNOWN"));
+  EXPECT_THAT(table_->Cancel("none"), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(TaskTableTest, ErrorsOfMakeArePassedOnAndLeaveNothing) {
+  EXPECT_THAT(table_->RunOrAttach(
+                  "t", 1, []() -> absl::StatusOr<TaskTable::New> { return FieldError("scan", "bad"); }),
+              HasField("scan"));
+  EXPECT_THAT(table_->Cancel("t"), HasReason("TASK_UNKNOWN"));
+  EXPECT_EQ(table_->running(), 0U);
+}
+
+TEST_F(TaskTableTest, LowerEpochsAreRefused) {
+  EXPECT_THAT(table_->CheckEpoch(0), IsOk());
+  EXPECT_THAT(table_->CheckEpoch(5), IsOk());
+  EXPECT_THAT(table_->CheckEpoch(5), IsOk());
+  EXPECT_THAT(table_->CheckEpoch(4), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(table_->CheckEpoch(4), HasReason("STALE_EPOCH"));
+  EXPECT_THAT(table_->CheckEpoch(4), HasField("epoch"));
+  EXPECT_THAT(table_->CheckEpoch(0), IsOk());
+  EXPECT_THAT(table_->CheckEpoch(6), IsOk());
+  EXPECT_THAT(table_->CheckEpoch(5), HasReason("STALE_EPOCH"));
+}
+
+TEST_F(TaskTableTest, OldSummariesAreForgotten) {
+  for (int i = 0; i < 5; ++i) StartAndEnd(absl::StrCat("t", i), 1);
+  EXPECT_THAT(table_->Cancel("t0"), HasReason("TASK_UNKNOWN"));
+  EXPECT_THAT(table_->Cancel("t1"), HasReason("TASK_UNKNOWN"));
+  for (const char* kept : {"t2", "t3", "t4"}) EXPECT_THAT(table_->Cancel(kept), IsOk());
+  // One that ran again is young again.
+  StartAndEnd("t2", 2);
+  StartAndEnd("t5", 1);
+  EXPECT_THAT(table_->Cancel("t3"), HasReason("TASK_UNKNOWN"));
+  EXPECT_THAT(table_->Cancel("t2"), IsOk());
+}
+
+TEST_F(TaskTableTest, StopAllEndsRunsAndTakesNoMore) {
+  const Run a = *Start("a");
+  const Run b = *Start("b");
+  table_->StopAll();
+  for (const Run& run : {a, b}) {
+    EXPECT_EQ(Ended(run)->Report().summary().error().reason(), "NODE_STOPPING");
+    EXPECT_EQ(run->Report().summary().error().code(), static_cast<int>(absl::StatusCode::kUnavailable));
+  }
+  EXPECT_THAT(Start("c"), HasReason("NODE_STOPPING"));
+  EXPECT_THAT(Start("a"), IsOk());  // its summary can still be had
+}
+
+TEST_F(TaskTableTest, DestructorWaitsForTheRuns) {
+  const Run a = *Start("a");
+  table_.reset();
+  EXPECT_TRUE(a->ended());
+  EXPECT_EQ(ended_, 1);
+}
+
+TEST_F(TaskTableTest, ManyTasksFromManyThreads) {
+  std::vector<std::thread> callers;
+  for (int c = 0; c < 4; ++c) {
+    callers.emplace_back([&, c] {
+      for (int i = 0; i < 50; ++i) {
+        const auto run = table_->RunOrAttach(
+            absl::StrCat("t", (c + i) % 7), static_cast<uint32_t>(i), []() -> absl::StatusOr<TaskTable::New> {
+              return TaskTable::New{
+                  std::make_shared<SharedTotals>(),
+                  [](SharedTotals&, const Stop&, v1::TaskSummary&) { return absl::OkStatus(); }};
+            });
+        if (run.ok()) {
+          Ended(*run);
+        } else {
+          EXPECT_THAT(run, HasReason("BUSY"));
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(table_->running(), 0U);
+}
+
+}  // namespace
+}  // namespace cowherd
