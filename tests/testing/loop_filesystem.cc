@@ -24,7 +24,8 @@ absl::Status EnterMountNamespace() {
   static bool entered = false;
   if (entered) return absl::OkStatus();
   if (::unshare(CLONE_NEWNS) != 0) return ErrnoError(errno, "unshare: loop filesystems need root");
-  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+  // EINVAL: in a chroot whose root is no mount point. There, others see the mounts too, as long as they last.
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 && errno != EINVAL) {
     return ErrnoError(errno, "make mounts private");
   }
   entered = true;
