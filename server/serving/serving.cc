@@ -10,12 +10,14 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
@@ -75,10 +77,11 @@ void SetLimits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 }
 
-absl::Status CannotListen(absl::string_view flag, const std::string& address) {
+// `hint`: another possible cause, as a sentence. gRPC does not tell which it is.
+absl::Status CannotListen(absl::string_view flag, const std::string& address, absl::string_view hint = "") {
   return WithField(MakeError(absl::StatusCode::kUnavailable, "CANNOT_LISTEN",
                              absl::StrCat(flag, ": cannot listen on ", address,
-                                          ": is the port taken or the address not this machine's?")),
+                                          ": is the port taken or the address not this machine's?", hint)),
                    flag);
 }
 
@@ -101,6 +104,9 @@ class GrpcServing final : public Serving {
           "serving plain text to other machines: anyone who reaches the port may command this node",
           {{"listen", flags.listen}});
     }
+    // Each call counts in the registry; the exposer holds all of them weakly.
+    scraped_ = collectables;
+    scraped_.push_back(registry);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;
     SetLimits(builder);
@@ -112,7 +118,10 @@ class GrpcServing final : public Serving {
     builder.experimental().SetInterceptorCreators(std::move(interceptors));
     server_ = builder.BuildAndStart();
     const bool unix_socket = flags.listen.rfind("unix:", 0) == 0;
-    if (server_ == nullptr || (port_ == 0 && !unix_socket)) return CannotListen("--listen", flags.listen);
+    if (server_ == nullptr || (port_ == 0 && !unix_socket)) {
+      return CannotListen("--listen", flags.listen,
+                          flags.tls.any() ? " Or do --tls_cert and --tls_key not belong together?" : "");
+    }
 
     if (!flags.health_listen.empty()) {
       grpc::ServerBuilder probes;
@@ -134,9 +143,6 @@ class GrpcServing final : public Serving {
       } catch (const std::exception& error) {
         return CannotListen("--metrics_listen", flags.metrics_listen);
       }
-      // The exposer holds them weakly.
-      scraped_ = collectables;
-      scraped_.push_back(registry);
       for (const auto& collectable : scraped_) exposer_->RegisterCollectable(collectable);
     }
     SetHealth(true);
@@ -194,6 +200,7 @@ void AddServingFlags(CLI::App& app, ServingFlags& flags) {
   app.set_version_flag("--version", kVersion);
   app.set_config("--config", "",
                  "Read flags from this INI or TOML file; the command line and environment win");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--listen", flags.listen, "gRPC address: HOST:PORT or unix:PATH; port 0 picks a free one")
       ->capture_default_str();
   app.add_option("--metrics_listen", flags.metrics_listen, "HOST:PORT of /metrics for Prometheus, or none")
@@ -215,14 +222,25 @@ void AddServingFlags(CLI::App& app, ServingFlags& flags) {
 }
 
 int ParseFlags(CLI::App& app, int argc, char** argv) {
+  // CLI11 by itself lets the config file win over the environment, and does not look for --config there. So
+  // what the environment says goes before the command line, unless that says it too.
+  std::vector<std::string> args;
   for (CLI::Option* option : app.get_options()) {
     const std::string name = option->get_name();
     if (name.rfind("--", 0) != 0 || name == "--help" || name == "--version") continue;
-    option->envname(
-        absl::StrCat("COWHERD_", absl::AsciiStrToUpper(absl::StrReplaceAll(name.substr(2), {{"-", "_"}}))));
+    const std::string variable =
+        absl::StrCat("COWHERD_", absl::AsciiStrToUpper(absl::StrReplaceAll(name.substr(2), {{"-", "_"}})));
+    option->envname(variable);  // for --help
+    const bool given = std::any_of(argv + 1, argv + argc, [&](absl::string_view arg) {
+      return absl::ConsumePrefix(&arg, name) && (arg.empty() || arg.front() == '=');
+    });
+    const char* const value = std::getenv(variable.c_str());
+    if (!given && value != nullptr && *value != '\0') args.push_back(absl::StrCat(name, "=", value));
   }
+  args.insert(args.end(), argv + 1, argv + argc);
+  std::reverse(args.begin(), args.end());  // as parse wants them
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(args));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
