@@ -12,13 +12,17 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 1
 fi
 
-work= mounted= node_pid= controller_pid=
+work= node_pid= controller_pid=
 clean_up() {
   status=$?
   set +e
   for pid in $controller_pid $node_pid; do kill "$pid" 2>/dev/null; done
-  for pid in $controller_pid $node_pid; do wait "$pid" 2>/dev/null; done
-  [ -n "$mounted" ] && umount "$work/data"
+  # Both end by themselves within their grace period; not for ever, though.
+  for pid in $controller_pid $node_pid; do timeout 30 tail --pid="$pid" -f /dev/null || kill -9 "$pid"; done
+  if [ -n "$work" ] && mountpoint -q "$work/data" && ! umount "$work/data"; then
+    echo "quickstart: cannot unmount $work/data; left as it is" >&2
+    exit 1
+  fi
   if [ "$status" -ne 0 ] && [ -n "$work" ]; then
     echo "quickstart: failed; the servers' last words:" >&2
     tail -n 5 "$work"/*.log >&2
@@ -53,7 +57,6 @@ truncate -s 1G "$work/image"
 mkfs.btrfs -q "$work/image" >/dev/null 2>&1
 mkdir "$work/data"
 mount -o loop "$work/image" "$work/data"
-mounted=yes
 head -c 96M /dev/urandom >"$work/data/base.img"
 for copy in 1 2 3; do
   cp --reflink=never "$work/data/base.img" "$work/data/vm$copy.img"

@@ -36,14 +36,15 @@ case $only in all | unit | kernel | integration | quickstart) ;; *)
 esac
 
 # Everything that tests mount lies below here; what a killed test left is swept.
-export COWHERD_TEST_DIR=${COWHERD_TEST_DIR:-$(mktemp -d /var/tmp/cowherd-test.XXXXXX)}
+COWHERD_TEST_DIR=$(mktemp -d "${COWHERD_TEST_DIR:-/var/tmp}/cowherd-test.XXXXXX") || exit 1
+export COWHERD_TEST_DIR
 sweep() {
   awk -v top="$COWHERD_TEST_DIR/" 'index($2, top) == 1 { print $2 }' /proc/self/mounts | sort -r |
     while read -r mount; do umount "$mount"; done
   losetup --noheadings --output NAME,BACK-FILE 2>/dev/null |
     awk -v top="$COWHERD_TEST_DIR/" 'index($2, top) == 1 { print $1 }' |
     while read -r device; do losetup --detach "$device"; done
-  rm -rf "$COWHERD_TEST_DIR"
+  rm -rf --one-file-system "$COWHERD_TEST_DIR"
 }
 trap sweep EXIT
 trap 'exit 130' INT TERM
@@ -70,7 +71,9 @@ fi
 
 if wants kernel; then
   say "Kernel tests, on btrfs and XFS"
-  for target in $(bazel query --noshow_progress 'attr(tags, loopfs, tests(//tests/kernel/...))' 2>/dev/null); do
+  targets=$(bazel query --noshow_progress 'attr(tags, loopfs, tests(//tests/kernel/...))' 2>/dev/null)
+  [ -n "$targets" ] || { echo "FAIL no kernel tests found"; failed=$((failed + 1)); }
+  for target in $targets; do
     name=${target##*:}
     "${build[@]}" "$target" || { failed=$((failed + 1)); continue; }
     count "kernel/$name" "bazel-bin/tests/kernel/$name" --gtest_brief=1

@@ -91,7 +91,7 @@ int EndedTasks(const v1::Job& job) {
 
 bool IsSuccess(const v1::Job& job) {
   if (job.state() != v1::SUCCEEDED) return false;
-  if (!job.spec().has_ranges()) return true;
+  if (job.totals().ranges_failed() > 0 || job.totals().ranges_differ() > 0) return false;
   for (const v1::Task& task : job.tasks()) {
     for (const v1::RangeResult& range : task.ranges()) {
       if (range.has_error()) return false;

@@ -33,8 +33,8 @@ class TimedStore final : public JobStore {
   TimedStore(std::unique_ptr<JobStore> store, ControllerMetrics& metrics)
       : store_(std::move(store)), metrics_(metrics) {}
 
-  absl::StatusOr<uint64_t> RaiseEpoch() override {
-    return Timed("raise_epoch", [&] { return store_->RaiseEpoch(); });
+  absl::StatusOr<uint64_t> RaiseEpoch(uint64_t at_least) override {
+    return Timed("raise_epoch", [&] { return store_->RaiseEpoch(at_least); });
   }
   absl::StatusOr<Created> Create(JobRecord record) override {
     return Timed("create", [&] { return store_->Create(std::move(record)); });

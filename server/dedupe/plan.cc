@@ -18,7 +18,9 @@ absl::optional<DedupePlan::Call> DedupePlan::Next() const {
   Call call;
   call.offset = behind;
   call.length = std::min(length_ - behind, max_bytes_per_call_);
-  for (size_t i = 0; i < results_.size() && call.targets.size() < kMaxDedupeTargets; ++i) {
+  // All targets of a call are compared before it can be stopped: together, not more than one target may be.
+  const size_t most = std::clamp<uint64_t>(max_bytes_per_call_ / call.length, 1, kMaxDedupeTargets);
+  for (size_t i = 0; i < results_.size() && call.targets.size() < most; ++i) {
     const TargetResult& result = results_[i];
     if (result.outcome != DedupeOutcome::kPending) continue;
     if (result.bytes_accepted == behind) {

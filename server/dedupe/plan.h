@@ -27,7 +27,8 @@ class DedupePlan {
   struct Call {
     uint64_t offset = 0;  // from the beginning of the range
     uint64_t length = 0;
-    std::vector<size_t> targets;  // indices; at most kMaxDedupeTargets
+    // Indices. At most kMaxDedupeTargets, and with more than one no more than max_bytes_per_call in all.
+    std::vector<size_t> targets;
   };
 
   // length > 0; 0 < max_bytes_per_call <= kMaxDedupeLength.

@@ -113,9 +113,9 @@ Totals SumOf(const std::vector<Task>& tasks) {
   return sum;
 }
 
-void CountRun(Task& task, absl::string_view run_id, const Totals& totals) {
+void CountRun(Task& task, absl::string_view run_id, const Totals& totals, bool starts_over) {
   if (task.run_id != run_id) {
-    task.carried += task.current;
+    if (!starts_over) task.carried += task.current;
     task.run_id = std::string(run_id);
   }
   task.current = totals;

@@ -100,8 +100,9 @@ JobState JobStateOf(Wanted wanted, const std::vector<Task>& tasks);
 Totals SumOf(const std::vector<Task>& tasks);
 
 // Counts what a run says of itself. Each run counts once: its latest figures replace its earlier ones, and
-// those of another run are carried.
-void CountRun(Task& task, absl::string_view run_id, const Totals& totals);
+// those of another run are carried. With `starts_over`, a run does all the work of the run before again, as
+// one of a list of ranges does: then only the last counts.
+void CountRun(Task& task, absl::string_view run_id, const Totals& totals, bool starts_over);
 
 }  // namespace cowherd
 

@@ -37,8 +37,9 @@ class JobStore {
 
   virtual ~JobStore() = default;
 
-  // Adds 1 to the term of office and returns it; the first is 1.
-  virtual absl::StatusOr<uint64_t> RaiseEpoch() = 0;
+  // Begins a term of office: its epoch is above the last one and at least `at_least`. A caller that gives the
+  // time keeps epochs growing even where a store was lost or put back from a copy.
+  virtual absl::StatusOr<uint64_t> RaiseEpoch(uint64_t at_least) = 0;
 
   // Adds a job with its tasks and gives it a sequence. ALREADY_EXISTS "REQUEST_ID_REUSED": that request_id
   // came with another spec. ALREADY_EXISTS "JOB_EXISTS": that id is taken.

@@ -7,9 +7,10 @@
 
 namespace cowherd {
 
-absl::StatusOr<uint64_t> MemoryStore::RaiseEpoch() {
+absl::StatusOr<uint64_t> MemoryStore::RaiseEpoch(uint64_t at_least) {
   RETURN_IF_ERROR(failure_);
-  return ++epoch_;
+  epoch_ = std::max(epoch_ + 1, at_least);
+  return epoch_;
 }
 
 absl::StatusOr<JobStore::Created> MemoryStore::Create(JobRecord record) {

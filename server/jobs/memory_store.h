@@ -12,7 +12,7 @@ namespace cowherd {
 // Keeps jobs for as long as it lives. For tests.
 class MemoryStore final : public JobStore {
  public:
-  absl::StatusOr<uint64_t> RaiseEpoch() override;
+  absl::StatusOr<uint64_t> RaiseEpoch(uint64_t at_least) override;
   absl::StatusOr<Created> Create(JobRecord record) override;
   absl::StatusOr<JobRecord> FindRequest(absl::string_view request_id, absl::string_view spec) override;
   absl::StatusOr<JobRecord> Get(absl::string_view id) override;

@@ -281,7 +281,7 @@ class SqliteStore final : public JobStore {
 
   absl::Status Prepare();
 
-  absl::StatusOr<uint64_t> RaiseEpoch() override;
+  absl::StatusOr<uint64_t> RaiseEpoch(uint64_t at_least) override;
   absl::StatusOr<Created> Create(JobRecord record) override;
   absl::StatusOr<JobRecord> FindRequest(absl::string_view request_id, absl::string_view spec) override;
   absl::StatusOr<JobRecord> Get(absl::string_view id) override;
@@ -332,9 +332,9 @@ absl::Status SqliteStore::Prepare() {
   return transaction->Commit();
 }
 
-absl::StatusOr<uint64_t> SqliteStore::RaiseEpoch() {
+absl::StatusOr<uint64_t> SqliteStore::RaiseEpoch(uint64_t at_least) {
   ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
-  RETURN_IF_ERROR(Run(db_, "UPDATE terms SET epoch = epoch + 1"));
+  RETURN_IF_ERROR(Run(db_, absl::StrCat("UPDATE terms SET epoch = max(epoch + 1, ", at_least, ")")));
   ASSIGN_OR_RETURN(const int64_t epoch, ReadInt(db_, "SELECT epoch FROM terms"));
   RETURN_IF_ERROR(transaction->Commit());
   return static_cast<uint64_t>(epoch);

@@ -23,6 +23,8 @@ namespace {
 
 constexpr size_t kCallThreads = 8;
 constexpr size_t kMaxQueuedCalls = 1024;
+// Apart, so that a node busy with long dedupes still answers who it is.
+constexpr size_t kLookupThreads = 4;
 constexpr size_t kScanThreads = 2;
 constexpr size_t kMaxQueuedScans = 2;
 constexpr int kBadFlags = 2;
@@ -102,8 +104,9 @@ int Run(int argc, char** argv) {
   MeteredExtentOps ops(kernel, metrics);
   Node node(std::move(config), *roots, ops, trees, book, metrics);
   WorkPool calls(kCallThreads, kMaxQueuedCalls);
+  WorkPool lookups(kLookupThreads, kMaxQueuedCalls);
   WorkPool scans(kScanThreads, kMaxQueuedScans);
-  NodeService service(node, calls, scans);
+  NodeService service(node, calls, lookups, scans);
   absl::StatusOr<std::unique_ptr<Serving>> serving =
       Serving::Start(serving_flags, {&service}, registry, {metrics.collectable()});
   if (!serving.ok()) {

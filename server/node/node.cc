@@ -21,7 +21,9 @@ namespace {
 constexpr uint32_t kDefaultExtents = 1000;
 constexpr uint32_t kMaxExtents = 10000;
 constexpr int kMaxRangesOfTask = 1000;
-constexpr size_t kMaxKeptSummaries = 256;
+// So that a summary, which has a result for each, fits into a message.
+constexpr size_t kMaxDestinationsOfTask = 16384;
+constexpr size_t kMaxKeptSummaries = 64;
 
 NodeMetrics::TaskEnd EndOf(const absl::Status& status) {
   if (status.ok()) return NodeMetrics::TaskEnd::kSucceeded;
@@ -111,16 +113,25 @@ absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request)
     if (request.ranges().requests_size() == 0 || request.ranges().requests_size() > kMaxRangesOfTask) {
       return FieldError("ranges.requests", absl::StrCat("1 to ", kMaxRangesOfTask, " are taken"));
     }
+    size_t destinations = 0;
     // What can be refused without trying is refused before anything is tried.
     for (int i = 0; i < request.ranges().requests_size(); ++i) {
       absl::StatusOr<DedupeRequest> checked = CheckRequest(request.ranges().requests(i), roots_);
       if (!checked.ok()) return WithField(checked.status(), absl::StrCat("ranges.requests[", i, "]"));
+      destinations += checked->destinations.size();
+      if (destinations > kMaxDestinationsOfTask) {
+        return FieldError("ranges.requests",
+                          absl::StrCat("more than ", kMaxDestinationsOfTask, " destinations in all"));
+      }
       if (i == 0) root = checked->source.path.root->name;
     }
     // DedupeRanges counts for the roots by itself; these are the task's own.
     task.totals = std::make_shared<SharedTotals>();
     task.work = [this, list = request.ranges()](SharedTotals& totals, const Stop& stop,
                                                 v1::TaskSummary& summary) {
+      // A request of which nothing could be tried fails the task, when the others are done: whether to try
+      // again is the controller's to say.
+      absl::Status refused;
       for (const v1::DedupeRangesRequest& range : list.requests()) {
         RETURN_IF_ERROR(stop.Check());
         absl::StatusOr<v1::DedupeRangesResponse> response = DedupeRanges(range, stop);
@@ -132,9 +143,11 @@ absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request)
           totals.Update(
               [&](Totals& t) { t.ranges_failed += static_cast<uint64_t>(range.destinations_size()); });
           *result.mutable_error() = ToErrorDetail(response.status());
+          refused.Update(response.status());
         }
       }
-      return stop.Check();
+      refused.Update(stop.Check());
+      return refused;
     };
   } else {
     return FieldError("work", "missing: give scan or ranges");

@@ -272,7 +272,7 @@ grpc::ServerUnaryReactor* NodeService::DedupeRanges(grpc::CallbackServerContext*
                                                     const v1::DedupeRangesRequest* request,
                                                     v1::DedupeRangesResponse* response) {
   auto* call = new DedupeCall(*context);
-  absl::Status full = calls_.Submit([this, call, request, response] {
+  absl::Status full = dedupes_.Submit([this, call, request, response] {
     absl::StatusOr<v1::DedupeRangesResponse> result = node_.DedupeRanges(*request, call->stop);
     if (result.ok()) *response = *std::move(result);
     call->Finish(ToGrpc(result.status()));
@@ -283,7 +283,7 @@ grpc::ServerUnaryReactor* NodeService::DedupeRanges(grpc::CallbackServerContext*
 
 grpc::ServerBidiReactor<v1::DedupeRangesStreamRequest, v1::DedupeRangesStreamResponse>*
 NodeService::DedupeRangesStream(grpc::CallbackServerContext* context) {
-  return new DedupeStream(*context, node_, calls_);
+  return new DedupeStream(*context, node_, dedupes_);
 }
 
 grpc::ServerWriteReactor<v1::FindDuplicatesResponse>* NodeService::FindDuplicates(
@@ -307,7 +307,7 @@ grpc::ServerUnaryReactor* NodeService::CancelTask(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* NodeService::GetExtents(grpc::CallbackServerContext* context,
                                                   const v1::GetExtentsRequest* request,
                                                   v1::GetExtentsResponse* response) {
-  return Answer(context, calls_, [this, request, response]() -> absl::Status {
+  return Answer(context, lookups_, [this, request, response]() -> absl::Status {
     ASSIGN_OR_RETURN(*response, node_.GetExtents(*request));
     return absl::OkStatus();
   });
@@ -315,7 +315,7 @@ grpc::ServerUnaryReactor* NodeService::GetExtents(grpc::CallbackServerContext* c
 
 grpc::ServerUnaryReactor* NodeService::GetNode(grpc::CallbackServerContext* context,
                                                const v1::GetNodeRequest*, v1::Node* response) {
-  return Answer(context, calls_, [this, response]() -> absl::Status {
+  return Answer(context, lookups_, [this, response]() -> absl::Status {
     *response = node_.Describe();
     return absl::OkStatus();
   });

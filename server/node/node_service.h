@@ -7,12 +7,14 @@
 
 namespace cowherd {
 
-// Node over gRPC. Callbacks never block: the node's calls run on the two pools. Both and the node must
+// Node over gRPC. Callbacks never block: the node's calls run on the pools. They and the node must
 // outlive it.
 class NodeService final : public v1::NodeService::CallbackService {
  public:
-  // `calls` for what is short, `scans` for FindDuplicates, which may run for hours.
-  NodeService(Node& node, WorkPool& calls, WorkPool& scans) : node_(node), calls_(calls), scans_(scans) {}
+  // `dedupes` for what moves data, `lookups` for what is short, `scans` for FindDuplicates, which may run for
+  // hours.
+  NodeService(Node& node, WorkPool& dedupes, WorkPool& lookups, WorkPool& scans)
+      : node_(node), dedupes_(dedupes), lookups_(lookups), scans_(scans) {}
 
   grpc::ServerUnaryReactor* DedupeRanges(grpc::CallbackServerContext* context,
                                          const v1::DedupeRangesRequest* request,
@@ -34,7 +36,8 @@ class NodeService final : public v1::NodeService::CallbackService {
 
  private:
   Node& node_;
-  WorkPool& calls_;
+  WorkPool& dedupes_;
+  WorkPool& lookups_;
   WorkPool& scans_;
 };
 

@@ -275,15 +275,15 @@ class Worker {
                        scan_.source.Fingerprints(file.fd.get(), extents, first_block + all.size(),
                                                  std::min(step, count - all.size()), read));
       all.insert(all.end(), part.begin(), part.end());
-      Account(read);
+      scan_.totals.Update([read](Totals& t) { t.bytes_scanned += read; });
+      Throttle(read);
     }
     return all;
   }
 
-  // Counts bytes read and waits as the limit says.
-  void Account(uint64_t bytes) {
+  // Waits as the limit for bytes read says.
+  void Throttle(uint64_t bytes) {
     if (bytes == 0) return;
-    scan_.totals.Update([bytes](Totals& t) { t.bytes_scanned += bytes; });
     const SteadyClock::time_point now = SteadyClock::now();
     const SteadyClock::time_point start = scan_.limiter.Book(bytes, now);
     if (start > now) scan_.stop.SleepUntil(start);
@@ -307,7 +307,7 @@ class Worker {
       const bool same_file = source_path == path;
       const Match match = GrowMatch(first->block, block, window, floor, same_file,
                                     [&](uint64_t b) { return earlier_.At(source_path, b); });
-      Account(earlier_.TakeBytesRead());
+      Throttle(earlier_.TakeBytesRead());
       if (match.blocks < min_blocks) {
         // A lone equal block; the run around this one may be longer next time. But if the two were merely too
         // close together, as in a run of equal blocks, the first place stays until one is far enough.
@@ -325,7 +325,10 @@ class Worker {
 
   absl::Status Share(const std::string& source_path, const std::string& path, const OpenFile& file,
                      const Match& match) {
-    ASSIGN_OR_RETURN(const OpenFile* source, earlier_.Open(source_path));
+    const absl::StatusOr<const OpenFile*> opened = earlier_.Open(source_path);
+    // Gone since: no match any more.
+    if (!opened.ok()) return absl::OkStatus();
+    const OpenFile* const source = *opened;
     const uint64_t source_offset = match.source_block * scan_.block_size;
     const uint64_t offset = match.destination_block * scan_.block_size;
     if (offset >= file.facts.size || source_offset >= source->facts.size) return absl::OkStatus();
@@ -410,7 +413,8 @@ absl::Status Walk(Scan& scan, const PathFilter& filter, const std::string& top, 
         if (!queue.Push(top)) return absl::OkStatus();
         continue;
       }
-      if (directory.empty()) return entries.status();
+      // What the caller named must be there.
+      if (directory == top) return entries.status();
       Log(LogLevel::kWarning, "cannot list a directory", {{"path", directory}, {"error", entries.status()}});
       scan.totals.Update([](Totals& t) { ++t.files_failed; });
       continue;

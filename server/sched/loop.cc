@@ -52,7 +52,7 @@ absl::Time Loop::Now() const { return absl::FromUnixMicros(absl::ToUnixMicros(cl
 void Loop::WakeBy(absl::Time when) { wake_ = std::min(wake_, when); }
 
 absl::Status Loop::Recover() {
-  ASSIGN_OR_RETURN(epoch_, store_.RaiseEpoch());
+  ASSIGN_OR_RETURN(epoch_, store_.RaiseEpoch(static_cast<uint64_t>(absl::ToUnixSeconds(Now()))));
   ASSIGN_OR_RETURN(counts_, store_.CountByState());
   ASSIGN_OR_RETURN(std::vector<JobRecord> records, store_.LoadActive());
   for (JobRecord& record : records) {
@@ -126,7 +126,8 @@ Task* Loop::FindTask(Active& active, uint32_t number) {
 
 absl::StatusOr<JobRecord> Loop::View(const Active& active) {
   JobRecord view = active.record;
-  if (active.plan.ranges) {
+  // They may be large: not for each step of a job that runs.
+  if (active.plan.ranges && Ended(active.record.job.state)) {
     ASSIGN_OR_RETURN(view.results, store_.Results(view.job.id));
   }
   for (Task& task : view.tasks) {
@@ -484,7 +485,7 @@ void Loop::OnEvent(uint64_t stream, RunEvent event) {
   }
   if (live.pending && live.pending->run_id != event.run_id) {
     Task counted = task;
-    CountRun(counted, live.pending->run_id, live.pending->totals);
+    CountRun(counted, live.pending->run_id, live.pending->totals, active.plan.ranges);
     JobChange change;
     change.job = active.record.job;
     change.put.push_back(std::move(counted));
@@ -519,7 +520,7 @@ void Loop::EndTry(Active& active, uint32_t number, const RunEvent* last, const a
   const Job& job = active.record.job;
   Task task = *FindTask(active, number);
   const Task before = task;
-  if (live.pending) CountRun(task, live.pending->run_id, live.pending->totals);
+  if (live.pending) CountRun(task, live.pending->run_id, live.pending->totals, active.plan.ranges);
   JobChange change;
   change.job = job;
 
@@ -527,7 +528,7 @@ void Loop::EndTry(Active& active, uint32_t number, const RunEvent* last, const a
   absl::string_view retry;
   bool lost = false;
   if (last != nullptr) {
-    CountRun(task, last->run_id, last->totals);
+    CountRun(task, last->run_id, last->totals, active.plan.ranges);
     if (!last->results.empty()) change.results[number] = last->results;
   }
   if (last != nullptr && status.ok()) {
@@ -616,7 +617,7 @@ void Loop::StoreProgress(bool all) {
         continue;
       }
       Task task = *FindTask(active, number);
-      CountRun(task, live.pending->run_id, live.pending->totals);
+      CountRun(task, live.pending->run_id, live.pending->totals, active.plan.ranges);
       change.put.push_back(std::move(task));
       stored.push_back(&live);
     }

@@ -38,7 +38,8 @@ std::vector<RootTask> Expand(const JobPlan& plan, const NodeFacts& node) {
   std::vector<RootTask> tasks;
   for (const RootFacts& root : node.roots) {
     const bool wanted = plan.roots.empty()
-                            ? root.error.ok() && root.dedupe_supported
+                            // One that cannot be used now is not left out silently: its task waits for it.
+                            ? !root.error.ok() || root.dedupe_supported
                             : std::find(plan.roots.begin(), plan.roots.end(), root.name) != plan.roots.end();
     if (!wanted) continue;
     RootTask task{root.name, {}};

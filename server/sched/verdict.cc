@@ -30,9 +30,10 @@ bool Passes(int error) {
 
 // The reason, or the code's name where it is the reason.
 Verdict JudgeFailure(const absl::Status& status) {
-  if (ErrnoOf(status) != 0) return Passes(ErrnoOf(status)) ? Verdict::kRetry : Verdict::kFinal;
+  // A root that is absent comes with ENOENT, which would be final for a file.
   const std::string reason = ReasonOf(status);
   if (reason == "ROOT_ABSENT" || reason == "BUSY") return Verdict::kRetry;
+  if (ErrnoOf(status) != 0) return Passes(ErrnoOf(status)) ? Verdict::kRetry : Verdict::kFinal;
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kResourceExhausted:

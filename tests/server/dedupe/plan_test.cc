@@ -65,19 +65,36 @@ TEST(PlanTest, NextAsksTheSameUntilAnswered) {
 
 TEST(PlanTest, NoTargetsNoCalls) { EXPECT_FALSE(DedupePlan(kMiB, 0, kMiB).Next()); }
 
-TEST(PlanTest, AtMost127TargetsACall) {
-  DedupePlan plan(2 * kMiB, 300, kMiB);
-  std::vector<size_t> sizes;
-  std::vector<uint64_t> offsets;
+// Sizes of the calls in batches, and where they begin.
+void RunAll(DedupePlan& plan, std::vector<size_t>& sizes, std::vector<uint64_t>& offsets) {
   while (const auto call = plan.Next()) {
     sizes.push_back(call->targets.size());
     offsets.push_back(call->offset);
     ApplyAll(plan, *call, Same(call->length));
   }
-  // Step by step: all do the first chunk before any does the second.
-  EXPECT_THAT(sizes, ElementsAre(127, 127, 46, 127, 127, 46));
-  EXPECT_THAT(offsets, ElementsAre(0, 0, 0, kMiB, kMiB, kMiB));
   for (const TargetResult& result : plan.results()) EXPECT_EQ(result.outcome, DedupeOutcome::kDeduped);
+}
+
+TEST(PlanTest, AtMost127TargetsACall) {
+  DedupePlan plan(4096, 300, kMiB);
+  std::vector<size_t> sizes;
+  std::vector<uint64_t> offsets;
+  RunAll(plan, sizes, offsets);
+  EXPECT_THAT(sizes, ElementsAre(127, 127, 46));
+}
+
+TEST(PlanTest, TargetsOfACallAreTogetherWithinItsBytes) {
+  DedupePlan plan(2 * kMiB, 3, kMiB);
+  std::vector<size_t> sizes;
+  std::vector<uint64_t> offsets;
+  RunAll(plan, sizes, offsets);
+  EXPECT_THAT(sizes, ElementsAre(1, 1, 1, 1, 1, 1));
+  // Step by step: all do the first chunk before any does the second.
+  EXPECT_THAT(offsets, ElementsAre(0, 0, 0, kMiB, kMiB, kMiB));
+  DedupePlan halves(kMiB / 2, 3, kMiB);
+  sizes.clear();
+  RunAll(halves, sizes, offsets);
+  EXPECT_THAT(sizes, ElementsAre(2, 1));
 }
 
 TEST(PlanTest, OneServedShortCatchesUpAloneThenSharesCallsAgain) {

@@ -122,8 +122,8 @@ class JobStoreTest : public ::testing::TestWithParam<Kind> {
 };
 
 TEST_P(JobStoreTest, EpochGrows) {
-  EXPECT_EQ(store_->RaiseEpoch().value(), 1u);
-  EXPECT_EQ(store_->RaiseEpoch().value(), 2u);
+  EXPECT_EQ(store_->RaiseEpoch(0).value(), 1u);
+  EXPECT_EQ(store_->RaiseEpoch(0).value(), 2u);
 }
 
 TEST_P(JobStoreTest, GivesBackWhatItWasGiven) {

@@ -12,6 +12,17 @@ Task TaskIn(TaskState state, uint32_t attempt = 1) {
   return task;
 }
 
+TEST(CountRunTest, ARunThatStartsOverReplacesTheOneBefore) {
+  Task task;
+  Totals half;
+  half.bytes_accepted = 3;
+  Totals whole;
+  whole.bytes_accepted = 5;
+  CountRun(task, "a", half, /*starts_over=*/true);
+  CountRun(task, "b", whole, /*starts_over=*/true);
+  EXPECT_EQ(task.carried + task.current, whole);
+}
+
 TEST(JobStateOf, FollowsFromTasks) {
   const Task fresh = TaskIn(TaskState::kWaiting, 0);
   const Task again = TaskIn(TaskState::kWaiting, 1);
@@ -66,16 +77,16 @@ TEST(CountRun, CountsEachRunOnce) {
   other.bytes_won = 5;
 
   Task task;
-  CountRun(task, "a", first);
+  CountRun(task, "a", first, /*starts_over=*/false);
   EXPECT_EQ(task.totals(), first);
-  CountRun(task, "a", later);
-  CountRun(task, "a", later);
+  CountRun(task, "a", later, /*starts_over=*/false);
+  CountRun(task, "a", later, /*starts_over=*/false);
   EXPECT_EQ(task.totals(), later);
-  CountRun(task, "b", other);
+  CountRun(task, "b", other, /*starts_over=*/false);
   EXPECT_EQ(task.totals().bytes_accepted, 29u);
   EXPECT_EQ(task.totals().bytes_won, 2);
   EXPECT_EQ(task.totals().elapsed, absl::Seconds(1));
-  CountRun(task, "b", other);
+  CountRun(task, "b", other, /*starts_over=*/false);
   EXPECT_EQ(task.totals().bytes_accepted, 29u);
   EXPECT_EQ(task.carried, later);
 }

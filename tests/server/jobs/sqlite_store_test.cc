@@ -49,12 +49,12 @@ JobRecord Numbered(uint64_t n) {
 TEST_F(SqliteStoreTest, KeepsJobsAndEpochOverAClose) {
   std::unique_ptr<JobStore> store = Open();
   ASSERT_NE(store, nullptr);
-  EXPECT_EQ(store->RaiseEpoch().value(), 1u);
+  EXPECT_EQ(store->RaiseEpoch(0).value(), 1u);
   EXPECT_TRUE(store->Create(Numbered(1)).ok());
   store.reset();
   store = Open();
   ASSERT_NE(store, nullptr);
-  EXPECT_EQ(store->RaiseEpoch().value(), 2u);
+  EXPECT_EQ(store->RaiseEpoch(0).value(), 2u);
   EXPECT_TRUE(store->Get("j1").ok());
 }
 

@@ -50,7 +50,7 @@ class NodeServiceTest : public ::testing::Test {
   FakeFilesystem& fs_ = under_test_.fs;
   WorkPool calls_{2, 100};
   WorkPool scans_{1, 2};
-  NodeService service_{*under_test_.node, calls_, scans_};
+  NodeService service_{*under_test_.node, calls_, calls_, scans_};
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::NodeService::Stub> stub_;
   grpc::ClientContext context_;
@@ -305,6 +305,7 @@ TEST_F(NodeServiceTest, GetNodeAndGetExtents) {
 
 TEST_F(NodeServiceTest, FullPoolsRefuseAtOnce) {
   for (int i = 0; i < 2; ++i) ASSERT_THAT(calls_.Submit([this] { gate_.Pass(); }), IsOk());
+  gate_.AwaitSomeoneWaiting(2);
   int queued = 0;
   while (calls_.Submit([] {}).ok()) ++queued;
   EXPECT_GE(queued, 98);

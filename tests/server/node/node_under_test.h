@@ -29,9 +29,9 @@ class Gate {
     open_ = true;
     changed_.notify_all();
   }
-  void AwaitSomeoneWaiting() {
+  void AwaitSomeoneWaiting(int at_least = 1) {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return waiting_ > 0; });
+    changed_.wait(lock, [&] { return waiting_ >= at_least; });
   }
 
  private:

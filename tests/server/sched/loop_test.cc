@@ -184,7 +184,7 @@ TEST_F(LoopTest, RunsAJobToItsEnd) {
   ASSERT_EQ(link_.streams.size(), 1u);
   EXPECT_EQ(Last().address, "a:1");
   EXPECT_EQ(Last().order.attempt, 1u);
-  EXPECT_EQ(Last().order.epoch, 1u);
+  EXPECT_EQ(Last().order.epoch, 1000000u);
   EXPECT_EQ(Last().order.root, "data");
   EXPECT_EQ(Last().order.spec, "names:a");
   EXPECT_EQ(Last().order.task_id, id + "-0");
@@ -326,7 +326,7 @@ TEST_F(LoopTest, RestartAttachesAndCountsOnce) {
   Restart();
   ASSERT_EQ(link_.streams.size(), 2u);
   EXPECT_EQ(Last().order.attempt, 1u);
-  EXPECT_EQ(Last().order.epoch, 2u);
+  EXPECT_EQ(Last().order.epoch, 1000001u);
   EXPECT_EQ(Last().order.task_id, id + "-0");
   Say(Last(), Progress("r", 6));
   Say(Last(), Summary("r", 8));

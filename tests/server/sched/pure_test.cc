@@ -74,7 +74,9 @@ std::vector<std::string> Names(const std::vector<RootTask>& tasks) {
 }
 using Strings = std::vector<std::string>;
 
-TEST(Expand, AllThatCanShare) { EXPECT_EQ(Names(Expand({}, SomeNode())), (Strings{"data", "inner"})); }
+TEST(Expand, AllThatCanShareAndAllThatAreAwayNow) {
+  EXPECT_EQ(Names(Expand({}, SomeNode())), (Strings{"data", "inner", "gone"}));
+}
 
 TEST(Expand, RootsNamedEvenIfAbsentNow) {
   JobPlan plan;
@@ -101,7 +103,7 @@ TEST(Expand, NeedsEveryLabel) {
   JobPlan plan;
   plan.select = JobPlan::Select::kLabels;
   plan.labels = {{"rack", "1"}};
-  EXPECT_EQ(Expand(plan, SomeNode()).size(), 2u);
+  EXPECT_EQ(Expand(plan, SomeNode()).size(), 3u);
   plan.labels["tier"] = "hot";
   EXPECT_TRUE(Expand(plan, SomeNode()).empty());
 }
@@ -124,6 +126,8 @@ TEST(Verdict, Streams) {
   EXPECT_EQ(JudgeStream(MakeError(StatusCode::kFailedPrecondition, "STALE_EPOCH", "")), Verdict::kFenced);
   EXPECT_EQ(JudgeStream(MakeError(StatusCode::kUnavailable, "ROOT_ABSENT", "")), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(MakeError(StatusCode::kFailedPrecondition, "ROOT_ABSENT", "")), Verdict::kRetry);
+  // As the node's filesystem layer makes it.
+  EXPECT_EQ(JudgeStream(WithDetail(absl::NotFoundError(""), "ROOT_ABSENT", "", ENOENT)), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(absl::InternalError("reset")), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(absl::AbortedError("")), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(FieldError("scan.root", "no such root")), Verdict::kFinal);
