@@ -5,6 +5,11 @@
 #include "server/base/status.h"
 
 namespace cowherd {
+namespace {
+
+constexpr uint64_t kMaxBytesOfTargets = 16 << 20;
+
+}  // namespace
 
 DedupePlan::DedupePlan(uint64_t length, size_t targets, uint64_t max_bytes_per_call)
     : length_(length), max_bytes_per_call_(max_bytes_per_call), results_(targets) {}
@@ -18,8 +23,9 @@ absl::optional<DedupePlan::Call> DedupePlan::Next() const {
   Call call;
   call.offset = behind;
   call.length = std::min(length_ - behind, max_bytes_per_call_);
-  // All targets of a call are compared before it can be stopped: together, not more than one target may be.
-  const size_t most = std::clamp<uint64_t>(max_bytes_per_call_ / call.length, 1, kMaxDedupeTargets);
+  // All targets of a call are compared before it can be stopped.
+  const uint64_t most_bytes = std::max(max_bytes_per_call_, kMaxBytesOfTargets);
+  const size_t most = std::clamp<uint64_t>(most_bytes / call.length, 1, kMaxDedupeTargets);
   for (size_t i = 0; i < results_.size() && call.targets.size() < most; ++i) {
     const TargetResult& result = results_[i];
     if (result.outcome != DedupeOutcome::kPending) continue;

@@ -27,7 +27,8 @@ class DedupePlan {
   struct Call {
     uint64_t offset = 0;  // from the beginning of the range
     uint64_t length = 0;
-    // Indices. At most kMaxDedupeTargets, and with more than one no more than max_bytes_per_call in all.
+    // Indices. At most kMaxDedupeTargets, and with more than one no more in all than
+    // max_bytes_per_call or 16 MiB, whichever is more.
     std::vector<size_t> targets;
   };
 

@@ -176,7 +176,7 @@ TEST_F(ControllerServiceTest, RunsAJob) {
   EXPECT_EQ(run.scan().root(), "data");
   EXPECT_EQ(run.job_id(), made.id());
   EXPECT_EQ(run.attempt(), 1u);
-  EXPECT_EQ(run.epoch(), 1u);
+  EXPECT_GT(run.epoch(), 0u);
   node_.Progress(run.task_id(), Accepted(3));
   const v1::Job midway =
       WatchUntil(made.id(), [](const v1::Job& job) { return job.totals().bytes_accepted() == 3; });

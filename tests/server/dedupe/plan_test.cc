@@ -84,14 +84,14 @@ TEST(PlanTest, AtMost127TargetsACall) {
 }
 
 TEST(PlanTest, TargetsOfACallAreTogetherWithinItsBytes) {
-  DedupePlan plan(2 * kMiB, 3, kMiB);
+  DedupePlan plan(32 * kMiB, 3, 16 * kMiB);
   std::vector<size_t> sizes;
   std::vector<uint64_t> offsets;
   RunAll(plan, sizes, offsets);
   EXPECT_THAT(sizes, ElementsAre(1, 1, 1, 1, 1, 1));
   // Step by step: all do the first chunk before any does the second.
-  EXPECT_THAT(offsets, ElementsAre(0, 0, 0, kMiB, kMiB, kMiB));
-  DedupePlan halves(kMiB / 2, 3, kMiB);
+  EXPECT_THAT(offsets, ElementsAre(0, 0, 0, 16 * kMiB, 16 * kMiB, 16 * kMiB));
+  DedupePlan halves(8 * kMiB, 3, kMiB * 16);
   sizes.clear();
   RunAll(halves, sizes, offsets);
   EXPECT_THAT(sizes, ElementsAre(2, 1));

@@ -394,7 +394,7 @@ TEST_F(LoopTest, CancelStopsRunningAndWaiting) {
   ASSERT_EQ(link_.cancels.size(), 1u);
   EXPECT_EQ(link_.cancels[0].address, "b:1");
   EXPECT_EQ(link_.cancels[0].task_id, id + "-0");
-  EXPECT_EQ(link_.cancels[0].epoch, 1u);
+  EXPECT_EQ(link_.cancels[0].epoch, 1000000u);
   AnswerCancel(absl::OkStatus());
   Say(Last(), Summary("r", 6, Stopped()));
   EXPECT_EQ(StateOf(id), JobState::kCancelled);
@@ -439,7 +439,7 @@ TEST_F(LoopTest, CancelIsRepeatedUntilTheNodeIsBackEvenOverARestart) {
   After(absl::Seconds(2));
   EXPECT_GT(link_.cancels.size(), sent);
   Restart();
-  EXPECT_EQ(link_.cancels.back().epoch, 2u);
+  EXPECT_EQ(link_.cancels.back().epoch, 1000002u);
   link_.nodes["a:1"] = Facts({"data"});
   AnswerCancel(absl::UnavailableError("refused"));
   After(options_.probe_interval);
