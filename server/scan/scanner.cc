@@ -480,8 +480,8 @@ absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request
   const PathFilter filter(request.include, request.exclude);
   absl::Status walked;
   for (const std::string& top : Tops(request.paths)) {
-    walked = Walk(scan, filter, top, queue);
-    if (!walked.ok()) break;
+    // One path that is not there does not keep the others from being scanned; a stop ends each walk.
+    walked.Update(Walk(scan, filter, top, queue));
   }
   queue.Close();
   for (std::thread& thread : threads) thread.join();

@@ -357,12 +357,12 @@ TEST_F(ScannerTest, PathsThatOverlapAreWalkedOnce) {
   EXPECT_EQ(totals_.files_scanned, 4U);
 }
 
-TEST_F(ScannerTest, PathsThatAreNotThereAreCounted) {
+TEST_F(ScannerTest, APathThatIsNotThereFailsTheScanAndTheOthersAreDone) {
   fs_.AddFile("/data/a", Blocks(1, 16));
   fs_.AddSymlink("/data/link");
-  request_.paths = {"absent", "link", "a"};
-  ScanAndWin(0);
-  EXPECT_EQ(totals_.files_failed, 2U);
+  request_.paths = {"absent", "link", "z"};
+  fs_.AddFile("/data/z", Blocks(1, 16));
+  EXPECT_THAT(Scan(), HasErrno(ENOENT));
   EXPECT_EQ(totals_.files_scanned, 1U);
 }
 
