@@ -15,13 +15,14 @@ void Run(const std::string& command) {
 // A certificate signed by `ca` (a path without suffix), or by itself.
 void Make(const std::string& path, const std::string& ca) {
   const std::string key = "openssl ecparam -name prime256v1 -genkey -noout -out " + path + ".key";
-  const std::string subject = " -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost ";
+  const std::string subject =
+      " -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 ";
   if (ca.empty()) {
     Run(key + " && openssl req -x509 -new -key " + path + ".key -out " + path + ".pem" + subject);
     return;
   }
   // A request's own extensions are left out by x509; the file gives them again.
-  Run(key + " && echo subjectAltName=DNS:localhost >" + path +
+  Run(key + " && echo subjectAltName=DNS:localhost,IP:127.0.0.1 >" + path +
       ".ext && openssl req -new -subj /CN=localhost -key " + path +
       ".key | openssl x509 -req -days 2 -CAcreateserial -CA " + ca + ".pem -CAkey " + ca + ".key -extfile " +
       path + ".ext -out " + path + ".pem 2>/dev/null");

@@ -8,7 +8,7 @@
 namespace cowherd::testing {
 
 // Certificates made anew in the test's own directory: an authority, and a server and a client that it signed.
-// Both names are "localhost". A stranger has an authority of its own. Aborts if openssl(1) fails.
+// All are for "localhost" and 127.0.0.1. A stranger has an authority of its own. Aborts if openssl(1) fails.
 struct TestCertificates {
   TestCertificates();
 

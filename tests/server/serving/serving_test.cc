@@ -54,7 +54,7 @@ absl::StatusOr<std::unique_ptr<Serving>> Start(const ServingFlags& flags) {
 std::shared_ptr<grpc::Channel> Channel(
     int port,
     const std::shared_ptr<grpc::ChannelCredentials>& credentials = grpc::InsecureChannelCredentials()) {
-  return grpc::CreateChannel(absl::StrCat("localhost:", port), credentials);
+  return grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), credentials);
 }
 
 // What the health service says of the server as a whole.
