@@ -30,8 +30,7 @@ int ErrnoOf(const absl::Status& status);
 std::string ReasonOf(const absl::Status& status);
 std::string FieldOf(const absl::Status& status);
 
-// Puts the three payloads on a status; empty and 0 are left out. For grpc_status only; others use the makers
-// above.
+// Puts the three payloads on a status; empty and 0 are left out. Prefer the makers above.
 absl::Status WithDetail(absl::Status status, absl::string_view reason, absl::string_view field, int error);
 
 // "EXDEV"; "E<number>" for one that Linux has no name for; "" for 0.

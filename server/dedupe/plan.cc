@@ -11,6 +11,13 @@ constexpr uint64_t kMaxBytesOfTargets = 16 << 20;
 
 }  // namespace
 
+void CountOutcome(const TargetResult& result, Totals& totals) {
+  totals.bytes_accepted += result.bytes_accepted;
+  if (result.outcome == DedupeOutcome::kDeduped) ++totals.ranges_deduped;
+  if (result.outcome == DedupeOutcome::kDiffers) ++totals.ranges_differ;
+  if (result.outcome == DedupeOutcome::kFailed) ++totals.ranges_failed;
+}
+
 DedupePlan::DedupePlan(uint64_t length, size_t targets, uint64_t max_bytes_per_call)
     : length_(length), max_bytes_per_call_(max_bytes_per_call), results_(targets) {}
 

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
+#include "server/base/totals.h"
 #include "server/fs/extent_ops.h"
 
 namespace cowherd {
@@ -18,6 +19,9 @@ struct TargetResult {
   uint64_t bytes_accepted = 0;
   absl::Status error;  // with kFailed and kStopped
 };
+
+// Adds the accepted bytes and the outcome; pending and stopped count as neither done nor failed.
+void CountOutcome(const TargetResult& result, Totals& totals);
 
 // One dedupe of any length into any number of targets, cut into calls that the kernel takes. Pure: the caller
 // makes the calls and reports the answers. Targets that keep pace share calls; one that the kernel served

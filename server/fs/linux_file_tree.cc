@@ -77,6 +77,18 @@ DirEntry::Kind KindOf(int directory, const dirent& entry) {
   return type == DT_DIR ? DirEntry::Kind::kDirectory : DirEntry::Kind::kOther;
 }
 
+bool IsMountPoint(int directory) {
+  struct statx facts;
+  return ::statx(directory, "", AT_EMPTY_PATH, 0, &facts) == 0 &&
+         (facts.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+absl::Status Absent(const Root& root, absl::string_view why) {
+  return WithDetail(absl::NotFoundError(absl::StrCat("root \"", root.name, "\": \"",
+                                                     absl::CEscape(root.local_path), "\" ", why)),
+                    "ROOT_ABSENT", "", ENOENT);
+}
+
 class LinuxFileTree final : public FileTree {
  public:
   explicit LinuxFileTree(Fd root) : root_(std::move(root)) {}
@@ -137,13 +149,20 @@ class LinuxFileTree final : public FileTree {
 
 absl::StatusOr<std::unique_ptr<FileTree>> LinuxFileTrees::OpenRoot(const Root& root) {
   Fd fd(::open(root.local_path.c_str(), O_RDONLY | O_DIRECTORY | kSafe));
-  if (fd.valid()) return std::unique_ptr<FileTree>(new LinuxFileTree(std::move(fd)));
-  if (errno == ENOENT) {
-    return WithDetail(absl::NotFoundError(absl::StrCat("root \"", root.name, "\": \"",
-                                                       absl::CEscape(root.local_path), "\" is not there")),
-                      "ROOT_ABSENT", "", ENOENT);
+  if (!fd.valid()) {
+    return errno == ENOENT ? Absent(root, "is not there")
+                           : ErrnoError(errno, Doing("open root", root.local_path));
   }
-  return ErrnoError(errno, Doing("open root", root.local_path));
+  const bool is_mount_point = IsMountPoint(fd.get());
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (is_mount_point) {
+    mounted_.insert(root.local_path);
+  } else if (mounted_.count(root.local_path) > 0) {
+    return Absent(root,
+                  "was a filesystem's mount point and is none now; mount it, or restart the node to "
+                  "use the directory");
+  }
+  return std::unique_ptr<FileTree>(new LinuxFileTree(std::move(fd)));
 }
 
 }  // namespace cowherd

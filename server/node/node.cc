@@ -30,15 +30,10 @@ NodeMetrics::TaskEnd EndOf(const absl::Status& status) {
   return absl::IsCancelled(status) ? NodeMetrics::TaskEnd::kCancelled : NodeMetrics::TaskEnd::kFailed;
 }
 
-void Count(const v1::DedupeRangesResponse& response, SharedTotals& totals) {
+void Count(uint64_t length, absl::Span<const TargetResult> targets, SharedTotals& totals) {
   totals.Update([&](Totals& t) {
-    t.bytes_requested += response.bytes_requested();
-    t.bytes_accepted += response.bytes_accepted();
-    for (const v1::DestinationResult& result : response.results()) {
-      if (result.outcome() == v1::DEDUPED) ++t.ranges_deduped;
-      if (result.outcome() == v1::DATA_DIFFERS) ++t.ranges_differ;
-      if (result.outcome() == v1::FAILED) ++t.ranges_failed;
-    }
+    t.bytes_requested += length * targets.size();
+    for (const TargetResult& target : targets) CountOutcome(target, t);
   });
 }
 
@@ -60,7 +55,7 @@ Node::Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees&
              }) {}
 
 absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,
-                                                            const Stop& stop) {
+                                                            const Stop& stop, SharedTotals* mine) {
   ASSIGN_OR_RETURN(const DedupeRequest checked, CheckRequest(request, roots_));
   Log(LogLevel::kDebug, "dedupe ranges",
       {{"source", request.source().path()},
@@ -69,9 +64,9 @@ absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRang
        {"destinations", request.destinations_size()},
        {"first_destination", request.destinations(0).path()}});
   ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops_, trees_, checked, stop));
-  v1::DedupeRangesResponse response = ToProto(request, result);
-  Count(response, *book_.Open(checked.source.path.root->name));
-  return response;
+  Count(checked.length, result.targets, *book_.Open(checked.source.path.root->name));
+  if (mine != nullptr) Count(checked.length, result.targets, *mine);
+  return ToProto(request, result);
 }
 
 absl::StatusOr<RootedScan> Node::CheckFind(const v1::FindDuplicatesRequest& request) const {
@@ -134,10 +129,9 @@ absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request)
       absl::Status refused;
       for (const v1::DedupeRangesRequest& range : list.requests()) {
         RETURN_IF_ERROR(stop.Check());
-        absl::StatusOr<v1::DedupeRangesResponse> response = DedupeRanges(range, stop);
+        absl::StatusOr<v1::DedupeRangesResponse> response = DedupeRanges(range, stop, &totals);
         v1::RangeResult& result = *summary.add_ranges();
         if (response.ok()) {
-          Count(*response, totals);
           *result.mutable_response() = *std::move(response);
         } else {
           totals.Update(

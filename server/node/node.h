@@ -33,8 +33,9 @@ class Node {
   Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees& trees, TotalsBook& book,
        NodeMetrics& metrics);
 
+  // `mine`, if given, is told what was done, next to the totals of the root.
   absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
-                                                        const Stop& stop);
+                                                        const Stop& stop, SharedTotals* mine = nullptr);
 
   // Calls `found` for each duplicate; it may block. `totals` can be read meanwhile.
   absl::Status FindDuplicates(const RootedScan& scan, const Stop& stop, SharedTotals& totals,

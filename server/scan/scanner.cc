@@ -364,10 +364,7 @@ class Worker {
     const TargetResult& result = plan.results()[0];
     scan_.totals.Update([&](Totals& t) {
       t.bytes_requested += duplicate.length;
-      t.bytes_accepted += result.bytes_accepted;
-      if (result.outcome == DedupeOutcome::kDeduped) ++t.ranges_deduped;
-      if (result.outcome == DedupeOutcome::kDiffers) ++t.ranges_differ;
-      if (result.outcome == DedupeOutcome::kFailed) ++t.ranges_failed;
+      CountOutcome(result, t);
     });
     if (result.outcome == DedupeOutcome::kFailed) {
       Log(LogLevel::kWarning, "cannot share a range",
@@ -398,7 +395,11 @@ std::vector<std::string> Tops(const std::vector<std::string>& paths) {
   return tops;
 }
 
-// Walks depth first, in name order, until the queue is closed. An error: `stop`'s, or the root cannot be
+std::string Below(const std::string& directory, const std::string& name) {
+  return directory.empty() ? name : directory + "/" + name;
+}
+
+// Walks depth first, in name order, until the queue is closed. An error: `stop`'s, or `top` cannot be
 // listed.
 absl::Status Walk(Scan& scan, const PathFilter& filter, const std::string& top, FileQueue& queue) {
   std::vector<std::string> directories = {top};
@@ -423,7 +424,7 @@ absl::Status Walk(Scan& scan, const PathFilter& filter, const std::string& top, 
               [](const DirEntry& a, const DirEntry& b) { return a.name > b.name; });
     for (auto entry = entries->rbegin(); entry != entries->rend(); ++entry) {
       if (entry->kind != DirEntry::Kind::kFile) continue;
-      std::string path = directory.empty() ? entry->name : directory + "/" + entry->name;
+      std::string path = Below(directory, entry->name);
       if (!filter.WantsFile(path)) {
         scan.totals.Update([](Totals& t) { ++t.files_skipped; });
       } else if (!queue.Push(std::move(path))) {
@@ -432,7 +433,7 @@ absl::Status Walk(Scan& scan, const PathFilter& filter, const std::string& top, 
     }
     for (const DirEntry& entry : *entries) {
       if (entry.kind != DirEntry::Kind::kDirectory) continue;
-      std::string path = directory.empty() ? entry.name : directory + "/" + entry.name;
+      std::string path = Below(directory, entry.name);
       if (filter.EntersDirectory(path)) directories.push_back(std::move(path));
     }
   }

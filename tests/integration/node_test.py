@@ -127,6 +127,7 @@ class NodeTest(cluster.ClusterTest):
         self.assertEqual(first["absent"]["error"]["reason"], "ROOT_ABSENT")
         self.extents(node, filesystem.path / "one")
         filesystem.unmount()  # fails if the idle node held a descriptor
+        self.assertEqual(roots()["data"]["error"]["reason"], "ROOT_ABSENT")
         filesystem.make()
         filesystem.mount()
         write_random(filesystem.path / "two", 64 << 10, 1)

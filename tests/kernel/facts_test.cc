@@ -93,6 +93,23 @@ TEST(Facts, TwoFilesystemsHaveTwoIdentities) {
   }
 }
 
+// What lies under an unmounted root belongs to another filesystem.
+TEST(Facts, UnmountedRootIsAbsent) {
+  const auto loop = Make("xfs", {});
+  ASSERT_NE(loop, nullptr);
+  LinuxFileTrees trees;
+  const Root root{"root", loop->path(), loop->path()};
+  const Root inner{"inner", loop->path() + "/inner", loop->path() + "/inner"};
+  ASSERT_EQ(::mkdir(inner.local_path.c_str(), 0755), 0);
+  EXPECT_EQ(trees.OpenRoot(root).status(), absl::OkStatus());
+  EXPECT_EQ(trees.OpenRoot(inner).status(), absl::OkStatus());
+  ASSERT_EQ(loop->Unmount(), absl::OkStatus());
+  EXPECT_EQ(ReasonOf(trees.OpenRoot(root).status()), "ROOT_ABSENT");
+  EXPECT_EQ(ReasonOf(trees.OpenRoot(inner).status()), "ROOT_ABSENT");
+  ASSERT_EQ(loop->Mount(), absl::OkStatus());
+  EXPECT_EQ(trees.OpenRoot(root).status(), absl::OkStatus());
+}
+
 TEST(Facts, ReadOnlyMounts) {
   for (const std::string type : {"btrfs", "xfs"}) {
     const auto loop = Make(type, {});
