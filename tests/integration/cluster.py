@@ -73,19 +73,20 @@ class Server:
     def __init__(self, log, program, *flags):
         self.log = pathlib.Path(log)
         self.command = [str(program), *map(str, flags)]
+        self.host = "127.0.0.1"
         self.process = None
         self.port = 0
         self.metrics_port = 0
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self):
         begin = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.command, f"--listen=127.0.0.1:{self.port}", f"--metrics_listen=127.0.0.1:{self.metrics_port}"],
+                [*self.command, f"--listen={self.host}:{self.port}", f"--metrics_listen=127.0.0.1:{self.metrics_port}"],
                 stderr=log,
             )
 
@@ -166,6 +167,14 @@ class ClusterTest(unittest.TestCase):
         return self.server(
             CONTROLLER, f"--store={self.directory}/jobs.db", "--probe_interval=0.5s", *nodes, *flags
         )
+
+    def resolve_as(self, server, hosts):
+        """Lets the server see these lines as /etc/hosts, in a mount namespace of its own."""
+        path = self.directory / "hosts"
+        path.write_text(hosts)
+        shell = f'mount --bind {path} /etc/hosts && exec "$@"'
+        server.command = ["unshare", "--mount", "sh", "-c", shell, "sh", *server.command]
+        return path
 
     def cowherd(self, *arguments, code=0, environment=None):
         """Runs the command line, checks its exit code; its standard output, or with -o json the object."""

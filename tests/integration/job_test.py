@@ -75,6 +75,19 @@ class JobTest(cluster.ClusterTest):
         text = self.cowherd("job", "create", "--controller", controller.address, "--name", "nobody", code=1)
         self.assertIn("nobody", text)
 
+    def test_nodes_found_by_dns(self):
+        self.two.stop()
+        self.two.host, self.two.port = "127.0.0.2", self.one.port
+        self.two.start()
+        controller = self.controller({}, [f"--node_dns=herd.test:{self.one.port}"])
+        hosts = self.resolve_as(controller, "127.0.0.1 herd.test\n127.0.0.2 herd.test\n")
+        controller.start()
+        wait_for("both addresses are nodes", lambda: self.nodes_in(controller, "NODE_UP") == ["one", "two"])
+        job = self.create_job(controller, "--all", "--dry_run")
+        self.assertEqual(len(self.wait_job(controller, job, "SUCCEEDED")["tasks"]), 2)
+        hosts.write_text("127.0.0.2 herd.test\n")
+        wait_for("the name has one address less", lambda: self.nodes_in(controller, "NODE_UP") == ["two"])
+
     def test_request_id_makes_one_job(self):
         controller = self.start_controller()
         arguments = ("--all", "--dry_run", "--request_id", "r1")

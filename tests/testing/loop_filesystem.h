@@ -32,6 +32,7 @@ class LoopFilesystem {
 
   // Where it is mounted, or would be.
   const std::string& path() const { return path_; }
+  const std::string& image() const { return image_; }
 
   absl::Status Mount(const std::string& mount_options = "");
   // Unlike the destructor, fails if it is in use.

@@ -1,0 +1,155 @@
+// A scan on a filesystem that is full, damaged or compressed: what cannot be shared is counted and said, and
+// no content changes.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/fd.h"
+#include "server/base/status.h"
+#include "server/scan/scanner.h"
+#include "tests/kernel/loop_test.h"
+
+namespace cowherd {
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+
+std::unique_ptr<LoopFilesystem> Make(uint64_t size, const std::string& mount_options) {
+  LoopFilesystem::Options options;
+  options.type = "btrfs";
+  options.size = size;
+  options.mkfs_arguments = {"-m", "single", "-d", "single"};
+  absl::StatusOr<std::unique_ptr<LoopFilesystem>> made = LoopFilesystem::Make(options);
+  EXPECT_TRUE(made.ok()) << made.status();
+  if (!made.ok()) return nullptr;
+  if (!mount_options.empty()) {
+    EXPECT_EQ((*made)->Unmount(), absl::OkStatus());
+    EXPECT_EQ((*made)->Mount(mount_options), absl::OkStatus());
+  }
+  return *std::move(made);
+}
+
+// Bytes in which every block tells its number.
+std::string Numbered(uint64_t size) {
+  std::string bytes;
+  for (uint64_t word = 0; bytes.size() < size; ++word) absl::StrAppend(&bytes, absl::Hex(word * 2654435761));
+  bytes.resize(size);
+  return bytes;
+}
+
+Totals Scan(DirectoryUnderTest& directory) {
+  const auto tree = directory.trees().OpenRoot(directory.root());
+  EXPECT_TRUE(tree.ok()) << tree.status();
+  SharedTotals totals;
+  const Stop stop;
+  const absl::Status status =
+      ScanTree(directory.ops(), **tree, ScanRequest(), 1 << 20, stop, totals, [](const Duplicate&) {});
+  EXPECT_EQ(status, absl::OkStatus());
+  return totals.Get();
+}
+
+// Appends until nothing more goes in: then metadata finds no room to grow either.
+void FillUp(const DirectoryUnderTest& directory) {
+  const Fd fd(::open(directory.At("fill").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_TRUE(fd.valid());
+  for (size_t size = kMiB; size >= 4096; size /= 2) {
+    const std::string block(size, 'x');
+    while (::write(fd.get(), block.data(), size) == static_cast<ssize_t>(size) && ::fsync(fd.get()) == 0) {
+    }
+  }
+}
+
+TEST(Hardship, FullFilesystem) {
+  const auto loop = Make(120 * kMiB, "");
+  ASSERT_NE(loop, nullptr);
+  DirectoryUnderTest directory(loop->path(), true);
+  const std::string content = Numbered(kMiB);
+  directory.AddFile("one", content);
+  directory.AddFile("two", content);
+  FillUp(directory);
+  const auto tree = *directory.trees().OpenRoot(directory.root());
+  const auto one = *tree->Open("one", false);
+  const auto two = *tree->Open("two", true);
+  const auto answers = directory.ops().Dedupe(one.fd.get(), 0, 4096, {{two.fd.get(), 0}});
+  ASSERT_TRUE(answers.ok()) << answers.status();
+  EXPECT_EQ(answers->front().kind, DedupeAnswer::Kind::kError);
+  EXPECT_EQ(ErrnoName(answers->front().error), "ENOSPC");
+  EXPECT_EQ(directory.Content("one"), content);
+  EXPECT_EQ(directory.Content("two"), content);
+}
+
+// The kernel meets the damage when it compares: btrfs checks what it reads.
+TEST(Hardship, DamagedBlock) {
+  const auto loop = Make(256 * kMiB, "");
+  ASSERT_NE(loop, nullptr);
+  std::string content;
+  {
+    DirectoryUnderTest directory(loop->path(), true);
+    const std::string mark = "here lies the block that will be damaged";
+    content = Numbered(kMiB);
+    content.replace(512 << 10, mark.size(), mark);
+    std::ofstream(loop->path() + "/one") << content;
+    std::ofstream(loop->path() + "/two") << content;
+    ASSERT_EQ(loop->Unmount(), absl::OkStatus());
+    std::string image;
+    {
+      std::ifstream in(loop->image(), std::ios::binary);
+      image.assign(std::istreambuf_iterator<char>(in), {});
+    }
+    const size_t last = image.rfind(mark);
+    ASSERT_NE(last, image.npos);
+    std::fstream(loop->image(), std::ios::binary | std::ios::in | std::ios::out).seekp(last) << "HERE";
+    ASSERT_EQ(loop->Mount(), absl::OkStatus());
+  }
+  LinuxExtentOps ops;
+  LinuxFileTrees trees;
+  const auto tree = *trees.OpenRoot({"test", loop->path(), loop->path()});
+  const auto one = *tree->Open("one", false);
+  const auto two = *tree->Open("two", true);
+  const auto answers = ops.Dedupe(one.fd.get(), 0, kMiB, {{two.fd.get(), 0}});
+  ASSERT_TRUE(answers.ok()) << answers.status();
+  EXPECT_EQ(answers->front().kind, DedupeAnswer::Kind::kError);
+  EXPECT_EQ(ErrnoName(answers->front().error), "EIO");
+
+  // A scan counts the file as failed and goes on with the others.
+  std::ofstream(loop->path() + "/three") << Numbered(kMiB);
+  std::ofstream(loop->path() + "/twin of three") << Numbered(kMiB);
+  SharedTotals totals;
+  const Stop stop;
+  EXPECT_EQ(ScanTree(ops, *tree, ScanRequest(), 1 << 20, stop, totals, [](const Duplicate&) {}),
+            absl::OkStatus());
+  EXPECT_GE(totals.Get().files_failed + totals.Get().ranges_failed, 1u);
+  EXPECT_GE(totals.Get().bytes_accepted, kMiB);
+}
+
+TEST(Hardship, CompressedExtents) {
+  const auto loop = Make(512 * kMiB, "compress-force=zstd");
+  ASSERT_NE(loop, nullptr);
+  DirectoryUnderTest directory(loop->path(), true);
+  const std::string content = Numbered(8 * kMiB);
+  // Shifted by some blocks, so that the compressed extents are cut in other places.
+  const std::string shifted = std::string(20480, 's') + content;
+  directory.AddFile("one", content);
+  directory.AddFile("two", content);
+  directory.AddFile("shifted", shifted);
+  const Totals totals = Scan(directory);
+  EXPECT_EQ(totals.ranges_failed + totals.ranges_differ, 0u);
+  EXPECT_GE(totals.bytes_accepted, 2 * 8 * kMiB);
+  EXPECT_GT(totals.bytes_won, 0);
+  EXPECT_EQ(directory.Content("one"), content);
+  EXPECT_EQ(directory.Content("two"), content);
+  EXPECT_EQ(directory.Content("shifted"), shifted);
+  // What shares already is not shared again.
+  EXPECT_EQ(Scan(directory).bytes_accepted, 0u);
+}
+
+}  // namespace
+}  // namespace cowherd
