@@ -78,6 +78,10 @@ class FakeFilesystem::Tree final : public FileTree {
     std::lock_guard<std::mutex> lock(filesystem_->mutex_);
     return filesystem_->List(root_, relative);
   }
+  absl::StatusOr<Fd> MakeScratch() override { return ErrnoError(EOPNOTSUPP, "make a scratch file"); }
+  absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() override {
+    return ErrnoError(EOPNOTSUPP, "read checksums");
+  }
   int root_fd() const override { return fd_.get(); }
 
  private:

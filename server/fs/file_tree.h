@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "server/base/fd.h"
 #include "server/fs/root.h"
+#include "server/fs/storage_map.h"
 
 namespace cowherd {
 
@@ -53,6 +54,14 @@ class FileTree {
   // mount point is listed as a directory, and listing it is EXDEV: it is another filesystem's, to be passed
   // over.
   virtual absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) = 0;
+
+  // A new file for this process alone, without a name, on the root's filesystem; gone with its descriptor.
+  // Open for reading and writing. open(2) O_TMPFILE.
+  virtual absl::StatusOr<Fd> MakeScratch() = 0;
+
+  // The storage of the root's filesystem; must not outlive the tree. EOPNOTSUPP: it keeps no checksums of
+  // data; EPERM: this process may not read them.
+  virtual absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() = 0;
 
   // A descriptor of the root directory, good for ExtentOps::Facts and Commit. Lives as long as the tree.
   virtual int root_fd() const = 0;

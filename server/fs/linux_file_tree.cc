@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
+#include "server/fs/linux_btrfs_map.h"
 
 namespace cowherd {
 namespace {
@@ -137,6 +140,19 @@ class LinuxFileTree final : public FileTree {
     }
     if (errno != 0) return ErrnoError(errno, doing);
     return entries;
+  }
+
+  absl::StatusOr<Fd> MakeScratch() override {
+    Fd fd(::openat(root_.get(), ".", O_TMPFILE | O_RDWR | kSafe, 0600));
+    if (!fd.valid()) return ErrnoError(errno, "make a scratch file");
+    return fd;
+  }
+
+  absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() override {
+    struct statfs fs;
+    if (::fstatfs(root_.get(), &fs) != 0) return ErrnoError(errno, "fstatfs");
+    if (fs.f_type != BTRFS_SUPER_MAGIC) return ErrnoError(EOPNOTSUPP, "read checksums");
+    return OpenBtrfsMap(root_.get());
   }
 
   int root_fd() const override { return root_.get(); }

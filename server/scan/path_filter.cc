@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
 namespace cowherd {
 namespace {
 
@@ -24,6 +27,18 @@ bool PathFilter::WantsFile(const std::string& relative) const {
 
 bool PathFilter::EntersDirectory(const std::string& relative) const {
   return !AnyMatches(exclude_, relative);
+}
+
+bool PathFilter::Reaches(const std::vector<std::string>& tops, const std::string& relative) const {
+  for (const std::string& top : tops) {
+    if (relative == top) return true;
+    if (!top.empty() && !absl::StartsWith(relative, absl::StrCat(top, "/"))) continue;
+    size_t slash = relative.find('/', top.empty() ? 0 : top.size() + 1);
+    while (slash != relative.npos && EntersDirectory(relative.substr(0, slash)))
+      slash = relative.find('/', slash + 1);
+    if (slash == relative.npos && WantsFile(relative)) return true;
+  }
+  return false;
 }
 
 }  // namespace cowherd

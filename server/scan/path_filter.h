@@ -18,6 +18,8 @@ class PathFilter {
   // `relative`: the path below the root.
   bool WantsFile(const std::string& relative) const;
   bool EntersDirectory(const std::string& relative) const;
+  // Whether a walk from one of `tops` ("": the root) would come to that file and want it.
+  bool Reaches(const std::vector<std::string>& tops, const std::string& relative) const;
 
  private:
   const std::vector<std::string> include_;

@@ -22,6 +22,8 @@
 #include "server/scan/rate_limiter.h"
 #include "server/scan/reading_source.h"
 #include "server/scan/source_blocks.h"
+#include "server/scan/space_won.h"
+#include "server/scan/storage_scan.h"
 
 namespace cowherd {
 namespace {
@@ -33,8 +35,6 @@ constexpr uint64_t kWindowBytes = 64 << 20;
 // One comparison of the kernel; cancel takes effect between two.
 constexpr uint64_t kBytesPerCall = 16 << 20;
 constexpr size_t kMaxQueuedFiles = 256;
-// How often running totals of the space won are brought up to date: that takes a commit.
-constexpr auto kCommitInterval = std::chrono::seconds(30);
 
 // Things seen before, remembered up to a number; what is not remembered is looked at again, which is slow but
 // right.
@@ -97,52 +97,6 @@ class FileQueue {
   std::condition_variable changed_;
   std::deque<std::string> files_;
   bool closed_ = false;
-};
-
-// Free space won since the scan began. Any thread.
-class SpaceWon {
- public:
-  SpaceWon(ExtentOps& ops, int root, SharedTotals& totals) : ops_(ops), root_(root), totals_(totals) {}
-
-  // Commits, then counts from here on.
-  absl::Status Begin() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    ASSIGN_OR_RETURN(before_, CommittedFree());
-    return absl::OkStatus();
-  }
-
-  absl::Status Measure() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    ASSIGN_OR_RETURN(const uint64_t now, CommittedFree());
-    totals_.Update(
-        [&](Totals& t) { t.bytes_won = static_cast<int64_t>(now) - static_cast<int64_t>(before_); });
-    return absl::OkStatus();
-  }
-
-  // Measures if the last time is long ago and nobody else does.
-  void MeasureNowAndThen() {
-    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-    if (!lock.owns_lock() || SteadyClock::now() - last_ < kCommitInterval) return;
-    lock.unlock();
-    if (absl::Status status = Measure(); !status.ok()) {
-      Log(LogLevel::kWarning, "cannot measure the space won", {{"error", status}});
-    }
-  }
-
- private:
-  absl::StatusOr<uint64_t> CommittedFree() {
-    last_ = SteadyClock::now();
-    RETURN_IF_ERROR(ops_.Commit(root_));
-    ASSIGN_OR_RETURN(FsFacts facts, ops_.Facts(root_));
-    return facts.free_bytes;
-  }
-
-  ExtentOps& ops_;
-  const int root_;
-  SharedTotals& totals_;
-  std::mutex mutex_;
-  uint64_t before_ = 0;
-  SteadyClock::time_point last_;
 };
 
 // What the workers of one scan share.
@@ -440,31 +394,13 @@ absl::Status Walk(Scan& scan, const PathFilter& filter, const std::string& top, 
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget,
-                      const Stop& stop, SharedTotals& totals,
-                      absl::FunctionRef<void(const Duplicate&)> found) {
-  ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(tree.root_fd()));
-  if (!request.dry_run && !facts.dedupe_supported) {
-    return ErrnoError(EOPNOTSUPP, absl::StrCat("share ranges on ", facts.type));
-  }
-  if (!request.dry_run && facts.read_only) return ErrnoError(EROFS, "share ranges");
-  // Blocks smaller than a page would be many and win little.
-  const uint32_t block_size = std::max<uint32_t>(4096, facts.block_size);
-  Scan scan(ops, tree, request, index_budget, block_size, stop, totals, found);
-  if (request.dry_run) {
-    // So that what was just written has its place on disk.
-    RETURN_IF_ERROR(ops.Commit(tree.root_fd()));
-  } else {
-    RETURN_IF_ERROR(scan.won.Begin());
-  }
-
+// Reads files, a few at a time. `feed` pushes their paths.
+absl::Status ScanByReading(Scan& scan, absl::FunctionRef<absl::Status(FileQueue&)> feed) {
   FileQueue queue;
   std::mutex ended_mutex;
   absl::Status ended;
   std::vector<std::thread> threads;
-  for (unsigned i = 0; i < std::max(1U, request.workers); ++i) {
+  for (unsigned i = 0; i < std::max(1U, scan.request.workers); ++i) {
     threads.emplace_back([&] {
       Worker worker(scan);
       std::string path;
@@ -478,15 +414,72 @@ absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request
       }
     });
   }
-  const PathFilter filter(request.include, request.exclude);
-  absl::Status walked;
-  for (const std::string& top : Tops(request.paths)) {
-    // One path that is not there does not keep the others from being scanned; a stop ends each walk.
-    walked.Update(Walk(scan, filter, top, queue));
-  }
+  absl::Status fed = feed(queue);
   queue.Close();
   for (std::thread& thread : threads) thread.join();
-  ended.Update(walked);
+  ended.Update(fed);
+  return ended;
+}
+
+// By checksums where the filesystem keeps them; files that have none are read, and so is everything
+// elsewhere.
+absl::Status ScanAll(Scan& scan, StorageMap* map, size_t index_budget) {
+  const PathFilter filter(scan.request.include, scan.request.exclude);
+  const std::vector<std::string> tops = Tops(scan.request.paths);
+  if (map == nullptr) {
+    return ScanByReading(scan, [&](FileQueue& queue) {
+      absl::Status walked;
+      for (const std::string& top : tops) {
+        // One path that is not there does not keep the others from being scanned; a stop ends each walk.
+        walked.Update(Walk(scan, filter, top, queue));
+      }
+      return walked;
+    });
+  }
+  absl::Status named;
+  for (const std::string& top : tops) {
+    absl::Status there = scan.tree.List(top).status();
+    if (ErrnoOf(there) == ENOTDIR) there = scan.tree.Open(top, /*for_destination=*/false).status();
+    named.Update(there);
+  }
+  absl::StatusOr<std::vector<std::string>> unchecked = ScanStorage(
+      scan.ops, scan.tree, *map, scan.request,
+      [&](const std::string& path) { return filter.Reaches(tops, path); }, index_budget, scan.stop,
+      scan.totals, scan.found);
+  RETURN_IF_ERROR(unchecked.status());
+  RETURN_IF_ERROR(ScanByReading(scan, [&](FileQueue& queue) {
+    for (std::string& path : *unchecked) queue.Push(std::move(path));
+    return absl::OkStatus();
+  }));
+  return named;
+}
+
+}  // namespace
+
+absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget,
+                      const Stop& stop, SharedTotals& totals,
+                      absl::FunctionRef<void(const Duplicate&)> found) {
+  ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(tree.root_fd()));
+  if (!request.dry_run && !facts.dedupe_supported) {
+    return ErrnoError(EOPNOTSUPP, absl::StrCat("share ranges on ", facts.type));
+  }
+  if (!request.dry_run && facts.read_only) return ErrnoError(EROFS, "share ranges");
+  absl::StatusOr<std::unique_ptr<StorageMap>> map = tree.OpenStorageMap();
+  if (map.ok()) {
+    Log(LogLevel::kInfo, "scan by the filesystem's checksums", {{"filesystem", facts.type}});
+  } else {
+    Log(LogLevel::kInfo, "scan by reading", {{"filesystem", facts.type}, {"reason", map.status()}});
+  }
+  // Blocks smaller than a page would be many and win little.
+  const uint32_t block_size = std::max<uint32_t>(4096, facts.block_size);
+  Scan scan(ops, tree, request, index_budget, block_size, stop, totals, found);
+  if (request.dry_run) {
+    // So that what was just written has its place on disk.
+    RETURN_IF_ERROR(ops.Commit(tree.root_fd()));
+  } else {
+    RETURN_IF_ERROR(scan.won.Begin());
+  }
+  absl::Status ended = ScanAll(scan, map.ok() ? map->get() : nullptr, index_budget);
   if (!request.dry_run) {
     // What was done is on disk, and counted, also when stopped.
     absl::Status measured = scan.won.Measure();

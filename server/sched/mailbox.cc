@@ -1,5 +1,6 @@
 #include "server/sched/mailbox.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -42,7 +43,9 @@ std::deque<Mailbox::Work> Mailbox::Take() {
 
 bool Mailbox::Wait(absl::Duration at_most) {
   std::unique_lock<std::mutex> lock(mutex_);
-  ready_.wait_for(lock, absl::ToChronoMilliseconds(at_most), [this] { return closed_ || !work_.empty(); });
+  // Clocks cannot add the infinite duration.
+  const absl::Duration wait = std::min(at_most, absl::Hours(24 * 365));
+  ready_.wait_for(lock, absl::ToChronoMilliseconds(wait), [this] { return closed_ || !work_.empty(); });
   return !closed_;
 }
 

@@ -1,0 +1,73 @@
+#ifndef COWHERD_SERVER_FS_STORAGE_MAP_H_
+#define COWHERD_SERVER_FS_STORAGE_MAP_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace cowherd {
+
+// A piece of a filesystem's storage that holds file data. Its space comes back only as a whole, once no file
+// refers to any part of it.
+struct StorageExtent {
+  uint64_t address = 0;
+  uint64_t length = 0;  // as stored; with compression less than files see
+};
+
+// A file within a filesystem of many subvolumes.
+struct FileKey {
+  uint64_t subvolume = 0;
+  uint64_t inode = 0;
+  friend bool operator==(const FileKey& a, const FileKey& b) {
+    return a.subvolume == b.subvolume && a.inode == b.inode;
+  }
+  friend bool operator<(const FileKey& a, const FileKey& b) {
+    return a.subvolume != b.subvolume ? a.subvolume < b.subvolume : a.inode < b.inode;
+  }
+  template <typename H>
+  friend H AbslHashValue(H h, const FileKey& key) {
+    return H::combine(std::move(h), key.subvolume, key.inode);
+  }
+};
+
+// A file's use of a storage extent, or of a part of it.
+struct Reference {
+  FileKey file;
+  uint64_t offset = 0;         // in the file
+  uint64_t extent_offset = 0;  // of the part, from the extent's beginning as files see it
+  uint64_t length = 0;         // as the file sees it
+  bool encoded = false;        // compressed: checksums are of the stored bytes
+  bool unwritten = false;      // preallocated: reads as zeros, has no checksums
+};
+
+// The storage of one filesystem that keeps checksums of its data: which extents there are, the checksums of
+// their blocks, and who refers to them. What is not committed yet may be missing. Errors are ErrnoError. One
+// thread.
+class StorageMap {
+ public:
+  virtual ~StorageMap() = default;
+
+  // Data extents that begin at or after `from`, ascending, at most `max`. Empty: there are no more.
+  virtual absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max) = 0;
+
+  // The checksum of each of `count` blocks from `address`, folded to 64 bits; 0: there is none.
+  virtual absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) = 0;
+
+  // Every reference to the extent, of all subvolumes and snapshots. RESOURCE_EXHAUSTED: some ten thousands or
+  // more.
+  virtual absl::StatusOr<std::vector<Reference>> References(const StorageExtent& extent) = 0;
+
+  // A path of the file below the root directory. NOT_FOUND: it has none there. PERMISSION_DENIED (EROFS): in
+  // a read-only subvolume.
+  virtual absl::StatusOr<std::string> PathOf(const FileKey& file) = 0;
+
+  virtual uint32_t block_size() const = 0;
+  // Of a checksum, before folding.
+  virtual unsigned checksum_bits() const = 0;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_FS_STORAGE_MAP_H_

@@ -1,0 +1,85 @@
+#include "server/scan/anchor_table.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cowherd {
+namespace {
+
+constexpr size_t kFirstSlots = 1 << 12;
+
+}  // namespace
+
+AnchorTable::AnchorTable(size_t budget) : slots_(kFirstSlots) {
+  budget = std::max<size_t>(budget, 1 << 20);
+  // While the table doubles, the old one is there too.
+  max_slots_ = kFirstSlots;
+  while (max_slots_ * 2 * sizeof(Slot) * 3 / 2 <= budget) max_slots_ *= 2;
+}
+
+absl::optional<uint64_t> AnchorTable::FindOrInsert(uint64_t key, uint64_t value) {
+  if ((key & mask_) != 0) return absl::nullopt;
+  Slot& slot = SlotOf(key);
+  if (slot.key == key) return slot.value;
+  Fill(slot, key, value);
+  return absl::nullopt;
+}
+
+void AnchorTable::Put(uint64_t key, uint64_t value) {
+  if ((key & mask_) != 0) return;
+  Slot& slot = SlotOf(key);
+  if (slot.key == key) {
+    slot.value = value;
+  } else {
+    Fill(slot, key, value);
+  }
+}
+
+AnchorTable::Slot& AnchorTable::SlotOf(uint64_t key) {
+  // The low bits choose the anchors: the high ones choose the slot.
+  const size_t last = slots_.size() - 1;
+  size_t at = static_cast<size_t>(key >> 24) & last;
+  while (slots_[at].key != 0 && slots_[at].key != key) at = (at + 1) & last;
+  return slots_[at];
+}
+
+void AnchorTable::Fill(Slot& slot, uint64_t key, uint64_t value) {
+  slot = {key, value};
+  ++entries_;
+  if (entries_ * 4 < slots_.size() * 3) return;
+  if (slots_.size() < max_slots_) {
+    Double();
+  } else {
+    Thin();
+  }
+}
+
+void AnchorTable::Double() {
+  std::vector<Slot> old(slots_.size() * 2);
+  old.swap(slots_);
+  for (const Slot& slot : old) {
+    if (slot.key != 0) SlotOf(slot.key) = slot;
+  }
+}
+
+void AnchorTable::Thin() {
+  while (entries_ * 4 >= slots_.size() * 3 && mask_ != UINT64_MAX) {
+    mask_ = mask_ * 2 + 1;
+    for (Slot& slot : slots_) {
+      if ((slot.key & mask_) == 0) continue;
+      slot = {};
+      --entries_;
+    }
+    // Probing ends at an empty slot: each entry moves up to the first one free. Twice, since the first
+    // entries may belong to the table's end.
+    for (int round = 0; round < 2; ++round) {
+      for (Slot& slot : slots_) {
+        if (slot.key == 0) continue;
+        const Slot entry = std::exchange(slot, Slot());
+        SlotOf(entry.key) = entry;
+      }
+    }
+  }
+}
+
+}  // namespace cowherd

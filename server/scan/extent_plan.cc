@@ -1,0 +1,173 @@
+#include "server/scan/extent_plan.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cowherd {
+namespace {
+
+struct Interval {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
+// What files refer to, ascending and disjoint.
+std::vector<Interval> Live(absl::Span<const Reference> references) {
+  std::vector<Interval> all;
+  for (const Reference& r : references) all.push_back({r.extent_offset, r.extent_offset + r.length});
+  std::sort(all.begin(), all.end(), [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
+  std::vector<Interval> merged;
+  for (const Interval& interval : all) {
+    if (!merged.empty() && interval.begin <= merged.back().end) {
+      merged.back().end = std::max(merged.back().end, interval.end);
+    } else {
+      merged.push_back(interval);
+    }
+  }
+  return merged;
+}
+
+// Appends, or lengthens the last segment where that says the same.
+void Append(std::vector<Segment>& segments, const Segment& next) {
+  if (!segments.empty()) {
+    Segment& last = segments.back();
+    const bool goes_on = last.offset + last.length == next.offset && last.move == next.move &&
+                         (next.move || (last.source.file == next.source.file &&
+                                        last.source.offset + last.length == next.source.offset));
+    if (goes_on) {
+      last.length += next.length;
+      return;
+    }
+  }
+  segments.push_back(next);
+}
+
+}  // namespace
+
+void ExtentPlanner::NextBatch() {
+  batch_.clear();
+  segments_ = 0;
+}
+
+ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const Run> runs, UseOf use_of) {
+  if (runs.empty()) return ExtentVerdict::kUnique;
+  if (!use.all || use.references.empty()) return ExtentVerdict::kHeldOutside;
+  ExtentPlan plan;
+  plan.extent = use.extent;
+  plan.references = use.references;
+  const auto encoded = [](const Reference& r) { return r.encoded; };
+  if (std::any_of(use.references.begin(), use.references.end(),
+                  [](const Reference& r) { return r.unwritten; })) {
+    return ExtentVerdict::kUnique;
+  }
+  if (std::any_of(use.references.begin(), use.references.end(), encoded)) {
+    if (!PlanEncoded(plan, runs, use_of)) return ExtentVerdict::kUnique;
+  } else {
+    PlanPlain(plan, runs, use_of);
+  }
+  for (const Segment& segment : plan.segments) {
+    (segment.move ? plan.moved_bytes : plan.duplicate_bytes) += segment.length;
+  }
+  if (plan.duplicate_bytes == 0) return ExtentVerdict::kUnique;
+  if (plan.moved_bytes > 0 && plan.extent.length < plan.moved_bytes * (options_.freed_per_moved + 1)) {
+    return ExtentVerdict::kLittle;
+  }
+  segments_ += plan.segments.size();
+  batch_.emplace(plan.extent.address, std::move(plan));
+  return ExtentVerdict::kPlanned;
+}
+
+// Checksums are of the stored bytes: only the whole extent can be told to be equal.
+bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const Run> runs, UseOf use_of) const {
+  const Run& run = runs.front();
+  if (run.block != 0 || run.source_block != 0 || run.blocks * options_.block_size != plan.extent.length)
+    return false;
+  const auto planned = batch_.find(run.source_extent);
+  // What is given up itself is the same as what it is shared with: the next scan finds that.
+  if (planned != batch_.end()) return false;
+  const ExtentUse* source = use_of(run.source_extent);
+  if (source == nullptr || source->extent.length != plan.extent.length) return false;
+  for (const Interval& live : Live(plan.references)) {
+    for (uint64_t at = live.begin; at < live.end;) {
+      const Piece piece = LocateReference(source->references, true, at, live.end - at);
+      if (!piece.found) return false;
+      Append(plan.segments, {at, piece.length, false, piece.position});
+      at += piece.length;
+    }
+  }
+  return true;
+}
+
+void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const Run> runs, UseOf use_of) const {
+  const uint64_t min_length = std::min(options_.min_length, plan.extent.length);
+  for (const Interval& live : Live(plan.references)) {
+    uint64_t at = live.begin;
+    const auto move_to = [&](uint64_t to) {
+      if (to > at) Append(plan.segments, {at, to - at, true, {}});
+      at = std::max(at, to);
+    };
+    for (const Run& run : runs) {
+      const uint64_t run_begin = run.block * options_.block_size;
+      const uint64_t begin = std::max(run_begin, at);
+      const uint64_t end = std::min(run_begin + run.blocks * options_.block_size, live.end);
+      if (begin >= end) continue;
+      move_to(begin);
+      while (at < end) {
+        const uint64_t source_offset = run.source_block * options_.block_size + (at - run_begin);
+        const Piece piece = Locate(plan, run.source_extent, source_offset, end - at, use_of);
+        if (piece.found && (piece.length >= min_length || end - begin >= min_length)) {
+          Append(plan.segments, {at, piece.length, false, piece.position});
+          at += piece.length;
+        } else {
+          move_to(at + piece.length);
+        }
+      }
+    }
+    move_to(live.end);
+  }
+}
+
+ExtentPlanner::Piece ExtentPlanner::Locate(const ExtentPlan& current, uint64_t address, uint64_t offset,
+                                           uint64_t length, UseOf use_of) const {
+  const ExtentPlan* plan = nullptr;
+  if (address == current.extent.address) {
+    plan = &current;
+  } else if (const auto planned = batch_.find(address); planned != batch_.end()) {
+    plan = &planned->second;
+  }
+  if (plan == nullptr) {
+    const ExtentUse* use = use_of(address);
+    if (use == nullptr) return {length, false, {}};
+    return LocateReference(use->references, false, offset, length);
+  }
+  // That extent goes free: what it held is where its plan says.
+  auto segment = std::upper_bound(plan->segments.begin(), plan->segments.end(), offset,
+                                  [](uint64_t at, const Segment& s) { return at < s.offset; });
+  if (segment == plan->segments.begin()) return {options_.block_size, false, {}};
+  --segment;
+  if (offset >= segment->offset + segment->length) return {options_.block_size, false, {}};
+  const uint64_t delta = offset - segment->offset;
+  const uint64_t most = std::min(length, segment->length - delta);
+  if (segment->move) return LocateReference(plan->references, false, offset, most);
+  return {most, true, {segment->source.file, segment->source.offset + delta}};
+}
+
+ExtentPlanner::Piece ExtentPlanner::LocateReference(absl::Span<const Reference> references, bool encoded,
+                                                    uint64_t offset, uint64_t length) {
+  const Reference* best = nullptr;
+  uint64_t nearest = UINT64_MAX;  // where a reference begins behind the offset
+  for (const Reference& r : references) {
+    if (r.unwritten || r.encoded != encoded) continue;
+    if (r.extent_offset > offset) {
+      nearest = std::min(nearest, r.extent_offset - offset);
+    } else if (offset < r.extent_offset + r.length &&
+               (best == nullptr || r.extent_offset + r.length > best->extent_offset + best->length)) {
+      best = &r;
+    }
+  }
+  if (best == nullptr) return {std::min(length, nearest), false, {}};
+  const uint64_t delta = offset - best->extent_offset;
+  return {std::min(length, best->length - delta), true, {best->file, best->offset + delta}};
+}
+
+}  // namespace cowherd

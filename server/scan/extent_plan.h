@@ -1,0 +1,96 @@
+#ifndef COWHERD_SERVER_SCAN_EXTENT_PLAN_H_
+#define COWHERD_SERVER_SCAN_EXTENT_PLAN_H_
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
+#include "server/fs/storage_map.h"
+#include "server/scan/run_finder.h"
+
+namespace cowherd {
+
+// Who refers to an extent, as far as the scan may touch them.
+struct ExtentUse {
+  StorageExtent extent;
+  std::vector<Reference> references;  // those that can be opened and are within the scan
+  bool all = false;                   // there are no others
+};
+
+struct FilePosition {
+  FileKey file;
+  uint64_t offset = 0;
+};
+
+// A part of an extent, and where its files are to find those bytes from now on.
+struct Segment {
+  uint64_t offset = 0;  // in the extent, as files see it
+  uint64_t length = 0;
+  bool move = false;  // unique: copied, so that the extent goes free. Else a duplicate of:
+  FilePosition source;
+};
+
+// How to free an extent: every byte of it that a file refers to is in one segment.
+struct ExtentPlan {
+  StorageExtent extent;
+  std::vector<Reference> references;
+  std::vector<Segment> segments;  // ascending
+  uint64_t duplicate_bytes = 0;
+  uint64_t moved_bytes = 0;
+};
+
+enum class ExtentVerdict {
+  kUnique,  // nothing in it is a duplicate
+  kPlanned,
+  kHeldOutside,  // files that may not be touched refer to it too: it would stay
+  kLittle,       // too much would have to be moved for what goes free
+};
+
+struct PlanOptions {
+  uint32_t block_size = 4096;
+  // Bytes that go free for each byte that is moved, at least.
+  uint64_t freed_per_moved = 4;
+  // Shorter duplicates are moved along with what is unique, unless the whole extent is shorter.
+  uint64_t min_length = 4096;
+};
+
+// Plans extents in the order of their addresses, so that what an earlier plan of the same batch gives up is
+// not taken as a source. Pure. One thread.
+class ExtentPlanner {
+ public:
+  // Null: not known any more.
+  using UseOf = absl::FunctionRef<const ExtentUse*(uint64_t address)>;
+
+  explicit ExtentPlanner(const PlanOptions& options) : options_(options) {}
+
+  ExtentVerdict Plan(const ExtentUse& use, absl::Span<const Run> runs, UseOf use_of);
+
+  const std::map<uint64_t, ExtentPlan>& batch() const { return batch_; }
+  size_t segments() const { return segments_; }
+  void NextBatch();
+
+ private:
+  struct Piece {
+    uint64_t length = 0;
+    bool found = false;
+    FilePosition position;
+  };
+
+  bool PlanEncoded(ExtentPlan& plan, absl::Span<const Run> runs, UseOf use_of) const;
+  void PlanPlain(ExtentPlan& plan, absl::Span<const Run> runs, UseOf use_of) const;
+  // Where a file has the bytes of that extent, from `offset` on.
+  Piece Locate(const ExtentPlan& current, uint64_t address, uint64_t offset, uint64_t length,
+               UseOf use_of) const;
+  static Piece LocateReference(absl::Span<const Reference> references, bool encoded, uint64_t offset,
+                               uint64_t length);
+
+  const PlanOptions options_;
+  std::map<uint64_t, ExtentPlan> batch_;
+  size_t segments_ = 0;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_EXTENT_PLAN_H_

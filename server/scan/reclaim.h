@@ -1,0 +1,81 @@
+#ifndef COWHERD_SERVER_SCAN_RECLAIM_H_
+#define COWHERD_SERVER_SCAN_RECLAIM_H_
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/base/stop.h"
+#include "server/dedupe/shared_totals.h"
+#include "server/fs/extent_ops.h"
+#include "server/fs/file_tree.h"
+#include "server/scan/extent_plan.h"
+#include "server/scan/rate_limiter.h"
+#include "server/scan/scan_files.h"
+
+namespace cowherd {
+
+// Carries out plans: copies what is unique into unlinked files and shares the original places with the
+// copies, then shares the duplicates with their sources. The kernel compares all of it, so no content can
+// change; what differs by now is counted and moved too. One thread.
+class Reclaim {
+ public:
+  Reclaim(ExtentOps& ops, FileTree& tree, ScanFiles& files, uint32_t block_size, RateLimiter& limiter,
+          const Stop& stop, SharedTotals& totals)
+      : ops_(ops),
+        tree_(tree),
+        files_(files),
+        block_size_(block_size),
+        limiter_(limiter),
+        stop_(stop),
+        totals_(totals) {}
+
+  // By address. An error: `stop`'s, or no scratch file can be written. Ends committed when OK.
+  absl::Status Run(const std::map<uint64_t, ExtentPlan>& batch);
+
+  // Where moved data lies since the last call.
+  std::vector<StorageExtent> TakeMoved();
+
+ private:
+  // One place that is to share with another.
+  struct Share {
+    FilePosition source;
+    FilePosition destination;
+    uint64_t length = 0;
+    uint64_t storage = 0;  // address of what the destination gives up
+  };
+  // A copy in a scratch file.
+  struct Copy {
+    size_t scratch = 0;  // index
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    std::vector<FilePosition> destinations;
+  };
+
+  absl::Status MoveLeftover(std::vector<Share> leftover);
+  absl::Status CopyOut(const FilePosition& from, uint64_t length,
+                       const std::vector<FilePosition>& destinations);
+  absl::Status FinishCopies();
+  absl::Status ShareAll(std::vector<Share> shares, std::vector<Share>& leftover);
+  absl::Status ShareGroup(const Share* begin, const Share* end, std::vector<Share>& leftover);
+  void Bisect(int source, uint64_t source_offset, int destination, const Share& share, uint64_t length,
+              std::vector<Share>& leftover);
+  void Throttle(uint64_t bytes);
+
+  ExtentOps& ops_;
+  FileTree& tree_;
+  ScanFiles& files_;
+  const uint32_t block_size_;
+  RateLimiter& limiter_;
+  const Stop& stop_;
+  SharedTotals& totals_;
+  std::vector<Fd> scratch_;  // the first takes whole blocks, each other one tail
+  uint64_t scratch_size_ = 0;
+  std::vector<Copy> copies_;
+  std::vector<StorageExtent> moved_;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_RECLAIM_H_

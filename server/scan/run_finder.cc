@@ -1,0 +1,92 @@
+#include "server/scan/run_finder.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+
+namespace cowherd {
+namespace {
+
+// btrfs' extents have 128 MiB at most (BTRFS_MAX_EXTENT_SIZE); later blocks of longer ones are not indexed.
+constexpr uint64_t kMaxBlock = 0xffff;
+// Equal blocks in a row (zeros mostly) are shared by so many at a time.
+constexpr uint64_t kConstantRun = 256;
+
+}  // namespace
+
+uint64_t RunFinder::KeyOf(absl::Span<const uint64_t> checksums, size_t block) const {
+  uint64_t words[2] = {checksums[block], 0};
+  if (words[0] == 0) return 0;
+  if (pairs_ && checksums.size() > 1) {
+    if (block + 1 == checksums.size() || checksums[block + 1] == 0) return 0;
+    words[1] = checksums[block + 1];
+  }
+  const uint64_t key = XXH3_64bits(words, sizeof(words));
+  return key == 0 ? 1 : key;
+}
+
+std::vector<Run> RunFinder::Find(uint64_t address, absl::Span<const uint64_t> checksums,
+                                 ChecksumsOf checksums_of) {
+  std::vector<Run> runs;
+  const uint64_t blocks = std::min<uint64_t>(checksums.size(), kMaxBlock + 1);
+  uint64_t floor = 0;
+  for (uint64_t block = 0; block < blocks;) {
+    const uint64_t key = KeyOf(checksums, block);
+    const uint64_t here = Pack(address, block);
+    const absl::optional<uint64_t> seen = key == 0 ? absl::nullopt : anchors_.FindOrInsert(key, here);
+    if (!seen || *seen == here) {
+      ++block;
+      continue;
+    }
+    Run run{block, (*seen >> 16) * block_size_, *seen & kMaxBlock, 0};
+    const bool same = run.source_extent == address;
+    const absl::Span<const uint64_t> source = same ? checksums : checksums_of(run.source_extent);
+    // Within one extent the two stretches do not overlap, and the source comes first.
+    const uint64_t most = same ? (run.source_block < block ? block - run.source_block : 0) : UINT64_MAX;
+    const auto equal = [&](uint64_t s, uint64_t b) {
+      return s < source.size() && source[s] != 0 && source[s] == checksums[b];
+    };
+    while (run.blocks < most && block + run.blocks < checksums.size() &&
+           equal(run.source_block + run.blocks, block + run.blocks)) {
+      ++run.blocks;
+    }
+    if (run.blocks == 0) {
+      // What was there is gone, or was another's checksum.
+      anchors_.Put(key, here);
+      ++block;
+      continue;
+    }
+    const uint64_t end = block + run.blocks;
+    const bool constant = block + 1 < checksums.size() && checksums[block] == checksums[block + 1];
+    if (constant && run.blocks < kConstantRun && end < checksums.size() &&
+        checksums[end] == checksums[block]) {
+      // This row of equal blocks is longer than the one known: better to share from.
+      anchors_.Put(key, here);
+      uint64_t row = 0;
+      while (row < kConstantRun && block + row < checksums.size() &&
+             checksums[block + row] == checksums[block]) {
+        ++row;
+      }
+      block += row;
+      continue;
+    }
+    while (run.blocks < most && run.block > floor && run.source_block > 0 &&
+           equal(run.source_block - 1, run.block - 1)) {
+      --run.block;
+      --run.source_block;
+      ++run.blocks;
+    }
+    runs.push_back(run);
+    block = floor = end;
+  }
+  return runs;
+}
+
+void RunFinder::Prefer(uint64_t address, absl::Span<const uint64_t> checksums) {
+  const uint64_t blocks = std::min<uint64_t>(checksums.size(), kMaxBlock + 1);
+  for (uint64_t block = 0; block < blocks; ++block) {
+    if (const uint64_t key = KeyOf(checksums, block); key != 0) anchors_.Put(key, Pack(address, block));
+  }
+}
+
+}  // namespace cowherd

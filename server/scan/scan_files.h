@@ -1,0 +1,56 @@
+#ifndef COWHERD_SERVER_SCAN_SCAN_FILES_H_
+#define COWHERD_SERVER_SCAN_SCAN_FILES_H_
+
+#include <functional>
+#include <list>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "server/fs/file_tree.h"
+#include "server/fs/storage_map.h"
+
+namespace cowherd {
+
+// The files of a storage map that a scan may touch, opened by their number. Keeps some open. One thread.
+class ScanFiles {
+ public:
+  struct File {
+    FileKey key;
+    std::string path;
+    OpenFile open;
+  };
+
+  // `wanted` says whether a file is within the scan, by its path below the root.
+  ScanFiles(FileTree& tree, StorageMap& map, uint64_t min_size,
+            std::function<bool(const std::string&)> wanted)
+      : tree_(tree), map_(map), min_size_(min_size), wanted_(std::move(wanted)) {}
+
+  // An error: it cannot be opened, is not within the scan, or its path leads to another file by now. The
+  // result is good until kMaxOpen others were asked for; the answer about a file does not change during a
+  // scan.
+  absl::StatusOr<const File*> Open(const FileKey& key);
+
+  // Files that were within the scan, and those that were not.
+  uint64_t taken() const { return taken_; }
+  uint64_t refused() const { return refused_; }
+
+  static constexpr size_t kMaxOpen = 512;
+
+ private:
+  absl::StatusOr<File> OpenAnew(const FileKey& key);
+
+  FileTree& tree_;
+  StorageMap& map_;
+  const uint64_t min_size_;
+  const std::function<bool(const std::string&)> wanted_;
+  std::list<File> open_;  // last used first
+  absl::flat_hash_map<FileKey, std::list<File>::iterator> by_key_;
+  absl::flat_hash_map<FileKey, absl::Status> answers_;  // of those asked about, some ten thousands
+  uint64_t taken_ = 0;
+  uint64_t refused_ = 0;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_SCAN_FILES_H_

@@ -1,0 +1,33 @@
+#ifndef COWHERD_SERVER_SCAN_SCAN_TYPES_H_
+#define COWHERD_SERVER_SCAN_SCAN_TYPES_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cowherd {
+
+// A checked TreeScan. Paths are below the root.
+struct ScanRequest {
+  std::vector<std::string> paths;  // empty: all
+  std::vector<std::string> include;
+  std::vector<std::string> exclude;
+  uint64_t min_extent_length = 16 << 10;
+  uint64_t min_file_size = 4 << 10;
+  bool dry_run = false;
+  uint64_t bytes_per_second = 0;  // 0: no limit
+  unsigned workers = 1;
+};
+
+// Two equal ranges that do not share storage.
+struct Duplicate {
+  std::string source_path;
+  uint64_t source_offset = 0;
+  std::string destination_path;
+  uint64_t destination_offset = 0;
+  uint64_t length = 0;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_SCAN_TYPES_H_

@@ -1,0 +1,308 @@
+#include "server/scan/storage_scan.h"
+
+#include <algorithm>
+#include <list>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "server/base/log.h"
+#include "server/base/status.h"
+#include "server/scan/extent_plan.h"
+#include "server/scan/rate_limiter.h"
+#include "server/scan/reclaim.h"
+#include "server/scan/run_finder.h"
+#include "server/scan/scan_files.h"
+
+namespace cowherd {
+namespace {
+
+constexpr size_t kExtentsPerLook = 4096;
+// Checksums of so much storage are fetched at once while going through it.
+constexpr uint64_t kWindowBytes = 64 << 20;
+// A batch is carried out when it holds so much; it ends with a commit.
+constexpr size_t kMaxBatchSegments = 1 << 16;
+constexpr uint64_t kMaxBatchBytes = uint64_t{16} << 30;
+constexpr size_t kMaxUnchecked = 1 << 18;
+constexpr size_t kMaxKnownUses = 1 << 16;
+// Checksums of extents looked back at.
+constexpr size_t kMaxEarlierBlocks = 1 << 20;
+
+// Checksums of extents that were passed already; keeps those used last. One thread.
+class EarlierChecksums {
+ public:
+  explicit EarlierChecksums(StorageMap& map) : map_(map) {}
+
+  // Empty: there is no such extent.
+  absl::Span<const uint64_t> Of(uint64_t address) {
+    const auto known = by_address_.find(address);
+    if (known != by_address_.end()) {
+      extents_.splice(extents_.begin(), extents_, known->second);
+      return extents_.front().checksums;
+    }
+    Extent extent{address, Fetch(address)};
+    blocks_ += extent.checksums.size();
+    extents_.push_front(std::move(extent));
+    by_address_[address] = extents_.begin();
+    while (blocks_ > kMaxEarlierBlocks && extents_.size() > 1) {
+      blocks_ -= extents_.back().checksums.size();
+      by_address_.erase(extents_.back().address);
+      extents_.pop_back();
+    }
+    return extents_.front().checksums;
+  }
+
+  void Clear() {
+    extents_.clear();
+    by_address_.clear();
+    blocks_ = 0;
+  }
+
+ private:
+  struct Extent {
+    uint64_t address = 0;
+    std::vector<uint64_t> checksums;
+  };
+
+  std::vector<uint64_t> Fetch(uint64_t address) {
+    const auto extents = map_.Extents(address, 1);
+    if (!extents.ok() || extents->empty() || extents->front().address != address) return {};
+    auto checksums = map_.Checksums(address, extents->front().length / map_.block_size());
+    return checksums.ok() ? *std::move(checksums) : std::vector<uint64_t>();
+  }
+
+  StorageMap& map_;
+  std::list<Extent> extents_;  // last used first
+  absl::flat_hash_map<uint64_t, std::list<Extent>::iterator> by_address_;
+  size_t blocks_ = 0;
+};
+
+class StorageScan {
+ public:
+  StorageScan(ExtentOps& ops, FileTree& tree, StorageMap& map, const ScanRequest& request,
+              const std::function<bool(const std::string&)>& wanted, size_t index_budget, const Stop& stop,
+              SharedTotals& totals, absl::FunctionRef<void(const Duplicate&)> found)
+      : map_(map),
+        request_(request),
+        stop_(stop),
+        totals_(totals),
+        found_(found),
+        block_(map.block_size()),
+        earlier_(map),
+        finder_(index_budget, block_, map.checksum_bits()),
+        planner_({block_, kFreedPerMoved, request.min_extent_length}),
+        files_(tree, map, request.min_file_size, wanted),
+        limiter_(request.bytes_per_second),
+        reclaim_(ops, tree, files_, block_, limiter_, stop, totals) {}
+
+  absl::StatusOr<std::vector<std::string>> ScanAll() {
+    absl::Status status = Pass();
+    // What was planned before a stop is not begun.
+    if (status.ok()) status = CarryOut();
+    totals_.Update([&](Totals& t) {
+      t.files_scanned += files_.taken();
+      t.files_skipped += files_.refused();
+    });
+    Log(LogLevel::kInfo, "storage scanned",
+        {{"extents", extents_},
+         {"bytes", totals_.Get().bytes_scanned},
+         {"duplicate_bytes", totals_.Get().duplicate_bytes},
+         {"moved_bytes", moved_bytes_},
+         {"held_outside_bytes", held_outside_bytes_},
+         {"little_bytes", little_bytes_},
+         {"anchors", finder_.anchors().entries()},
+         {"sampling", finder_.anchors().sampling()}});
+    RETURN_IF_ERROR(status);
+    return std::vector<std::string>(unchecked_.begin(), unchecked_.end());
+  }
+
+ private:
+  static constexpr uint64_t kFreedPerMoved = 4;
+
+  absl::Status Pass() {
+    for (uint64_t from = 0;;) {
+      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, kExtentsPerLook));
+      if (extents.empty()) return absl::OkStatus();
+      for (size_t first = 0; first < extents.size();) {
+        size_t last = first;
+        const uint64_t begin = extents[first].address;
+        uint64_t end = begin;
+        while (last < extents.size() &&
+               (last == first || extents[last].address + extents[last].length - begin <= kWindowBytes)) {
+          end = extents[last].address + extents[last].length;
+          ++last;
+        }
+        ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums,
+                         map_.Checksums(begin, (end - begin) / block_));
+        for (; first < last; ++first) {
+          RETURN_IF_ERROR(stop_.Check());
+          const StorageExtent& extent = extents[first];
+          RETURN_IF_ERROR(Look(extent, absl::MakeConstSpan(checksums).subspan(
+                                           (extent.address - begin) / block_, extent.length / block_)));
+        }
+      }
+      from = extents.back().address + 1;
+    }
+  }
+
+  absl::Status Look(const StorageExtent& extent, absl::Span<const uint64_t> checksums) {
+    ++extents_;
+    totals_.Update([&](Totals& t) {
+      t.bytes_scanned += extent.length;
+      t.bytes_found = std::max(t.bytes_found, t.bytes_scanned);
+    });
+    const std::vector<Run> runs =
+        finder_.Find(extent.address, checksums, [this](uint64_t address) { return earlier_.Of(address); });
+    if (runs.empty()) {
+      if (std::all_of(checksums.begin(), checksums.end(), [](uint64_t c) { return c == 0; }))
+        Unchecked(extent);
+      return absl::OkStatus();
+    }
+    // Not kept: what the planner asks for next may push it out.
+    const ExtentUse use = LookUp(extent);
+    switch (planner_.Plan(use, runs, [this](uint64_t address) { return UseOf(address); })) {
+      case ExtentVerdict::kUnique:
+        return absl::OkStatus();
+      case ExtentVerdict::kHeldOutside:
+        held_outside_bytes_ += extent.length;
+        return absl::OkStatus();
+      case ExtentVerdict::kLittle:
+        little_bytes_ += extent.length;
+        return absl::OkStatus();
+      case ExtentVerdict::kPlanned:
+        break;
+    }
+    const ExtentPlan& plan = planner_.batch().at(extent.address);
+    batch_bytes_ += plan.duplicate_bytes;
+    moved_bytes_ += plan.moved_bytes;
+    RETURN_IF_ERROR(Tell(plan));
+    return planner_.segments() >= kMaxBatchSegments || batch_bytes_ >= kMaxBatchBytes ? CarryOut()
+                                                                                      : absl::OkStatus();
+  }
+
+  // No checksums: nodatasum, or reserved and not written yet.
+  void Unchecked(const StorageExtent& extent) {
+    for (const Reference& reference : LookUp(extent).references) {
+      if (reference.unwritten || unchecked_.size() >= kMaxUnchecked) continue;
+      const absl::StatusOr<const ScanFiles::File*> file = files_.Open(reference.file);
+      if (file.ok()) unchecked_.insert((*file)->path);
+    }
+  }
+
+  absl::Status Tell(const ExtentPlan& plan) {
+    for (const Segment& segment : plan.segments) {
+      if (segment.move) continue;
+      const auto r =
+          std::find_if(plan.references.begin(), plan.references.end(), [&](const Reference& reference) {
+            return reference.extent_offset <= segment.offset &&
+                   segment.offset < reference.extent_offset + reference.length;
+          });
+      if (r == plan.references.end()) continue;
+      const absl::StatusOr<const ScanFiles::File*> source = files_.Open(segment.source.file);
+      if (!source.ok()) continue;
+      Duplicate duplicate;
+      duplicate.source_path = (*source)->path;
+      duplicate.source_offset = segment.source.offset;
+      const absl::StatusOr<const ScanFiles::File*> destination = files_.Open(r->file);
+      if (!destination.ok()) continue;
+      duplicate.destination_path = (*destination)->path;
+      duplicate.destination_offset = r->offset + (segment.offset - r->extent_offset);
+      duplicate.length = segment.length;
+      totals_.Update([&](Totals& t) {
+        ++t.duplicate_ranges;
+        t.duplicate_bytes += duplicate.length;
+      });
+      found_(duplicate);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CarryOut() {
+    if (!request_.dry_run && !planner_.batch().empty()) {
+      RETURN_IF_ERROR(reclaim_.Run(planner_.batch()));
+      for (const StorageExtent& moved : reclaim_.TakeMoved()) RETURN_IF_ERROR(Prefer(moved));
+      earlier_.Clear();
+      uses_.clear();
+      planner_.NextBatch();
+      batch_bytes_ = 0;
+    } else if (request_.dry_run) {
+      // Nothing is given up, so the plans stand for what they would have become; only so many are kept.
+      if (planner_.segments() >= kMaxBatchSegments) planner_.NextBatch();
+      batch_bytes_ = 0;
+    }
+    return absl::OkStatus();
+  }
+
+  // What was moved may lie behind: later extents are to share with it.
+  absl::Status Prefer(const StorageExtent& moved) {
+    for (uint64_t from = moved.address; from < moved.address + moved.length;) {
+      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, 1));
+      if (extents.empty() || extents[0].address >= moved.address + moved.length) break;
+      ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums,
+                       map_.Checksums(extents[0].address, extents[0].length / block_));
+      finder_.Prefer(extents[0].address, checksums);
+      from = extents[0].address + extents[0].length;
+    }
+    return absl::OkStatus();
+  }
+
+  const ExtentUse* UseOf(uint64_t address) {
+    const auto known = uses_.find(address);
+    if (known != uses_.end()) return &known->second;
+    const absl::StatusOr<std::vector<StorageExtent>> extents = map_.Extents(address, 1);
+    if (!extents.ok() || extents->empty() || extents->front().address != address) return nullptr;
+    if (uses_.size() >= kMaxKnownUses) uses_.clear();
+    return &uses_.emplace(address, LookUp(extents->front())).first->second;
+  }
+
+  // What cannot be told is taken as held outside.
+  ExtentUse LookUp(const StorageExtent& extent) {
+    ExtentUse use;
+    use.extent = extent;
+    absl::StatusOr<std::vector<Reference>> references = map_.References(extent);
+    if (!references.ok()) return use;
+    use.all = true;
+    for (Reference& reference : *references) {
+      if (files_.Open(reference.file).ok()) {
+        use.references.push_back(std::move(reference));
+      } else {
+        use.all = false;
+      }
+    }
+    return use;
+  }
+
+  StorageMap& map_;
+  const ScanRequest& request_;
+  const Stop& stop_;
+  SharedTotals& totals_;
+  absl::FunctionRef<void(const Duplicate&)> found_;
+  const uint32_t block_;
+  EarlierChecksums earlier_;
+  RunFinder finder_;
+  ExtentPlanner planner_;
+  ScanFiles files_;
+  RateLimiter limiter_;
+  Reclaim reclaim_;
+  absl::flat_hash_map<uint64_t, ExtentUse> uses_;
+  std::set<std::string> unchecked_;
+  uint64_t extents_ = 0;
+  uint64_t batch_bytes_ = 0;
+  uint64_t moved_bytes_ = 0;
+  uint64_t held_outside_bytes_ = 0;
+  uint64_t little_bytes_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ScanStorage(ExtentOps& ops, FileTree& tree, StorageMap& map,
+                                                     const ScanRequest& request,
+                                                     const std::function<bool(const std::string&)>& wanted,
+                                                     size_t index_budget, const Stop& stop,
+                                                     SharedTotals& totals,
+                                                     absl::FunctionRef<void(const Duplicate&)> found) {
+  return StorageScan(ops, tree, map, request, wanted, index_budget, stop, totals, found).ScanAll();
+}
+
+}  // namespace cowherd
