@@ -91,6 +91,9 @@ class ExtentOps {
   // reads page by page. Cheap if it is cached already. Only a hint: errors show up in Dedupe.
   virtual void Prefetch(int fd, uint64_t offset, uint64_t length) = 0;
 
+  // The same, but does not wait. posix_fadvise(2) POSIX_FADV_WILLNEED.
+  virtual void StartReading(int fd, uint64_t offset, uint64_t length) = 0;
+
   // syncfs(2): commits what was changed, so that free space is what it says. `fd` must not be O_PATH.
   virtual absl::Status Commit(int fd) = 0;
 };

@@ -22,8 +22,11 @@
 namespace cowherd {
 namespace {
 
+// The kernel clears or touches what it is given, all of it: small where little is asked for.
 constexpr size_t kSearchBytes = 1 << 20;
+constexpr size_t kSmallSearchBytes = 4096;
 constexpr size_t kReferenceBytes = 1 << 20;
+constexpr size_t kSmallReferenceBytes = 4096;
 constexpr uint64_t kNoLimit = UINT64_MAX;
 
 using Header = btrfs_ioctl_search_header;
@@ -68,13 +71,14 @@ class BtrfsMap final : public StorageMap {
     key.min_type = 0;
     key.max_type = UINT32_MAX;
     std::vector<StorageExtent> extents;
-    RETURN_IF_ERROR(
-        Search(key, max < 64 ? 4096 : kSearchBytes, [&](const Header& header, absl::string_view item) {
-          if (header.type != BTRFS_EXTENT_ITEM_KEY) return true;
-          if ((ItemAs<btrfs_extent_item>(item).flags & BTRFS_EXTENT_FLAG_DATA) == 0) return true;
-          extents.push_back({header.objectid, header.offset});
-          return extents.size() < max;
-        }));
+    RETURN_IF_ERROR(Search(key, max < 64 ? kSmallSearchBytes : kSearchBytes,
+                           [&](const Header& header, absl::string_view item) {
+                             if (header.type != BTRFS_EXTENT_ITEM_KEY) return true;
+                             if ((ItemAs<btrfs_extent_item>(item).flags & BTRFS_EXTENT_FLAG_DATA) == 0)
+                               return true;
+                             extents.push_back({header.objectid, header.offset});
+                             return extents.size() < max;
+                           }));
     return extents;
   }
 
@@ -86,7 +90,9 @@ class BtrfsMap final : public StorageMap {
     key.min_offset = address - std::min(address, item_span_);
     key.max_offset = end - 1;
     std::vector<uint64_t> checksums(count);
-    RETURN_IF_ERROR(Search(key, kSearchBytes, [&](const Header& header, absl::string_view item) {
+    const size_t bytes =
+        std::min<size_t>(kSearchBytes, (item_span_ / block_size_ + count) * checksum_bytes_ + 4096);
+    RETURN_IF_ERROR(Search(key, bytes, [&](const Header& header, absl::string_view item) {
       const size_t blocks = item.size() / checksum_bytes_;
       const size_t skip = header.offset < address ? (address - header.offset) / block_size_ : 0;
       for (size_t i = skip; i < blocks; ++i) {
@@ -102,18 +108,19 @@ class BtrfsMap final : public StorageMap {
   }
 
   absl::StatusOr<std::vector<Reference>> References(const StorageExtent& extent) override {
-    if (references_.empty()) references_.resize(kReferenceBytes / sizeof(uint64_t));
-    btrfs_ioctl_logical_ino_args args = {};
-    args.logical = extent.address;
-    args.size = kReferenceBytes;
-    args.flags = BTRFS_LOGICAL_INO_ARGS_IGNORE_OFFSET;
-    args.inodes = reinterpret_cast<uintptr_t>(references_.data());
-    if (::ioctl(root_, BTRFS_IOC_LOGICAL_INO_V2, &args) != 0) {
-      return ErrnoError(errno, "BTRFS_IOC_LOGICAL_INO_V2");
-    }
+    references_.resize(kReferenceBytes / sizeof(uint64_t));
     const auto* found = reinterpret_cast<const btrfs_data_container*>(references_.data());
-    if (found->elem_missed > 0) {
-      return absl::ResourceExhaustedError("an extent has too many references");
+    for (size_t size = kSmallReferenceBytes;; size = kReferenceBytes) {
+      btrfs_ioctl_logical_ino_args args = {};
+      args.logical = extent.address;
+      args.size = size;
+      args.flags = BTRFS_LOGICAL_INO_ARGS_IGNORE_OFFSET;
+      args.inodes = reinterpret_cast<uintptr_t>(references_.data());
+      if (::ioctl(root_, BTRFS_IOC_LOGICAL_INO_V2, &args) != 0) {
+        return ErrnoError(errno, "BTRFS_IOC_LOGICAL_INO_V2");
+      }
+      if (found->elem_missed == 0) break;
+      if (size == kReferenceBytes) return absl::ResourceExhaustedError("an extent has too many references");
     }
     std::vector<Reference> references;
     for (uint32_t i = 0; i + 2 < found->elem_cnt; i += 3) {
@@ -191,7 +198,7 @@ class BtrfsMap final : public StorageMap {
     key.min_type = key.max_type = BTRFS_EXTENT_DATA_KEY;
     key.min_offset = key.max_offset = offset;
     absl::optional<Reference> reference;
-    RETURN_IF_ERROR(Search(key, 4096, [&](const Header&, absl::string_view bytes) {
+    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view bytes) {
       const auto item = ItemAs<btrfs_file_extent_item>(bytes);
       if (item.type == BTRFS_FILE_EXTENT_INLINE || item.disk_bytenr != extent.address) return false;
       reference = Reference{file,
@@ -232,7 +239,7 @@ class BtrfsMap final : public StorageMap {
     uint64_t parent = 0;
     uint64_t directory = 0;
     std::string name;
-    RETURN_IF_ERROR(Search(key, 4096, [&](const Header& header, absl::string_view item) {
+    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header& header, absl::string_view item) {
       if (header.type == BTRFS_ROOT_ITEM_KEY) {
         found = true;
         subvolume.read_only = (ItemAs<btrfs_root_item>(item).flags & BTRFS_ROOT_SUBVOL_RDONLY) != 0;

@@ -211,6 +211,10 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
   }
 }
 
+void LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
+  ::posix_fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_WILLNEED);
+}
+
 absl::Status LinuxExtentOps::Commit(int fd) {
   if (::syncfs(fd) != 0) return ErrnoError(errno, "syncfs");
   return absl::OkStatus();

@@ -69,7 +69,7 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const Run> ru
     (segment.move ? plan.moved_bytes : plan.duplicate_bytes) += segment.length;
   }
   if (plan.duplicate_bytes == 0) return ExtentVerdict::kUnique;
-  if (plan.moved_bytes > 0 && plan.extent.length < plan.moved_bytes * (options_.freed_per_moved + 1)) {
+  if (plan.moved_bytes > 0 && plan.extent.length < plan.moved_bytes * options_.freed_per_moved) {
     return ExtentVerdict::kLittle;
   }
   segments_ += plan.segments.size();

@@ -50,7 +50,7 @@ enum class ExtentVerdict {
 
 struct PlanOptions {
   uint32_t block_size = 4096;
-  // Bytes that go free for each byte that is moved, at least.
+  // Bytes given up for each byte that is moved, at least.
   uint64_t freed_per_moved = 4;
   // Shorter duplicates are moved along with what is unique, unless the whole extent is shorter.
   uint64_t min_length = 4096;

@@ -20,6 +20,10 @@ namespace {
 constexpr uint64_t kBytesPerCall = 16 << 20;
 constexpr size_t kCopyBytes = 1 << 20;
 constexpr size_t kMaxScratchFiles = 128;
+// How far reading runs ahead of comparing; larger ranges are read in one go just before.
+constexpr size_t kGroupsAhead = 64;
+constexpr uint64_t kBytesAhead = 16 << 20;
+constexpr uint64_t kSmallGroup = 1 << 20;
 
 FilePosition At(const Reference& reference, uint64_t extent_offset) {
   return {reference.file, reference.offset + (extent_offset - reference.extent_offset)};
@@ -97,10 +101,10 @@ absl::Status Reclaim::MoveLeftover(std::vector<Share> leftover) {
 absl::Status Reclaim::CopyOut(const FilePosition& from, uint64_t length,
                               const std::vector<FilePosition>& destinations) {
   RETURN_IF_ERROR(stop_.Check());
-  const absl::StatusOr<const ScanFiles::File*> file = files_.Open(from.file);
+  const absl::StatusOr<const OpenFile*> file = files_.Open(from.file);
   // Gone by now, and its reference with it.
   if (!file.ok()) return absl::OkStatus();
-  const int fd = (*file)->open.fd.get();
+  const int fd = (*file)->fd.get();
   if (scratch_.empty()) {
     ASSIGN_OR_RETURN(Fd scratch, tree_.MakeScratch());
     scratch_.push_back(std::move(scratch));
@@ -147,8 +151,8 @@ absl::Status Reclaim::FinishCopies() {
     RETURN_IF_ERROR(stop_.Check());
     std::vector<DedupeTarget> targets;
     for (const FilePosition& place : copy.destinations) {
-      const absl::StatusOr<const ScanFiles::File*> file = files_.Open(place.file);
-      if (file.ok()) targets.push_back({(*file)->open.fd.get(), place.offset});
+      const absl::StatusOr<const OpenFile*> file = files_.Open(place.file);
+      if (file.ok()) targets.push_back({(*file)->fd.get(), place.offset});
       if (targets.size() == kMaxDedupeTargets) break;
     }
     DedupePlan plan(copy.length, targets.size(), kBytesPerCall);
@@ -176,29 +180,53 @@ absl::Status Reclaim::ShareAll(std::vector<Share> shares, std::vector<Share>& le
     return std::tie(s.source.file.subvolume, s.source.file.inode, s.source.offset, s.length);
   };
   std::sort(shares.begin(), shares.end(), [&](const Share& a, const Share& b) { return key(a) < key(b); });
-  const Share* const end = shares.data() + shares.size();
-  for (const Share* first = shares.data(); first != end;) {
-    const Share* last = first + 1;
-    while (last != end && key(*last) == key(*first) && static_cast<size_t>(last - first) < kMaxDedupeTargets)
-      ++last;
+  std::vector<size_t> begins;  // of groups of one source
+  for (size_t i = 0; i < shares.size(); ++i) {
+    const bool goes_on =
+        i > 0 && key(shares[i]) == key(shares[i - 1]) && i - begins.back() < kMaxDedupeTargets;
+    if (!goes_on) begins.push_back(i);
+  }
+  size_t ahead = 0;
+  uint64_t bytes_ahead = 0;
+  const auto bytes_of = [&](size_t group) {
+    const size_t end = group + 1 < begins.size() ? begins[group + 1] : shares.size();
+    return shares[begins[group]].length * (end - begins[group] + 1);
+  };
+  for (size_t group = 0; group < begins.size(); ++group) {
     RETURN_IF_ERROR(stop_.Check());
-    RETURN_IF_ERROR(ShareGroup(first, last, leftover));
-    first = last;
+    const size_t end = group + 1 < begins.size() ? begins[group + 1] : shares.size();
+    // Many small reads at once: one after the other they take the disk's latency each.
+    for (; ahead < begins.size() && ahead < group + kGroupsAhead && bytes_ahead < kBytesAhead; ++ahead) {
+      const uint64_t bytes = bytes_of(ahead);
+      bytes_ahead += bytes;
+      if (bytes > kSmallGroup) continue;
+      const size_t ahead_end = ahead + 1 < begins.size() ? begins[ahead + 1] : shares.size();
+      StartReading(shares[begins[ahead]].source, shares[begins[ahead]].length);
+      for (size_t i = begins[ahead]; i < ahead_end; ++i)
+        StartReading(shares[i].destination, shares[i].length);
+    }
+    RETURN_IF_ERROR(ShareGroup(&shares[begins[group]], &shares[0] + end, leftover));
+    bytes_ahead -= std::min(bytes_ahead, bytes_of(group));
   }
   return absl::OkStatus();
 }
 
+void Reclaim::StartReading(const FilePosition& place, uint64_t length) {
+  const absl::StatusOr<const OpenFile*> file = files_.Open(place.file);
+  if (file.ok()) ops_.StartReading((*file)->fd.get(), place.offset, length);
+}
+
 absl::Status Reclaim::ShareGroup(const Share* begin, const Share* end, std::vector<Share>& leftover) {
-  const absl::StatusOr<const ScanFiles::File*> source = files_.Open(begin->source.file);
-  const int source_fd = source.ok() ? (*source)->open.fd.get() : -1;
-  const uint64_t source_size = source.ok() ? (*source)->open.facts.size : 0;
+  const absl::StatusOr<const OpenFile*> source = files_.Open(begin->source.file);
+  const int source_fd = source.ok() ? (*source)->fd.get() : -1;
+  const uint64_t source_size = source.ok() ? (*source)->facts.size : 0;
   const uint64_t source_offset = begin->source.offset;
   // By how much of the range the kernel can share.
   std::map<uint64_t, std::vector<std::pair<const Share*, int>>> by_length;
   for (const Share* share = begin; share != end; ++share) {
-    const absl::StatusOr<const ScanFiles::File*> file = files_.Open(share->destination.file);
+    const absl::StatusOr<const OpenFile*> file = files_.Open(share->destination.file);
     if (!file.ok()) continue;
-    const uint64_t size = (*file)->open.facts.size;
+    const uint64_t size = (*file)->facts.size;
     if (share->destination.offset >= size) continue;
     const uint64_t left = std::min(share->length, size - share->destination.offset);
     const uint64_t source_left = source_offset < source_size ? source_size - source_offset : 0;
@@ -213,7 +241,7 @@ absl::Status Reclaim::ShareGroup(const Share* begin, const Share* end, std::vect
                           share->length - length,
                           share->storage + length});
     }
-    if (length > 0) by_length[length].emplace_back(share, (*file)->open.fd.get());
+    if (length > 0) by_length[length].emplace_back(share, (*file)->fd.get());
   }
   for (const auto& [length, group] : by_length) {
     std::vector<DedupeTarget> targets;

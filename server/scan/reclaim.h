@@ -61,6 +61,7 @@ class Reclaim {
   absl::Status ShareGroup(const Share* begin, const Share* end, std::vector<Share>& leftover);
   void Bisect(int source, uint64_t source_offset, int destination, const Share& share, uint64_t length,
               std::vector<Share>& leftover);
+  void StartReading(const FilePosition& place, uint64_t length);
   void Throttle(uint64_t bytes);
 
   ExtentOps& ops_;

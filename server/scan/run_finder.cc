@@ -9,8 +9,10 @@ namespace {
 
 // btrfs' extents have 128 MiB at most (BTRFS_MAX_EXTENT_SIZE); later blocks of longer ones are not indexed.
 constexpr uint64_t kMaxBlock = 0xffff;
-// Equal blocks in a row (zeros mostly) are shared by so many at a time.
+// Equal blocks in a row (zeros mostly) are shared by so many at a time...
 constexpr uint64_t kConstantRun = 256;
+// ...and a row this many times longer than the one known takes its place, so that few such steps are made.
+constexpr uint64_t kLongerRow = 8;
 
 }  // namespace
 
@@ -57,18 +59,17 @@ std::vector<Run> RunFinder::Find(uint64_t address, absl::Span<const uint64_t> ch
       continue;
     }
     const uint64_t end = block + run.blocks;
-    const bool constant = block + 1 < checksums.size() && checksums[block] == checksums[block + 1];
-    if (constant && run.blocks < kConstantRun && end < checksums.size() &&
-        checksums[end] == checksums[block]) {
-      // This row of equal blocks is longer than the one known: better to share from.
-      anchors_.Put(key, here);
-      uint64_t row = 0;
+    if (run.blocks < kConstantRun) {
+      uint64_t row = 1;
       while (row < kConstantRun && block + row < checksums.size() &&
              checksums[block + row] == checksums[block]) {
         ++row;
       }
-      block += row;
-      continue;
+      if (row > run.blocks * kLongerRow) {
+        anchors_.Put(key, here);
+        block += row;
+        continue;
+      }
     }
     while (run.blocks < most && run.block > floor && run.source_block > 0 &&
            equal(run.source_block - 1, run.block - 1)) {

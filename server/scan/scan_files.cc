@@ -8,41 +8,47 @@
 namespace cowherd {
 namespace {
 
-constexpr size_t kMaxAnswers = 1 << 16;
+constexpr size_t kMaxPaths = 1 << 16;
+// Files below are told by their extents alone.
+constexpr uint64_t kSmallest = 4096;
 
 }  // namespace
 
-absl::StatusOr<const ScanFiles::File*> ScanFiles::Open(const FileKey& key) {
+absl::StatusOr<std::string> ScanFiles::Path(const FileKey& key) {
+  const auto known = paths_.find(key);
+  if (known != paths_.end()) return known->second;
+  absl::StatusOr<std::string> path = FindPath(key);
+  ++(path.ok() ? taken_ : refused_);
+  if (paths_.size() >= kMaxPaths) paths_.clear();
+  return paths_.emplace(key, std::move(path)).first->second;
+}
+
+absl::StatusOr<std::string> ScanFiles::FindPath(const FileKey& key) {
+  ASSIGN_OR_RETURN(std::string path, map_.PathOf(key));
+  if (!wanted_(path)) return absl::NotFoundError("not within the scan");
+  if (min_size_ > kSmallest) {
+    ASSIGN_OR_RETURN(const OpenFile file, tree_.Open(path, /*for_destination=*/false));
+    if (file.facts.size < min_size_) return absl::NotFoundError("smaller than the scan asks for");
+  }
+  return path;
+}
+
+absl::StatusOr<const OpenFile*> ScanFiles::Open(const FileKey& key) {
   const auto known = by_key_.find(key);
   if (known != by_key_.end()) {
     open_.splice(open_.begin(), open_, known->second);
-    return &open_.front();
+    return &open_.front().open;
   }
-  const auto answered = answers_.find(key);
-  if (answered != answers_.end() && !answered->second.ok()) return answered->second;
-  absl::StatusOr<File> file = OpenAnew(key);
-  if (answered == answers_.end()) {
-    ++(file.ok() ? taken_ : refused_);
-    if (answers_.size() >= kMaxAnswers) answers_.clear();
-    answers_.emplace(key, file.status());
-  }
-  RETURN_IF_ERROR(file.status());
-  open_.push_front(*std::move(file));
+  ASSIGN_OR_RETURN(const std::string path, Path(key));
+  ASSIGN_OR_RETURN(OpenFile file, tree_.Open(path, /*for_destination=*/false));
+  if (file.facts.inode != key.inode) return ErrnoError(ESTALE, "open a file by its number");
+  open_.push_front({key, std::move(file)});
   by_key_[key] = open_.begin();
   if (open_.size() > kMaxOpen) {
     by_key_.erase(open_.back().key);
     open_.pop_back();
   }
-  return &open_.front();
-}
-
-absl::StatusOr<ScanFiles::File> ScanFiles::OpenAnew(const FileKey& key) {
-  ASSIGN_OR_RETURN(std::string path, map_.PathOf(key));
-  if (!wanted_(path)) return absl::NotFoundError("not within the scan");
-  ASSIGN_OR_RETURN(OpenFile file, tree_.Open(path, /*for_destination=*/false));
-  if (file.facts.inode != key.inode) return ErrnoError(ESTALE, "open a file by its number");
-  if (file.facts.size < min_size_) return absl::NotFoundError("smaller than the scan asks for");
-  return File{key, std::move(path), std::move(file)};
+  return &open_.front().open;
 }
 
 }  // namespace cowherd

@@ -4,6 +4,7 @@
 #include <functional>
 #include <list>
 #include <string>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
@@ -12,33 +13,34 @@
 
 namespace cowherd {
 
-// The files of a storage map that a scan may touch, opened by their number. Keeps some open. One thread.
+// The files of a storage map that a scan may touch, by their number. Keeps some open. One thread.
 class ScanFiles {
  public:
-  struct File {
-    FileKey key;
-    std::string path;
-    OpenFile open;
-  };
-
   // `wanted` says whether a file is within the scan, by its path below the root.
   ScanFiles(FileTree& tree, StorageMap& map, uint64_t min_size,
             std::function<bool(const std::string&)> wanted)
       : tree_(tree), map_(map), min_size_(min_size), wanted_(std::move(wanted)) {}
 
-  // An error: it cannot be opened, is not within the scan, or its path leads to another file by now. The
-  // result is good until kMaxOpen others were asked for; the answer about a file does not change during a
-  // scan.
-  absl::StatusOr<const File*> Open(const FileKey& key);
+  // An error: it is not within the scan. Does not open it, unless that takes its size.
+  absl::StatusOr<std::string> Path(const FileKey& key);
 
-  // Files that were within the scan, and those that were not.
+  // An error: it is not within the scan, cannot be opened, or its path leads to another file by now. The
+  // result is good until kMaxOpen others were asked for.
+  absl::StatusOr<const OpenFile*> Open(const FileKey& key);
+
+  // Files that were within the scan, and those that were not; some may be counted again in large scans.
   uint64_t taken() const { return taken_; }
   uint64_t refused() const { return refused_; }
 
-  static constexpr size_t kMaxOpen = 512;
+  static constexpr size_t kMaxOpen = 1024;
 
  private:
-  absl::StatusOr<File> OpenAnew(const FileKey& key);
+  struct File {
+    FileKey key;
+    OpenFile open;
+  };
+
+  absl::StatusOr<std::string> FindPath(const FileKey& key);
 
   FileTree& tree_;
   StorageMap& map_;
@@ -46,7 +48,7 @@ class ScanFiles {
   const std::function<bool(const std::string&)> wanted_;
   std::list<File> open_;  // last used first
   absl::flat_hash_map<FileKey, std::list<File>::iterator> by_key_;
-  absl::flat_hash_map<FileKey, absl::Status> answers_;  // of those asked about, some ten thousands
+  absl::flat_hash_map<FileKey, absl::StatusOr<std::string>> paths_;  // of those asked about lately
   uint64_t taken_ = 0;
   uint64_t refused_ = 0;
 };

@@ -27,30 +27,43 @@ constexpr uint64_t kMaxBatchBytes = uint64_t{16} << 30;
 constexpr size_t kMaxUnchecked = 1 << 18;
 constexpr size_t kMaxKnownUses = 1 << 16;
 // Checksums of extents looked back at.
-constexpr size_t kMaxEarlierBlocks = 1 << 20;
+constexpr size_t kMaxEarlierBlocks = 4 << 20;
 
 // Checksums of extents that were passed already; keeps those used last. One thread.
-class EarlierChecksums {
+class EarlierExtents {
  public:
-  explicit EarlierChecksums(StorageMap& map) : map_(map) {}
+  struct Extent {
+    StorageExtent extent;
+    std::vector<uint64_t> checksums;
+  };
 
-  // Empty: there is no such extent.
-  absl::Span<const uint64_t> Of(uint64_t address) {
+  explicit EarlierExtents(StorageMap& map) : map_(map) {}
+
+  // Null: there is no such extent. Good until the next call.
+  const Extent* Find(uint64_t address) {
     const auto known = by_address_.find(address);
     if (known != by_address_.end()) {
       extents_.splice(extents_.begin(), extents_, known->second);
-      return extents_.front().checksums;
+      return &extents_.front();
     }
-    Extent extent{address, Fetch(address)};
-    blocks_ += extent.checksums.size();
+    const auto extents = map_.Extents(address, 1);
+    if (!extents.ok() || extents->empty() || extents->front().address != address) return nullptr;
+    auto checksums = map_.Checksums(address, extents->front().length / map_.block_size());
+    if (!checksums.ok()) return nullptr;
+    Keep({extents->front(), *std::move(checksums)});
+    return &extents_.front();
+  }
+
+  void Keep(Extent extent) {
+    blocks_ += extent.checksums.size() + kOverhead;
+    const uint64_t address = extent.extent.address;
     extents_.push_front(std::move(extent));
     by_address_[address] = extents_.begin();
     while (blocks_ > kMaxEarlierBlocks && extents_.size() > 1) {
-      blocks_ -= extents_.back().checksums.size();
-      by_address_.erase(extents_.back().address);
+      blocks_ -= extents_.back().checksums.size() + kOverhead;
+      by_address_.erase(extents_.back().extent.address);
       extents_.pop_back();
     }
-    return extents_.front().checksums;
   }
 
   void Clear() {
@@ -60,17 +73,7 @@ class EarlierChecksums {
   }
 
  private:
-  struct Extent {
-    uint64_t address = 0;
-    std::vector<uint64_t> checksums;
-  };
-
-  std::vector<uint64_t> Fetch(uint64_t address) {
-    const auto extents = map_.Extents(address, 1);
-    if (!extents.ok() || extents->empty() || extents->front().address != address) return {};
-    auto checksums = map_.Checksums(address, extents->front().length / map_.block_size());
-    return checksums.ok() ? *std::move(checksums) : std::vector<uint64_t>();
-  }
+  static constexpr size_t kOverhead = 16;  // of an extent, in blocks' worth
 
   StorageMap& map_;
   std::list<Extent> extents_;  // last used first
@@ -152,8 +155,11 @@ class StorageScan {
       t.bytes_scanned += extent.length;
       t.bytes_found = std::max(t.bytes_found, t.bytes_scanned);
     });
-    const std::vector<Run> runs =
-        finder_.Find(extent.address, checksums, [this](uint64_t address) { return earlier_.Of(address); });
+    const std::vector<Run> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
+      const EarlierExtents::Extent* earlier = earlier_.Find(address);
+      return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(earlier->checksums);
+    });
+    earlier_.Keep({extent, {checksums.begin(), checksums.end()}});
     if (runs.empty()) {
       if (std::all_of(checksums.begin(), checksums.end(), [](uint64_t c) { return c == 0; }))
         Unchecked(extent);
@@ -185,8 +191,8 @@ class StorageScan {
   void Unchecked(const StorageExtent& extent) {
     for (const Reference& reference : LookUp(extent).references) {
       if (reference.unwritten || unchecked_.size() >= kMaxUnchecked) continue;
-      const absl::StatusOr<const ScanFiles::File*> file = files_.Open(reference.file);
-      if (file.ok()) unchecked_.insert((*file)->path);
+      absl::StatusOr<std::string> path = files_.Path(reference.file);
+      if (path.ok()) unchecked_.insert(*std::move(path));
     }
   }
 
@@ -199,14 +205,13 @@ class StorageScan {
                    segment.offset < reference.extent_offset + reference.length;
           });
       if (r == plan.references.end()) continue;
-      const absl::StatusOr<const ScanFiles::File*> source = files_.Open(segment.source.file);
-      if (!source.ok()) continue;
+      absl::StatusOr<std::string> source = files_.Path(segment.source.file);
+      absl::StatusOr<std::string> destination = files_.Path(r->file);
+      if (!source.ok() || !destination.ok()) continue;
       Duplicate duplicate;
-      duplicate.source_path = (*source)->path;
+      duplicate.source_path = *std::move(source);
       duplicate.source_offset = segment.source.offset;
-      const absl::StatusOr<const ScanFiles::File*> destination = files_.Open(r->file);
-      if (!destination.ok()) continue;
-      duplicate.destination_path = (*destination)->path;
+      duplicate.destination_path = *std::move(destination);
       duplicate.destination_offset = r->offset + (segment.offset - r->extent_offset);
       duplicate.length = segment.length;
       totals_.Update([&](Totals& t) {
@@ -250,10 +255,10 @@ class StorageScan {
   const ExtentUse* UseOf(uint64_t address) {
     const auto known = uses_.find(address);
     if (known != uses_.end()) return &known->second;
-    const absl::StatusOr<std::vector<StorageExtent>> extents = map_.Extents(address, 1);
-    if (!extents.ok() || extents->empty() || extents->front().address != address) return nullptr;
+    const EarlierExtents::Extent* earlier = earlier_.Find(address);
+    if (earlier == nullptr) return nullptr;
     if (uses_.size() >= kMaxKnownUses) uses_.clear();
-    return &uses_.emplace(address, LookUp(extents->front())).first->second;
+    return &uses_.emplace(address, LookUp(earlier->extent)).first->second;
   }
 
   // What cannot be told is taken as held outside.
@@ -264,7 +269,7 @@ class StorageScan {
     if (!references.ok()) return use;
     use.all = true;
     for (Reference& reference : *references) {
-      if (files_.Open(reference.file).ok()) {
+      if (files_.Path(reference.file).ok()) {
         use.references.push_back(std::move(reference));
       } else {
         use.all = false;
@@ -279,7 +284,7 @@ class StorageScan {
   SharedTotals& totals_;
   absl::FunctionRef<void(const Duplicate&)> found_;
   const uint32_t block_;
-  EarlierChecksums earlier_;
+  EarlierExtents earlier_;
   RunFinder finder_;
   ExtentPlanner planner_;
   ScanFiles files_;
