@@ -21,6 +21,9 @@ class MeteredExtentOps final : public ExtentOps {
   }
   absl::StatusOr<FsFacts> Facts(int fd) override { return ops_.Facts(fd); }
   void Prefetch(int fd, uint64_t offset, uint64_t length) override { ops_.Prefetch(fd, offset, length); }
+  void StartReading(int fd, uint64_t offset, uint64_t length) override {
+    ops_.StartReading(fd, offset, length);
+  }
   absl::Status Commit(int fd) override { return ops_.Commit(fd); }
 
  private:

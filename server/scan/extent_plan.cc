@@ -49,7 +49,7 @@ void ExtentPlanner::NextBatch() {
   segments_ = 0;
 }
 
-ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const Run> runs, UseOf use_of) {
+ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of) {
   if (runs.empty()) return ExtentVerdict::kUnique;
   if (!use.all || use.references.empty()) return ExtentVerdict::kHeldOutside;
   ExtentPlan plan;
@@ -78,8 +78,8 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const Run> ru
 }
 
 // Checksums are of the stored bytes: only the whole extent can be told to be equal.
-bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const Run> runs, UseOf use_of) const {
-  const Run& run = runs.front();
+bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) const {
+  const BlockRun& run = runs.front();
   if (run.block != 0 || run.source_block != 0 || run.blocks * options_.block_size != plan.extent.length)
     return false;
   const auto planned = batch_.find(run.source_extent);
@@ -98,7 +98,7 @@ bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const Run> runs, Us
   return true;
 }
 
-void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const Run> runs, UseOf use_of) const {
+void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) const {
   const uint64_t min_length = std::min(options_.min_length, plan.extent.length);
   for (const Interval& live : Live(plan.references)) {
     uint64_t at = live.begin;
@@ -106,7 +106,7 @@ void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const Run> runs, UseO
       if (to > at) Append(plan.segments, {at, to - at, true, {}});
       at = std::max(at, to);
     };
-    for (const Run& run : runs) {
+    for (const BlockRun& run : runs) {
       const uint64_t run_begin = run.block * options_.block_size;
       const uint64_t begin = std::max(run_begin, at);
       const uint64_t end = std::min(run_begin + run.blocks * options_.block_size, live.end);

@@ -65,7 +65,7 @@ class ExtentPlanner {
 
   explicit ExtentPlanner(const PlanOptions& options) : options_(options) {}
 
-  ExtentVerdict Plan(const ExtentUse& use, absl::Span<const Run> runs, UseOf use_of);
+  ExtentVerdict Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of);
 
   const std::map<uint64_t, ExtentPlan>& batch() const { return batch_; }
   size_t segments() const { return segments_; }
@@ -78,8 +78,8 @@ class ExtentPlanner {
     FilePosition position;
   };
 
-  bool PlanEncoded(ExtentPlan& plan, absl::Span<const Run> runs, UseOf use_of) const;
-  void PlanPlain(ExtentPlan& plan, absl::Span<const Run> runs, UseOf use_of) const;
+  bool PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) const;
+  void PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) const;
   // Where a file has the bytes of that extent, from `offset` on.
   Piece Locate(const ExtentPlan& current, uint64_t address, uint64_t offset, uint64_t length,
                UseOf use_of) const;

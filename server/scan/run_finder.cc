@@ -27,9 +27,9 @@ uint64_t RunFinder::KeyOf(absl::Span<const uint64_t> checksums, size_t block) co
   return key == 0 ? 1 : key;
 }
 
-std::vector<Run> RunFinder::Find(uint64_t address, absl::Span<const uint64_t> checksums,
-                                 ChecksumsOf checksums_of) {
-  std::vector<Run> runs;
+std::vector<BlockRun> RunFinder::Find(uint64_t address, absl::Span<const uint64_t> checksums,
+                                      ChecksumsOf checksums_of) {
+  std::vector<BlockRun> runs;
   const uint64_t blocks = std::min<uint64_t>(checksums.size(), kMaxBlock + 1);
   uint64_t floor = 0;
   for (uint64_t block = 0; block < blocks;) {
@@ -40,7 +40,7 @@ std::vector<Run> RunFinder::Find(uint64_t address, absl::Span<const uint64_t> ch
       ++block;
       continue;
     }
-    Run run{block, (*seen >> 16) * block_size_, *seen & kMaxBlock, 0};
+    BlockRun run{block, (*seen >> 16) * block_size_, *seen & kMaxBlock, 0};
     const bool same = run.source_extent == address;
     const absl::Span<const uint64_t> source = same ? checksums : checksums_of(run.source_extent);
     // Within one extent the two stretches do not overlap, and the source comes first.

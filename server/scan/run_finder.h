@@ -12,7 +12,7 @@
 namespace cowherd {
 
 // Blocks of an extent whose checksums equal those of an earlier place.
-struct Run {
+struct BlockRun {
   uint64_t block = 0;          // in the extent
   uint64_t source_extent = 0;  // address
   uint64_t source_block = 0;   // in that extent
@@ -33,7 +33,8 @@ class RunFinder {
       : anchors_(budget), block_size_(block_size), pairs_(checksum_bits < 64) {}
 
   // The extent's runs, ascending, not overlapping; each lies in one earlier extent.
-  std::vector<Run> Find(uint64_t address, absl::Span<const uint64_t> checksums, ChecksumsOf checksums_of);
+  std::vector<BlockRun> Find(uint64_t address, absl::Span<const uint64_t> checksums,
+                             ChecksumsOf checksums_of);
 
   // Takes the extent as the place to share from henceforth.
   void Prefer(uint64_t address, absl::Span<const uint64_t> checksums);

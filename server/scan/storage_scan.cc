@@ -155,7 +155,7 @@ class StorageScan {
       t.bytes_scanned += extent.length;
       t.bytes_found = std::max(t.bytes_found, t.bytes_scanned);
     });
-    const std::vector<Run> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
+    const std::vector<BlockRun> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
       const EarlierExtents::Extent* earlier = earlier_.Find(address);
       return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(earlier->checksums);
     });

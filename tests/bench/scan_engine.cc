@@ -39,8 +39,8 @@ int main(int argc, char** argv) {
   cowherd::SharedTotals totals;
   const cowherd::Stop stop;
   const auto begin = std::chrono::steady_clock::now();
-  const absl::Status status = cowherd::ScanTree(ops, **tree, request, index_budget, stop, totals,
-                                                [](const cowherd::Duplicate&) {});
+  const absl::Status status =
+      cowherd::ScanTree(ops, **tree, request, index_budget, stop, totals, [](const cowherd::Duplicate&) {});
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!status.ok()) {
     std::fprintf(stderr, "%s\n", status.ToString().c_str());
@@ -50,7 +50,8 @@ int main(int argc, char** argv) {
   ::getrusage(RUSAGE_SELF, &usage);
   const cowherd::Totals t = totals.Get();
   std::printf(
-      "{\"seconds\":%.3f,\"cpu\":%.3f,\"rss_mib\":%ld,\"scanned\":%llu,\"duplicate_ranges\":%llu,\"duplicate_bytes\":%llu,"
+      "{\"seconds\":%.3f,\"cpu\":%.3f,\"rss_mib\":%ld,\"scanned\":%llu,\"duplicate_ranges\":%llu,\"duplicate_"
+      "bytes\":%llu,"
       "\"accepted\":%llu,\"won\":%lld,\"deduped\":%llu,\"differ\":%llu,\"failed\":%llu,\"read_mb\":%.1f}\n",
       seconds,
       static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +

@@ -29,6 +29,20 @@ TEST(PathFilterTest, GlobWithSlashIsForTheWholePathAndStarsCrossSlashes) {
   EXPECT_FALSE(filter.WantsFile("a.img"));
 }
 
+TEST(PathFilterTest, ReachesWhatAWalkWouldComeTo) {
+  const PathFilter filter({"*.img"}, {"tmp"});
+  EXPECT_TRUE(filter.Reaches({""}, "a.img"));
+  EXPECT_TRUE(filter.Reaches({""}, "d/e/a.img"));
+  EXPECT_FALSE(filter.Reaches({""}, "d/tmp/a.img"));
+  EXPECT_FALSE(filter.Reaches({""}, "d/a.txt"));
+  EXPECT_TRUE(filter.Reaches({"x", "d"}, "d/e/a.img"));
+  EXPECT_FALSE(filter.Reaches({"d"}, "dd/a.img"));
+  EXPECT_FALSE(filter.Reaches({"d/e"}, "d/a.img"));
+  // What is named itself is wanted, and entered.
+  EXPECT_TRUE(filter.Reaches({"d/a.txt"}, "d/a.txt"));
+  EXPECT_TRUE(filter.Reaches({"tmp"}, "tmp/a.img"));
+}
+
 TEST(PathFilterTest, ExcludeWins) {
   const PathFilter filter({"*.img"}, {"tmp*", "vm/old/*"});
   EXPECT_FALSE(filter.WantsFile("tmp.img"));

@@ -1,0 +1,248 @@
+// Random trees with random edits, scanned for real: no content, no time and no name changes, what is
+// duplicate comes back, and nothing is left to do for a second scan.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/fd.h"
+#include "server/fs/linux_extent_ops.h"
+#include "server/fs/linux_file_tree.h"
+#include "server/scan/scanner.h"
+#include "tests/testing/command.h"
+#include "tests/testing/loop_filesystem.h"
+
+namespace cowherd {
+namespace {
+
+constexpr uint64_t kBlock = 4096;
+
+struct Config {
+  std::string name;
+  std::string type;
+  std::vector<std::string> mkfs_arguments;
+  std::string mount_options;
+  bool snapshots = false;
+};
+
+struct FileLook {
+  uint64_t checksum = 0;
+  int64_t modified = 0;
+  int64_t changed = 0;
+};
+bool operator==(const FileLook& a, const FileLook& b) {
+  return a.checksum == b.checksum && a.modified == b.modified && a.changed == b.changed;
+}
+
+std::string Content(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+class Tree {
+ public:
+  Tree(std::string path, unsigned seed) : path_(std::move(path)), random_(seed) {
+    for (int i = 0; i < 24; ++i) {
+      std::string bytes((1 + Below(48)) * kBlock + (Below(3) == 0 ? Below(kBlock) : 0), '\0');
+      if (Below(8) != 0) {
+        for (char& c : bytes) c = static_cast<char>(random_());
+      }
+      pool_.push_back(std::move(bytes));
+    }
+  }
+
+  void Grow(int files) {
+    for (int i = 0; i < files; ++i) {
+      const std::string name = absl::StrCat(path_, "/f", names_++);
+      std::string bytes;
+      for (uint64_t parts = 1 + Below(6); parts > 0; --parts) {
+        const std::string& chunk = pool_[Below(pool_.size())];
+        bytes += Below(3) == 0 ? chunk.substr(Below(chunk.size() / kBlock + 1) * kBlock) : chunk;
+        if (parts > 1) bytes.resize((bytes.size() + kBlock - 1) / kBlock * kBlock);
+      }
+      std::ofstream(name, std::ios::binary) << bytes;
+      files_.push_back(name);
+    }
+  }
+
+  void Edit(int times) {
+    for (int i = 0; i < times; ++i) {
+      const std::string& name = files_[Below(files_.size())];
+      const Fd fd(::open(name.c_str(), O_RDWR | O_CLOEXEC));
+      ASSERT_TRUE(fd.valid());
+      struct stat stat;
+      ASSERT_EQ(::fstat(fd.get(), &stat), 0);
+      const uint64_t blocks = static_cast<uint64_t>(stat.st_size) / kBlock + 1;
+      const off_t at = static_cast<off_t>(Below(blocks) * kBlock);
+      switch (Below(5)) {
+        case 0: {
+          std::string block(kBlock, static_cast<char>(random_()));
+          ASSERT_EQ(::pwrite(fd.get(), block.data(), 1 + Below(kBlock - 1), at) > 0, true);
+          break;
+        }
+        case 1:
+          ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, kBlock * 2), 0);
+          break;
+        case 2:
+          ASSERT_EQ(::ftruncate(fd.get(), at + static_cast<off_t>(Below(kBlock))), 0);
+          break;
+        case 3:
+          ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, at, kBlock * 8), 0);
+          break;
+        default: {
+          const std::string copy = absl::StrCat(path_, "/f", names_++);
+          const Fd to(::open(copy.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+          ASSERT_EQ(::ioctl(to.get(), FICLONE, fd.get()), 0);
+          files_.push_back(copy);
+        }
+      }
+    }
+  }
+
+  uint64_t Below(uint64_t end) { return random_() % end; }
+
+ private:
+  const std::string path_;
+  std::mt19937_64 random_;
+  std::vector<std::string> pool_;
+  std::vector<std::string> files_;
+  int names_ = 0;
+};
+
+class ScanTest : public testing::TestWithParam<Config> {
+ protected:
+  void Make() {
+    LoopFilesystem::Options options;
+    options.type = GetParam().type;
+    options.mkfs_arguments = GetParam().mkfs_arguments;
+    absl::StatusOr<std::unique_ptr<LoopFilesystem>> made = LoopFilesystem::Make(options);
+    ASSERT_TRUE(made.ok()) << made.status();
+    loop_ = *std::move(made);
+    if (!GetParam().mount_options.empty()) {
+      ASSERT_EQ(loop_->Unmount(), absl::OkStatus());
+      ASSERT_EQ(loop_->Mount(GetParam().mount_options), absl::OkStatus());
+    }
+  }
+
+  Totals Scan() {
+    const auto tree = trees_.OpenRoot({"test", loop_->path(), loop_->path()});
+    EXPECT_TRUE(tree.ok()) << tree.status();
+    ScanRequest request;
+    request.min_extent_length = kBlock;
+    request.min_file_size = 1;
+    SharedTotals totals;
+    const Stop stop;
+    EXPECT_EQ(ScanTree(ops_, **tree, request, 1 << 20, stop, totals, [](const Duplicate&) {}),
+              absl::OkStatus());
+    return totals.Get();
+  }
+
+  std::map<std::string, FileLook> LookAtAll() {
+    std::map<std::string, FileLook> all;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(loop_->path())) {
+      if (!entry.is_regular_file()) continue;
+      struct stat stat;
+      EXPECT_EQ(::stat(entry.path().c_str(), &stat), 0);
+      const std::string content = Content(entry.path());
+      all[entry.path()] = {XXH3_64bits(content.data(), content.size()),
+                           stat.st_mtim.tv_sec * 1000000000 + stat.st_mtim.tv_nsec,
+                           stat.st_ctim.tv_sec * 1000000000 + stat.st_ctim.tv_nsec};
+    }
+    return all;
+  }
+
+  // Bytes of storage that files take, and the least they could take: each different block once.
+  std::pair<uint64_t, uint64_t> Model() {
+    std::set<uint64_t> places;
+    std::set<uint64_t> contents;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(loop_->path())) {
+      if (!entry.is_regular_file()) continue;
+      const Fd fd(::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC));
+      const std::string content = Content(entry.path());
+      const absl::StatusOr<ExtentList> list = ops_.Extents(fd.get(), 0, UINT64_MAX, 100000, true);
+      EXPECT_TRUE(list.ok());
+      for (const FileExtent& extent : list->extents) {
+        if (extent.inline_data || extent.unwritten) continue;
+        for (uint64_t at = 0; at < extent.length && extent.offset + at < content.size(); at += kBlock) {
+          places.insert(extent.physical + at);
+          const size_t length = std::min<size_t>(kBlock, content.size() - extent.offset - at);
+          contents.insert(XXH3_64bits_withSeed(content.data() + extent.offset + at, length, length));
+        }
+      }
+    }
+    return {places.size() * kBlock, contents.size() * kBlock};
+  }
+
+  LinuxExtentOps ops_;
+  LinuxFileTrees trees_;
+  std::unique_ptr<LoopFilesystem> loop_;
+};
+
+TEST_P(ScanTest, RandomTrees) {
+  for (unsigned seed = 1; seed <= 4; ++seed) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    Make();
+    ASSERT_FALSE(HasFatalFailure());
+    std::string top = loop_->path() + "/top";
+    const bool subvolume = GetParam().snapshots;
+    if (subvolume) {
+      ASSERT_EQ(RunCommand({"btrfs", "-q", "subvolume", "create", top}), absl::OkStatus());
+    } else {
+      ASSERT_TRUE(std::filesystem::create_directory(top));
+    }
+    Tree tree(top, seed);
+    tree.Grow(60);
+    tree.Edit(40);
+    if (subvolume) {
+      ASSERT_EQ(RunCommand({"btrfs", "-q", "subvolume", "snapshot", top, loop_->path() + "/snapshot"}),
+                absl::OkStatus());
+      tree.Edit(20);
+      tree.Grow(20);
+    }
+    ::sync();
+    const auto before = LookAtAll();
+    const auto [used, least] = Model();
+    const Totals totals = Scan();
+    EXPECT_EQ(totals.ranges_failed, 0u);
+    EXPECT_TRUE(LookAtAll() == before);
+    const auto [used_after, least_after] = Model();
+    EXPECT_EQ(least_after, least);
+    const double won = static_cast<double>(used - used_after) / static_cast<double>(used - least);
+    EXPECT_GE(won, 0.75) << used << " bytes before, " << used_after << " after, at least " << least;
+    EXPECT_GT(totals.bytes_won, 0);
+    const Totals again = Scan();
+    EXPECT_LT(again.bytes_accepted, totals.bytes_accepted / 10);
+    EXPECT_TRUE(LookAtAll() == before);
+    // Dropped from the cache, contents come from the disk: they were written right.
+    ASSERT_EQ(loop_->Unmount(), absl::OkStatus());
+    ASSERT_EQ(loop_->Mount(GetParam().mount_options), absl::OkStatus());
+    EXPECT_TRUE(LookAtAll() == before);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Filesystems, ScanTest,
+                         testing::Values(Config{"btrfs", "btrfs", {}, "", false},
+                                         Config{"xxhash", "btrfs", {"--checksum", "xxhash"}, "", false},
+                                         Config{"compressed", "btrfs", {}, "compress-force=zstd", false},
+                                         Config{"snapshots", "btrfs", {}, "", true},
+                                         Config{"nodatasum", "btrfs", {}, "nodatasum", false},
+                                         Config{"xfs", "xfs", {}, "", false}),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace cowherd

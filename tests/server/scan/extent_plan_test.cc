@@ -1,0 +1,170 @@
+#include "server/scan/extent_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <vector>
+
+namespace cowherd {
+namespace {
+
+constexpr uint64_t kBlock = 4096;
+constexpr FileKey kOne{5, 257};
+constexpr FileKey kTwo{5, 258};
+constexpr FileKey kThree{5, 259};
+
+class ExtentPlanTest : public testing::Test {
+ protected:
+  // An extent of which a file has all, from its beginning.
+  ExtentUse& Add(uint64_t address, uint64_t blocks, FileKey file) {
+    ExtentUse& use = uses_[address];
+    use.extent = {address, blocks * kBlock};
+    use.references = {{file, 0, 0, blocks * kBlock, false, false}};
+    use.all = true;
+    return use;
+  }
+
+  ExtentVerdict Plan(uint64_t address, std::vector<BlockRun> runs) {
+    return planner_.Plan(uses_.at(address), runs, [this](uint64_t source) -> const ExtentUse* {
+      const auto found = uses_.find(source);
+      return found == uses_.end() ? nullptr : &found->second;
+    });
+  }
+
+  const ExtentPlan& Planned(uint64_t address) { return planner_.batch().at(address); }
+
+  static void ExpectShare(const Segment& s, uint64_t block, uint64_t blocks, FileKey file,
+                          uint64_t source_block) {
+    EXPECT_FALSE(s.move);
+    EXPECT_EQ(s.offset, block * kBlock);
+    EXPECT_EQ(s.length, blocks * kBlock);
+    EXPECT_EQ(s.source.file, file);
+    EXPECT_EQ(s.source.offset, source_block * kBlock);
+  }
+  static void ExpectMove(const Segment& s, uint64_t block, uint64_t blocks) {
+    EXPECT_TRUE(s.move);
+    EXPECT_EQ(s.offset, block * kBlock);
+    EXPECT_EQ(s.length, blocks * kBlock);
+  }
+
+  std::map<uint64_t, ExtentUse> uses_;
+  ExtentPlanner planner_{PlanOptions()};
+};
+
+TEST_F(ExtentPlanTest, WholeDuplicate) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(2000).segments.size(), 1u);
+  ExpectShare(Planned(2000).segments[0], 0, 10, kOne, 0);
+  EXPECT_EQ(Planned(2000).duplicate_bytes, 10 * kBlock);
+  EXPECT_EQ(Planned(2000).moved_bytes, 0u);
+}
+
+TEST_F(ExtentPlanTest, NothingFound) {
+  Add(1000, 10, kOne);
+  EXPECT_EQ(Plan(1000, {}), ExtentVerdict::kUnique);
+}
+
+TEST_F(ExtentPlanTest, FewUniqueBlocksAreMoved) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 4}, {5, 1000, 5, 5}}), ExtentVerdict::kPlanned);
+  const auto& segments = Planned(2000).segments;
+  ASSERT_EQ(segments.size(), 3u);
+  ExpectShare(segments[0], 0, 4, kOne, 0);
+  ExpectMove(segments[1], 4, 1);
+  ExpectShare(segments[2], 5, 5, kOne, 5);
+}
+
+TEST_F(ExtentPlanTest, ManyUniqueBlocksAreNot) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 7}}), ExtentVerdict::kLittle);
+  EXPECT_TRUE(planner_.batch().empty());
+}
+
+TEST_F(ExtentPlanTest, WhatOthersHoldStays) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo).all = false;
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kHeldOutside);
+}
+
+// Blocks of an extent that no file has any more need no new place.
+TEST_F(ExtentPlanTest, OnlyReferredPartsCount) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo).references = {{kTwo, 0, 4 * kBlock, 2 * kBlock, false, false}};
+  EXPECT_EQ(Plan(2000, {{4, 1000, 4, 2}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(2000).segments.size(), 1u);
+  ExpectShare(Planned(2000).segments[0], 4, 2, kOne, 4);
+}
+
+TEST_F(ExtentPlanTest, SourcesAreWhereFilesHaveThem) {
+  Add(1000, 10, kOne).references = {{kOne, 100 * kBlock, 0, 4 * kBlock, false, false},
+                                    {kThree, 7 * kBlock, 4 * kBlock, 6 * kBlock, false, false}};
+  Add(2000, 10, kTwo);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
+  const auto& segments = Planned(2000).segments;
+  ASSERT_EQ(segments.size(), 2u);
+  ExpectShare(segments[0], 0, 4, kOne, 100);
+  ExpectShare(segments[1], 4, 6, kThree, 7);
+}
+
+TEST_F(ExtentPlanTest, PartsOfTheSourceThatNoFileHasAreMoved) {
+  Add(1000, 10, kOne).references = {{kOne, 0, 0, 9 * kBlock, false, false}};
+  Add(2000, 10, kTwo);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
+  const auto& segments = Planned(2000).segments;
+  ASSERT_EQ(segments.size(), 2u);
+  ExpectMove(segments[1], 9, 1);
+}
+
+// An extent given up in the same batch is no source: what it shares with, or where it is moved to, is.
+TEST_F(ExtentPlanTest, SourcesGivenUpAreFollowed) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo);
+  Add(3000, 10, kThree);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 8}}), ExtentVerdict::kPlanned);
+  EXPECT_EQ(Plan(3000, {{0, 2000, 0, 10}}), ExtentVerdict::kPlanned);
+  const auto& segments = Planned(3000).segments;
+  ASSERT_EQ(segments.size(), 2u);
+  ExpectShare(segments[0], 0, 8, kOne, 0);
+  ExpectShare(segments[1], 8, 2, kTwo, 8);
+}
+
+TEST_F(ExtentPlanTest, RepeatsWithinAnExtent) {
+  Add(1000, 10, kOne);
+  EXPECT_EQ(Plan(1000, {{2, 1000, 0, 2}, {4, 1000, 2, 2}, {6, 1000, 0, 4}}), ExtentVerdict::kPlanned);
+  const auto& segments = Planned(1000).segments;
+  ASSERT_GE(segments.size(), 4u);
+  ExpectMove(segments[0], 0, 2);
+  ExpectShare(segments[1], 2, 2, kOne, 0);
+  // The source of its source.
+  ExpectShare(segments[2], 4, 2, kOne, 0);
+}
+
+TEST_F(ExtentPlanTest, CompressedExtentsGoAsAWhole) {
+  const auto encoded = [](ExtentUse& use, uint64_t offset, uint64_t length) {
+    use.references[0].extent_offset = offset;
+    use.references[0].length = length;
+    use.references[0].encoded = true;
+  };
+  encoded(Add(1000, 4, kOne), 0, 32 * kBlock);
+  encoded(Add(2000, 4, kTwo), 8 * kBlock, 16 * kBlock);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 3}}), ExtentVerdict::kUnique);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 4}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(2000).segments.size(), 1u);
+  ExpectShare(Planned(2000).segments[0], 8, 16, kOne, 8);
+  // A plain extent's checksums say nothing about a compressed one.
+  Add(3000, 4, kThree);
+  EXPECT_EQ(Plan(3000, {{0, 1000, 0, 4}}), ExtentVerdict::kUnique);
+}
+
+TEST_F(ExtentPlanTest, PreallocatedExtentsAreLeft) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo).references[0].unwritten = true;
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kUnique);
+}
+
+}  // namespace
+}  // namespace cowherd
