@@ -91,7 +91,7 @@ df -h --output=source,fstype,size,used,avail "$work/data"
 (cd "$work/data" && sha256sum --quiet -c "$work/checksums") && echo "every file still has the same content"
 
 say "The node's metrics (http://$node_metrics/metrics)"
-curl -sS "http://$node_metrics/metrics" | grep -E '^cowherd_node_(dedupe_(requested|accepted|won)|scan_read|volume_free)'
+curl -sS "http://$node_metrics/metrics" | grep -E '^cowherd_node_(dedupe_(requested|accepted|won)|scan_bytes|volume_free)'
 say "The controller's metrics (http://$controller_metrics/metrics)"
 curl -sS "http://$controller_metrics/metrics" | grep -E '^cowherd_controller_(jobs_finished|.*bytes|nodes)'
 

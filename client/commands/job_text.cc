@@ -24,7 +24,7 @@ void PrintTasks(std::ostream& out, const v1::Job& job) {
                {"ROOT"},
                {"STATE"},
                {"TRY", true},
-               {"READ", true},
+               {"SCANNED", true},
                {"DUPLICATE", true},
                {"ACCEPTED", true},
                {"WON", true},
@@ -124,7 +124,7 @@ Table MakeJobTable() {
                 {"STATE"},
                 {"NAME"},
                 {"CREATED"},
-                {"READ", true},
+                {"SCANNED", true},
                 {"DUPLICATE", true},
                 {"ACCEPTED", true},
                 {"WON", true}});

@@ -16,7 +16,7 @@ void PrintTotals(std::ostream& out, const v1::TaskTotals& totals, bool shares) {
             absl::StrCat(totals.files_scanned(), " scanned, ", totals.files_skipped(), " skipped, ",
                          totals.files_failed(), " failed"));
   PrintLine(
-      out, "read",
+      out, "scanned",
       absl::StrCat(FormatSize(totals.bytes_scanned()), " of ", FormatSize(totals.bytes_found()), " found"));
   PrintLine(out, "duplicates",
             absl::StrCat(FormatSize(totals.duplicate_bytes()), " in ", totals.duplicate_ranges(), " ranges"));

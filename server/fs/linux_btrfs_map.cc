@@ -133,9 +133,7 @@ class BtrfsMap final : public StorageMap {
   }
 
   absl::StatusOr<std::string> PathOf(const FileKey& file) override {
-    ASSIGN_OR_RETURN(const Subvolume* subvolume, Find(file.subvolume));
     ASSIGN_OR_RETURN(std::string path, PathFromTop(file.subvolume, file.inode));
-    if (subvolume->read_only) return ErrnoError(EROFS, absl::StrCat("share into subvolume ", file.subvolume));
     if (prefix_.empty()) return path;
     if (!absl::StartsWith(path, absl::StrCat(prefix_, "/"))) return absl::NotFoundError("not below the root");
     return path.substr(prefix_.size() + 1);
@@ -145,11 +143,6 @@ class BtrfsMap final : public StorageMap {
   unsigned checksum_bits() const override { return checksum_bytes_ * 8; }
 
  private:
-  struct Subvolume {
-    std::string path;  // from the top of the filesystem
-    bool read_only = false;
-  };
-
   static btrfs_ioctl_search_key Key(uint64_t tree) {
     btrfs_ioctl_search_key key = {};
     key.tree_id = tree;
@@ -213,10 +206,10 @@ class BtrfsMap final : public StorageMap {
   }
 
   absl::StatusOr<std::string> PathFromTop(uint64_t subvolume, uint64_t inode) {
-    ASSIGN_OR_RETURN(const Subvolume* in, Find(subvolume));
-    if (inode == BTRFS_FIRST_FREE_OBJECTID) return in->path;
+    ASSIGN_OR_RETURN(const std::string* top, SubvolumePath(subvolume));
+    if (inode == BTRFS_FIRST_FREE_OBJECTID) return *top;
     ASSIGN_OR_RETURN(std::string path, PathInSubvolume(subvolume, inode));
-    return in->path.empty() ? path : absl::StrCat(in->path, "/", path);
+    return top->empty() ? path : absl::StrCat(*top, "/", path);
   }
 
   absl::StatusOr<std::string> PathInSubvolume(uint64_t subvolume, uint64_t inode) {
@@ -227,10 +220,10 @@ class BtrfsMap final : public StorageMap {
     return std::string(absl::StripSuffix(args.name, "/"));
   }
 
-  absl::StatusOr<const Subvolume*> Find(uint64_t id) {
+  // From the top of the filesystem.
+  absl::StatusOr<const std::string*> SubvolumePath(uint64_t id) {
     const auto known = subvolumes_.find(id);
     if (known != subvolumes_.end()) return &known->second;
-    Subvolume subvolume;
     btrfs_ioctl_search_key key = Key(BTRFS_ROOT_TREE_OBJECTID);
     key.min_objectid = key.max_objectid = id;
     key.min_type = BTRFS_ROOT_ITEM_KEY;
@@ -242,7 +235,6 @@ class BtrfsMap final : public StorageMap {
     RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header& header, absl::string_view item) {
       if (header.type == BTRFS_ROOT_ITEM_KEY) {
         found = true;
-        subvolume.read_only = (ItemAs<btrfs_root_item>(item).flags & BTRFS_ROOT_SUBVOL_RDONLY) != 0;
       } else if (header.type == BTRFS_ROOT_BACKREF_KEY) {
         const auto ref = ItemAs<btrfs_root_ref>(item);
         parent = header.offset;
@@ -256,9 +248,9 @@ class BtrfsMap final : public StorageMap {
     }
     if (parent != 0) {
       ASSIGN_OR_RETURN(const std::string above, PathFromTop(parent, directory));
-      subvolume.path = above.empty() ? name : absl::StrCat(above, "/", name);
+      if (!above.empty()) name = absl::StrCat(above, "/", name);
     }
-    return &subvolumes_.emplace(id, std::move(subvolume)).first->second;
+    return &subvolumes_.emplace(id, std::move(name)).first->second;
   }
 
   const int root_;
@@ -268,7 +260,7 @@ class BtrfsMap final : public StorageMap {
   size_t checksum_bytes_ = 0;
   uint64_t item_span_ = 0;
   std::string prefix_;
-  std::map<uint64_t, Subvolume> subvolumes_;
+  std::map<uint64_t, std::string> subvolumes_;
 };
 
 }  // namespace

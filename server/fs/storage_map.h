@@ -59,8 +59,7 @@ class StorageMap {
   // more.
   virtual absl::StatusOr<std::vector<Reference>> References(const StorageExtent& extent) = 0;
 
-  // A path of the file below the root directory. NOT_FOUND: it has none there. PERMISSION_DENIED (EROFS): in
-  // a read-only subvolume.
+  // A path of the file below the root directory. NOT_FOUND: it has none there.
   virtual absl::StatusOr<std::string> PathOf(const FileKey& file) = 0;
 
   virtual uint32_t block_size() const = 0;

@@ -79,7 +79,7 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
         "Bytes the kernel answered \"same\" for. Not yet a saving.", t.bytes_accepted);
   bytes("cowherd_node_duplicate_bytes_total",
         "Bytes found to be duplicate and not shared yet, dry runs included.", t.duplicate_bytes);
-  bytes("cowherd_node_scan_read_bytes_total", "Bytes read to find duplicates.", t.bytes_scanned);
+  bytes("cowherd_node_scan_bytes_total", "Bytes of data looked at to find duplicates.", t.bytes_scanned);
   scrape.Gauge("cowherd_node_dedupe_won_bytes",
                "Free space after minus before the scans since start, measured after a commit. Other writers "
                "move it too.",

@@ -9,8 +9,6 @@ namespace cowherd {
 namespace {
 
 constexpr size_t kMaxPaths = 1 << 16;
-// Files below are told by their extents alone.
-constexpr uint64_t kSmallest = 4096;
 
 }  // namespace
 
@@ -26,7 +24,7 @@ absl::StatusOr<std::string> ScanFiles::Path(const FileKey& key) {
 absl::StatusOr<std::string> ScanFiles::FindPath(const FileKey& key) {
   ASSIGN_OR_RETURN(std::string path, map_.PathOf(key));
   if (!wanted_(path)) return absl::NotFoundError("not within the scan");
-  if (min_size_ > kSmallest) {
+  if (min_size_ > 1) {
     ASSIGN_OR_RETURN(const OpenFile file, tree_.Open(path, /*for_destination=*/false));
     if (file.facts.size < min_size_) return absl::NotFoundError("smaller than the scan asks for");
   }

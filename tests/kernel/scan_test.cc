@@ -209,7 +209,9 @@ TEST_P(ScanTest, RandomTrees) {
     tree.Grow(60);
     tree.Edit(40);
     if (subvolume) {
-      ASSERT_EQ(RunCommand({"btrfs", "-q", "subvolume", "snapshot", top, loop_->path() + "/snapshot"}),
+      const std::string snapshot = loop_->path() + "/snapshot";
+      ASSERT_EQ(RunCommand({"btrfs", "-q", "subvolume", "snapshot", top, snapshot}), absl::OkStatus());
+      ASSERT_EQ(RunCommand({"btrfs", "-q", "subvolume", "snapshot", "-r", top, snapshot + "-read-only"}),
                 absl::OkStatus());
       tree.Edit(20);
       tree.Grow(20);

@@ -54,7 +54,7 @@ constexpr char kJobText[] =
     "started:     -\n"
     "ended:       -\n"
     "files:       10 scanned, 0 skipped, 0 failed\n"
-    "read:        10 MiB of 20 MiB found\n"
+    "scanned:     10 MiB of 20 MiB found\n"
     "duplicates:  4 MiB in 2 ranges\n"
     "accepted:    3 MiB of 4 MiB requested\n"
     "ranges:      1 deduped, 1 differ, 0 failed\n"

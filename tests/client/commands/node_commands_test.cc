@@ -196,7 +196,7 @@ TEST_F(NodeCommands, FindPrintsGroupsAndASummary) {
             "16384 (16 KiB)  /r/d 0\n"
             "    = /r/e 8192\n"
             "files:       4 scanned, 0 skipped, 0 failed\n"
-            "read:        3 MiB of 4 MiB found\n"
+            "scanned:     3 MiB of 4 MiB found\n"
             "duplicates:  2 MiB in 3 ranges\n"
             "time:        1 m 05 s\n");
   EXPECT_EQ(run.code, 0);
