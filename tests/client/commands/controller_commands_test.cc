@@ -61,9 +61,9 @@ constexpr char kJobText[] =
     "space won:   -4 KiB\n"
     "time:        3 s\n"
     "\n"
-    "NODE  ROOT  STATE    TRY    READ  DUPLICATE  ACCEPTED     WON  NOTE\n"
-    "n1    data  RUNNING    1  10 MiB      4 MiB     3 MiB  -4 KiB\n"
-    "n2    -     WAITING    0     0 B        0 B       0 B     0 B  UNAVAILABLE: node is down; next try "
+    "NODE  ROOT  STATE    TRY  SCANNED  DUPLICATE  ACCEPTED     WON  NOTE\n"
+    "n1    data  RUNNING    1   10 MiB      4 MiB     3 MiB  -4 KiB\n"
+    "n2    -     WAITING    0      0 B        0 B       0 B     0 B  UNAVAILABLE: node is down; next try "
     "2023-11-14 "
     "22:14:20Z\n";
 
@@ -283,9 +283,9 @@ TEST_F(ControllerCommands, ListGoesThroughAllPages) {
   run({"job", "list", "--state", "running", "--state", "FAILED"});
   EXPECT_EQ(run.err, "");
   EXPECT_EQ(run.out,
-            "ID    STATE    NAME     CREATED                 READ  DUPLICATE  ACCEPTED     WON\n"
-            "7f3a  RUNNING  nightly  2023-11-14 22:13:20Z  10 MiB      4 MiB     3 MiB  -4 KiB\n"
-            "7f3a  FAILED   nightly  2023-11-14 22:13:20Z  10 MiB      4 MiB     3 MiB  -4 KiB\n");
+            "ID    STATE    NAME     CREATED               SCANNED  DUPLICATE  ACCEPTED     WON\n"
+            "7f3a  RUNNING  nightly  2023-11-14 22:13:20Z   10 MiB      4 MiB     3 MiB  -4 KiB\n"
+            "7f3a  FAILED   nightly  2023-11-14 22:13:20Z   10 MiB      4 MiB     3 MiB  -4 KiB\n");
   ASSERT_EQ(controller.lists().size(), 2u);
   EXPECT_EQ(controller.lists()[1].ShortDebugString(), "states: RUNNING states: JOB_FAILED page_token: \"2\"");
 }
