@@ -46,7 +46,8 @@ void Append(std::vector<Segment>& segments, const Segment& next) {
 
 void ExtentPlanner::NextBatch() {
   batch_.clear();
-  segments_ = 0;
+  places_ = 0;
+  moved_bytes_ = 0;
 }
 
 ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of) {
@@ -72,7 +73,8 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   if (plan.moved_bytes > 0 && plan.extent.length < plan.moved_bytes * options_.freed_per_moved) {
     return ExtentVerdict::kLittle;
   }
-  segments_ += plan.segments.size();
+  places_ += plan.segments.size() * plan.references.size();
+  moved_bytes_ += plan.moved_bytes;
   batch_.emplace(plan.extent.address, std::move(plan));
   return ExtentVerdict::kPlanned;
 }

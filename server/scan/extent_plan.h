@@ -68,7 +68,9 @@ class ExtentPlanner {
   ExtentVerdict Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of);
 
   const std::map<uint64_t, ExtentPlan>& batch() const { return batch_; }
-  size_t segments() const { return segments_; }
+  // Of the batch: places that are to share, and bytes to be copied.
+  size_t places() const { return places_; }
+  uint64_t moved_bytes() const { return moved_bytes_; }
   void NextBatch();
 
  private:
@@ -88,7 +90,8 @@ class ExtentPlanner {
 
   const PlanOptions options_;
   std::map<uint64_t, ExtentPlan> batch_;
-  size_t segments_ = 0;
+  size_t places_ = 0;
+  uint64_t moved_bytes_ = 0;
 };
 
 }  // namespace cowherd

@@ -160,8 +160,11 @@ absl::Status Reclaim::FinishCopies() {
         RunDedupe(ops_, {scratch_[copy.scratch].get(), copy.offset, copy.length}, targets, stop_, plan);
     for (const TargetResult& result : plan.results()) {
       if (result.outcome == DedupeOutcome::kDeduped) continue;
-      Log(LogLevel::kDebug, "a moved range was not taken",
-          {{"error", refused.ok() ? result.error : refused}});
+      // The copy goes with its file, the original stays; the next scan tries again.
+      const absl::Status& error = refused.ok() ? result.error : refused;
+      totals_.Update([](Totals& t) { ++t.ranges_failed; });
+      Log(LogLevel::kWarning, "a range that was to be moved stays",
+          {{"length", copy.length}, {"error", error.ok() ? "it has changed" : error.ToString()}});
     }
   }
   absl::StatusOr<ExtentList> extents =

@@ -32,7 +32,7 @@ class ScanFiles {
   uint64_t taken() const { return taken_; }
   uint64_t refused() const { return refused_; }
 
-  static constexpr size_t kMaxOpen = 1024;
+  static constexpr size_t kMaxOpen = 512;
 
  private:
   struct File {

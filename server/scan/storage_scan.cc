@@ -21,11 +21,12 @@ namespace {
 constexpr size_t kExtentsPerLook = 4096;
 // Checksums of so much storage are fetched at once while going through it.
 constexpr uint64_t kWindowBytes = 64 << 20;
-// A batch is carried out when it holds so much; it ends with a commit.
-constexpr size_t kMaxBatchSegments = 1 << 16;
-constexpr uint64_t kMaxBatchBytes = uint64_t{16} << 30;
+// A batch is carried out when it holds so much; it ends with a commit. Copies come before anything goes free:
+// they must fit into what is left on a filesystem that is nearly full.
+constexpr size_t kMaxBatchPlaces = 1 << 16;
+constexpr uint64_t kMaxBatchMoved = 256 << 20;
 constexpr size_t kMaxUnchecked = 1 << 18;
-constexpr size_t kMaxKnownUses = 1 << 16;
+constexpr size_t kMaxKnownReferences = 1 << 17;
 // Checksums of extents looked back at.
 constexpr size_t kMaxEarlierBlocks = 4 << 20;
 
@@ -180,11 +181,9 @@ class StorageScan {
         break;
     }
     const ExtentPlan& plan = planner_.batch().at(extent.address);
-    batch_bytes_ += plan.duplicate_bytes;
     moved_bytes_ += plan.moved_bytes;
     RETURN_IF_ERROR(Tell(plan));
-    return planner_.segments() >= kMaxBatchSegments || batch_bytes_ >= kMaxBatchBytes ? CarryOut()
-                                                                                      : absl::OkStatus();
+    return BatchIsFull() ? CarryOut() : absl::OkStatus();
   }
 
   // No checksums: nodatasum, or reserved and not written yet.
@@ -223,19 +222,19 @@ class StorageScan {
     return absl::OkStatus();
   }
 
+  bool BatchIsFull() const {
+    return planner_.places() >= kMaxBatchPlaces || planner_.moved_bytes() >= kMaxBatchMoved;
+  }
+
   absl::Status CarryOut() {
     if (!request_.dry_run && !planner_.batch().empty()) {
       RETURN_IF_ERROR(reclaim_.Run(planner_.batch()));
       for (const StorageExtent& moved : reclaim_.TakeMoved()) RETURN_IF_ERROR(Prefer(moved));
       earlier_.Clear();
       uses_.clear();
-      planner_.NextBatch();
-      batch_bytes_ = 0;
-    } else if (request_.dry_run) {
-      // Nothing is given up, so the plans stand for what they would have become; only so many are kept.
-      if (planner_.segments() >= kMaxBatchSegments) planner_.NextBatch();
-      batch_bytes_ = 0;
+      known_references_ = 0;
     }
+    planner_.NextBatch();
     return absl::OkStatus();
   }
 
@@ -257,8 +256,13 @@ class StorageScan {
     if (known != uses_.end()) return &known->second;
     const EarlierExtents::Extent* earlier = earlier_.Find(address);
     if (earlier == nullptr) return nullptr;
-    if (uses_.size() >= kMaxKnownUses) uses_.clear();
-    return &uses_.emplace(address, LookUp(earlier->extent)).first->second;
+    ExtentUse use = LookUp(earlier->extent);
+    if (known_references_ >= kMaxKnownReferences) {
+      uses_.clear();
+      known_references_ = 0;
+    }
+    known_references_ += use.references.size() + 1;
+    return &uses_.emplace(address, std::move(use)).first->second;
   }
 
   // What cannot be told is taken as held outside.
@@ -291,9 +295,9 @@ class StorageScan {
   RateLimiter limiter_;
   Reclaim reclaim_;
   absl::flat_hash_map<uint64_t, ExtentUse> uses_;
+  size_t known_references_ = 0;
   std::set<std::string> unchecked_;
   uint64_t extents_ = 0;
-  uint64_t batch_bytes_ = 0;
   uint64_t moved_bytes_ = 0;
   uint64_t held_outside_bytes_ = 0;
   uint64_t little_bytes_ = 0;
