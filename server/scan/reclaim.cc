@@ -1,5 +1,6 @@
 #include "server/scan/reclaim.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -48,31 +49,52 @@ std::vector<std::pair<uint64_t, uint64_t>> Parts(const ExtentPlan& plan, const S
   return parts;
 }
 
+absl::Status Write(const Fd& fd, const char* bytes, size_t size, uint64_t offset) {
+  while (size > 0) {
+    const ssize_t wrote = ::pwrite(fd.get(), bytes, size, static_cast<off_t>(offset));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return ErrnoError(wrote < 0 ? errno : ENOSPC, "write a scratch file");
+    bytes += wrote;
+    size -= static_cast<size_t>(wrote);
+    offset += static_cast<uint64_t>(wrote);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+// What of a place is behind its first `done` bytes.
+Reclaim::Share Reclaim::Rest(const Share& share, uint64_t done) {
+  Share rest = share;
+  rest.source.offset += done;
+  rest.destination.offset += done;
+  rest.storage += done;
+  rest.length -= done;
+  return rest;
+}
 
 absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
   std::vector<Share> shares;
+  std::vector<Share> leftover;
   for (const auto& [address, plan] : batch) {
     for (const Segment& segment : plan.segments) {
       for (const auto& [begin, end] : Parts(plan, segment)) {
-        std::vector<FilePosition> places;
-        for (const Reference& r : plan.references) {
-          if (Covers(r, begin, end)) places.push_back(At(r, begin));
-        }
-        if (places.empty()) continue;
-        if (segment.move) {
-          RETURN_IF_ERROR(CopyOut(places.front(), end - begin, places));
-          continue;
-        }
         const FilePosition source = {segment.source.file, segment.source.offset + (begin - segment.offset)};
-        for (const FilePosition& place : places)
-          shares.push_back({source, place, end - begin, address + begin});
+        std::vector<Share> places;
+        for (const Reference& r : plan.references) {
+          if (Covers(r, begin, end)) places.push_back({source, At(r, begin), end - begin, address + begin});
+        }
+        if (!segment.move) {
+          shares.insert(shares.end(), places.begin(), places.end());
+        } else if (!places.empty()) {
+          RETURN_IF_ERROR(CopyOut(places));
+          if (scratch_.size() >= kMaxScratchFiles) RETURN_IF_ERROR(FinishCopies(leftover));
+        }
       }
     }
   }
   // Before the duplicates: what is shared with moved data is shared where it lies from now on.
-  RETURN_IF_ERROR(FinishCopies());
-  std::vector<Share> leftover;
+  RETURN_IF_ERROR(FinishCopies(leftover));
   RETURN_IF_ERROR(ShareAll(std::move(shares), leftover));
   RETURN_IF_ERROR(MoveLeftover(std::move(leftover)));
   return ops_.Commit(tree_.root_fd());
@@ -82,25 +104,36 @@ std::vector<StorageExtent> Reclaim::TakeMoved() { return std::exchange(moved_, {
 
 // One block that stays would hold its whole extent.
 absl::Status Reclaim::MoveLeftover(std::vector<Share> leftover) {
-  const auto same = [](const Share& a, const Share& b) {
-    return a.storage == b.storage && a.length == b.length;
-  };
-  std::sort(leftover.begin(), leftover.end(), [](const Share& a, const Share& b) {
-    return std::tie(a.storage, a.length) < std::tie(b.storage, b.length);
-  });
+  const auto key = [](const Share& s) { return std::tie(s.storage, s.length); };
+  std::sort(leftover.begin(), leftover.end(),
+            [&](const Share& a, const Share& b) { return key(a) < key(b); });
+  std::vector<Share> staying;
   for (size_t i = 0; i < leftover.size();) {
-    std::vector<FilePosition> places;
-    const size_t first = i;
-    for (; i < leftover.size() && same(leftover[first], leftover[i]); ++i)
-      places.push_back(leftover[i].destination);
-    RETURN_IF_ERROR(CopyOut(places.front(), leftover[first].length, places));
+    std::vector<Share> places = {leftover[i]};
+    while (++i < leftover.size() && key(leftover[i]) == key(places[0])) places.push_back(leftover[i]);
+    RETURN_IF_ERROR(CopyOut(places));
+    if (scratch_.size() >= kMaxScratchFiles) RETURN_IF_ERROR(FinishCopies(staying));
   }
-  return FinishCopies();
+  RETURN_IF_ERROR(FinishCopies(staying));
+  // Files of different sizes may hold the same storage: what is left now needs a copy of its own, place by
+  // place.
+  for (const Share& place : std::exchange(staying, {})) {
+    RETURN_IF_ERROR(CopyOut({place}));
+    if (scratch_.size() >= kMaxScratchFiles) RETURN_IF_ERROR(FinishCopies(staying));
+  }
+  RETURN_IF_ERROR(FinishCopies(staying));
+  if (!staying.empty()) {
+    // The copies go with their files, the originals stay; the next scan tries again.
+    Log(LogLevel::kWarning, "ranges that were to be moved stay, since they change",
+        {{"ranges", staying.size()}});
+  }
+  return absl::OkStatus();
 }
 
-absl::Status Reclaim::CopyOut(const FilePosition& from, uint64_t length,
-                              const std::vector<FilePosition>& destinations) {
+absl::Status Reclaim::CopyOut(const std::vector<Share>& places) {
   RETURN_IF_ERROR(stop_.Check());
+  const FilePosition& from = places.front().destination;
+  const uint64_t length = places.front().length;
   const absl::StatusOr<const OpenFile*> file = files_.Open(from.file);
   // Gone by now, and its reference with it.
   if (!file.ok()) return absl::OkStatus();
@@ -111,60 +144,53 @@ absl::Status Reclaim::CopyOut(const FilePosition& from, uint64_t length,
   }
   Throttle(length);
   std::vector<char> buffer(std::min<uint64_t>(length, kCopyBytes));
+  const auto part = [&](uint64_t begin, uint64_t size) {
+    std::vector<Share> moved = places;
+    for (Share& place : moved) {
+      place.destination.offset += begin;
+      place.storage += begin;
+      place.length = size;
+    }
+    return moved;
+  };
   for (uint64_t done = 0; done < length;) {
     const size_t want = std::min<uint64_t>(buffer.size(), length - done);
     const ssize_t got = ::pread(fd, buffer.data(), want, static_cast<off_t>(from.offset + done));
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
-    std::vector<FilePosition> places = destinations;
-    for (FilePosition& place : places) place.offset += done;
+    if (got < 0) return ErrnoError(errno, "read what is to be moved");
+    if (got == 0) break;
     const uint64_t whole = static_cast<uint64_t>(got) / block_size_ * block_size_;
     const uint64_t tail = static_cast<uint64_t>(got) - whole;
     if (whole > 0) {
-      if (::pwrite(scratch_[0].get(), buffer.data(), whole, static_cast<off_t>(scratch_size_)) !=
-          static_cast<ssize_t>(whole)) {
-        return ErrnoError(errno == 0 ? ENOSPC : errno, "write a scratch file");
-      }
-      copies_.push_back({0, scratch_size_, whole, places});
+      RETURN_IF_ERROR(Write(scratch_[0], buffer.data(), whole, scratch_size_));
+      copies_.push_back({0, scratch_size_, part(done, whole)});
       scratch_size_ += whole;
     }
     if (tail > 0) {
       // Only a tail that ends its file is the same as one that ends another.
       ASSIGN_OR_RETURN(Fd scratch, tree_.MakeScratch());
-      if (::pwrite(scratch.get(), buffer.data() + whole, tail, 0) != static_cast<ssize_t>(tail)) {
-        return ErrnoError(errno == 0 ? ENOSPC : errno, "write a scratch file");
-      }
-      for (FilePosition& place : places) place.offset += whole;
-      copies_.push_back({scratch_.size(), 0, tail, std::move(places)});
+      RETURN_IF_ERROR(Write(scratch, buffer.data() + whole, tail, 0));
+      copies_.push_back({scratch_.size(), 0, part(done + whole, block_size_)});
       scratch_.push_back(std::move(scratch));
       break;
     }
     done += whole;
   }
-  return scratch_.size() >= kMaxScratchFiles ? FinishCopies() : absl::OkStatus();
+  return absl::OkStatus();
 }
 
-absl::Status Reclaim::FinishCopies() {
+absl::Status Reclaim::FinishCopies(std::vector<Share>& leftover) {
   if (scratch_.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
   for (const Copy& copy : copies_) {
     RETURN_IF_ERROR(stop_.Check());
-    std::vector<DedupeTarget> targets;
-    for (const FilePosition& place : copy.destinations) {
-      const absl::StatusOr<const OpenFile*> file = files_.Open(place.file);
-      if (file.ok()) targets.push_back({(*file)->fd.get(), place.offset});
-      if (targets.size() == kMaxDedupeTargets) break;
-    }
-    DedupePlan plan(copy.length, targets.size(), kBytesPerCall);
-    const absl::Status refused =
-        RunDedupe(ops_, {scratch_[copy.scratch].get(), copy.offset, copy.length}, targets, stop_, plan);
-    for (const TargetResult& result : plan.results()) {
-      if (result.outcome == DedupeOutcome::kDeduped) continue;
-      // The copy goes with its file, the original stays; the next scan tries again.
-      const absl::Status& error = refused.ok() ? result.error : refused;
-      totals_.Update([](Totals& t) { ++t.ranges_failed; });
-      Log(LogLevel::kWarning, "a range that was to be moved stays",
-          {{"length", copy.length}, {"error", error.ok() ? "it has changed" : error.ToString()}});
+    struct stat stat;
+    const int fd = scratch_[copy.scratch].get();
+    if (::fstat(fd, &stat) != 0) return ErrnoError(errno, "fstat");
+    const auto places = absl::MakeConstSpan(copy.places);
+    for (size_t i = 0; i < places.size(); i += kMaxDedupeTargets) {
+      ShareGroup({fd, static_cast<uint64_t>(stat.st_size), copy.offset}, places.subspan(i, kMaxDedupeTargets),
+                 /*duplicates=*/false, leftover);
     }
   }
   absl::StatusOr<ExtentList> extents =
@@ -208,7 +234,12 @@ absl::Status Reclaim::ShareAll(std::vector<Share> shares, std::vector<Share>& le
       for (size_t i = begins[ahead]; i < ahead_end; ++i)
         StartReading(shares[i].destination, shares[i].length);
     }
-    RETURN_IF_ERROR(ShareGroup(&shares[begins[group]], &shares[0] + end, leftover));
+    const FilePosition& from = shares[begins[group]].source;
+    if (const absl::StatusOr<const OpenFile*> source = files_.Open(from.file); source.ok()) {
+      ShareGroup({(*source)->fd.get(), (*source)->facts.size, from.offset},
+                 absl::MakeConstSpan(shares).subspan(begins[group], end - begins[group]), /*duplicates=*/true,
+                 leftover);
+    }
     bytes_ahead -= std::min(bytes_ahead, bytes_of(group));
   }
   return absl::OkStatus();
@@ -219,80 +250,71 @@ void Reclaim::StartReading(const FilePosition& place, uint64_t length) {
   if (file.ok()) ops_.StartReading((*file)->fd.get(), place.offset, length);
 }
 
-absl::Status Reclaim::ShareGroup(const Share* begin, const Share* end, std::vector<Share>& leftover) {
-  const absl::StatusOr<const OpenFile*> source = files_.Open(begin->source.file);
-  const int source_fd = source.ok() ? (*source)->fd.get() : -1;
-  const uint64_t source_size = source.ok() ? (*source)->facts.size : 0;
-  const uint64_t source_offset = begin->source.offset;
+void Reclaim::ShareGroup(const Source& source, absl::Span<const Share> group, bool duplicates,
+                         std::vector<Share>& leftover) {
+  const uint64_t source_left = source.offset < source.size ? source.size - source.offset : 0;
   // By how much of the range the kernel can share.
-  std::map<uint64_t, std::vector<std::pair<const Share*, int>>> by_length;
-  for (const Share* share = begin; share != end; ++share) {
-    const absl::StatusOr<const OpenFile*> file = files_.Open(share->destination.file);
-    if (!file.ok()) continue;
-    const uint64_t size = (*file)->facts.size;
-    if (share->destination.offset >= size) continue;
-    const uint64_t left = std::min(share->length, size - share->destination.offset);
-    const uint64_t source_left = source_offset < source_size ? source_size - source_offset : 0;
-    uint64_t length = std::min(left, source_left);
+  std::map<uint64_t, std::vector<std::pair<Share, int>>> by_length;
+  for (const Share& share : group) {
+    const absl::StatusOr<const OpenFile*> file = files_.Open(share.destination.file);
+    if (!file.ok() || share.destination.offset >= (*file)->facts.size) continue;
+    const uint64_t left = (*file)->facts.size - share.destination.offset;
+    uint64_t length = std::min({share.length, left, source_left});
     // A block that is not full ends both files or is not shared (fs/remap_range.c).
-    const bool ends_both =
-        source_offset + length == source_size && share->destination.offset + length == size;
-    if (!ends_both) length = length / block_size_ * block_size_;
-    if (length < left) {
-      leftover.push_back({{},
-                          {share->destination.file, share->destination.offset + length},
-                          share->length - length,
-                          share->storage + length});
-    }
+    if (length != left || length != source_left) length = length / block_size_ * block_size_;
+    if (length < std::min(share.length, left)) leftover.push_back(Rest(share, length));
     if (length > 0) by_length[length].emplace_back(share, (*file)->fd.get());
   }
-  for (const auto& [length, group] : by_length) {
+  for (const auto& [length, places] : by_length) {
     std::vector<DedupeTarget> targets;
-    for (const auto& [share, fd] : group) targets.push_back({fd, share->destination.offset});
+    for (const auto& [share, fd] : places) targets.push_back({fd, share.destination.offset});
     Throttle(length * (targets.size() + 1));
     DedupePlan plan(length, targets.size(), kBytesPerCall);
-    const absl::Status refused = RunDedupe(ops_, {source_fd, source_offset, length}, targets, stop_, plan);
+    const absl::Status refused = RunDedupe(ops_, {source.fd, source.offset, length}, targets, stop_, plan);
     for (size_t i = 0; i < targets.size(); ++i) {
       if (!refused.ok()) plan.Fail(i, refused);
       const TargetResult& result = plan.results()[i];
-      totals_.Update([&](Totals& t) {
-        t.bytes_requested += length;
-        CountOutcome(result, t);
-      });
+      if (duplicates) {
+        totals_.Update([&, length = length](Totals& t) {
+          t.bytes_requested += length;
+          CountOutcome(result, t);
+        });
+      }
+      Share rest = Rest(places[i].first, result.bytes_accepted);
+      rest.length = length - result.bytes_accepted;
       if (result.outcome == DedupeOutcome::kFailed) {
         Log(LogLevel::kWarning, "cannot share a range",
             {{"offset", targets[i].offset}, {"length", length}, {"error", result.error}});
+      } else if (result.outcome == DedupeOutcome::kDiffers && duplicates) {
+        Bisect({source.fd, source.size, source.offset + result.bytes_accepted}, targets[i].fd, rest,
+               leftover);
+      } else if (result.outcome == DedupeOutcome::kDiffers) {
+        leftover.push_back(rest);
       }
-      if (result.outcome != DedupeOutcome::kDiffers) continue;
-      Share rest = *group[i].first;
-      rest.source.offset += result.bytes_accepted;
-      rest.destination.offset += result.bytes_accepted;
-      rest.storage += result.bytes_accepted;
-      Bisect(source_fd, rest.source.offset, targets[i].fd, rest, length - result.bytes_accepted, leftover);
     }
   }
-  return absl::OkStatus();
 }
 
 // The range is known to differ. Halves it until the odd block is alone.
-void Reclaim::Bisect(int source, uint64_t source_offset, int destination, const Share& share, uint64_t length,
+void Reclaim::Bisect(const Source& source, int destination, const Share& share,
                      std::vector<Share>& leftover) {
-  if (length <= block_size_ || !stop_.Check().ok()) {
-    leftover.push_back({{}, share.destination, length, share.storage});
+  if (share.length <= block_size_ || !stop_.Check().ok()) {
+    leftover.push_back(share);
     return;
   }
-  const uint64_t half = (length / 2 + block_size_ - 1) / block_size_ * block_size_;
-  for (const auto& [from, size] : {std::pair(uint64_t{0}, half), std::pair(half, length - half)}) {
-    Share part = share;
-    part.destination.offset += from;
-    part.storage += from;
+  const uint64_t half = (share.length / 2 + block_size_ - 1) / block_size_ * block_size_;
+  Share first = share;
+  first.length = half;
+  const std::pair<uint64_t, Share> parts[] = {{0, first}, {half, Rest(share, half)}};
+  for (const auto& [offset, part] : parts) {
+    const Source from = {source.fd, source.size, source.offset + offset};
     const auto answers =
-        ops_.Dedupe(source, source_offset + from, size, {{destination, part.destination.offset}});
+        ops_.Dedupe(from.fd, from.offset, part.length, {{destination, part.destination.offset}});
     if (answers.ok() && answers->front().kind == DedupeAnswer::Kind::kSame &&
-        answers->front().bytes == size) {
-      totals_.Update([size = size](Totals& t) { t.bytes_accepted += size; });
+        answers->front().bytes == part.length) {
+      totals_.Update([length = part.length](Totals& t) { t.bytes_accepted += length; });
     } else {
-      Bisect(source, source_offset + from, destination, part, size, leftover);
+      Bisect(from, destination, part, leftover);
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "server/base/stop.h"
 #include "server/dedupe/shared_totals.h"
 #include "server/fs/extent_ops.h"
@@ -45,22 +46,28 @@ class Reclaim {
     uint64_t length = 0;
     uint64_t storage = 0;  // address of what the destination gives up
   };
-  // A copy in a scratch file.
+  // A copy in a scratch file, and the places that are to share with it.
   struct Copy {
     size_t scratch = 0;  // index
     uint64_t offset = 0;
-    uint64_t length = 0;
-    std::vector<FilePosition> destinations;
+    std::vector<Share> places;
+  };
+  struct Source {
+    int fd = -1;
+    uint64_t size = 0;
+    uint64_t offset = 0;
   };
 
+  static Share Rest(const Share& share, uint64_t done);
+  // Copies what the first of the places holds; all have the same length and storage.
+  absl::Status CopyOut(const std::vector<Share>& places);
+  // Those that could not be shared with their copy as a whole are added to `leftover`.
+  absl::Status FinishCopies(std::vector<Share>& leftover);
   absl::Status MoveLeftover(std::vector<Share> leftover);
-  absl::Status CopyOut(const FilePosition& from, uint64_t length,
-                       const std::vector<FilePosition>& destinations);
-  absl::Status FinishCopies();
   absl::Status ShareAll(std::vector<Share> shares, std::vector<Share>& leftover);
-  absl::Status ShareGroup(const Share* begin, const Share* end, std::vector<Share>& leftover);
-  void Bisect(int source, uint64_t source_offset, int destination, const Share& share, uint64_t length,
-              std::vector<Share>& leftover);
+  void ShareGroup(const Source& source, absl::Span<const Share> group, bool duplicates,
+                  std::vector<Share>& leftover);
+  void Bisect(const Source& source, int destination, const Share& share, std::vector<Share>& leftover);
   void StartReading(const FilePosition& place, uint64_t length);
   void Throttle(uint64_t bytes);
 
