@@ -195,7 +195,7 @@ class Worker {
                   extents.end());
     if (extents.empty()) return absl::OkStatus();
     found_any_ = false;
-    const absl::Status status = MatchExtents(path, file, id, extents, offset, length);
+    absl::Status status = MatchExtents(path, file, id, extents, offset, length);
     if (found_any_ || !status.ok()) {
       // This place shares with its duplicate now; the others that hold the old storage have yet to.
       for (size_t part : looked_at) scan_.seen_extents.Forget(part);

@@ -272,9 +272,9 @@ class StorageScan {
     absl::StatusOr<std::vector<Reference>> references = map_.References(extent);
     if (!references.ok()) return use;
     use.all = true;
-    for (Reference& reference : *references) {
+    for (const Reference& reference : *references) {
       if (files_.Path(reference.file).ok()) {
-        use.references.push_back(std::move(reference));
+        use.references.push_back(reference);
       } else {
         use.all = false;
       }
