@@ -62,7 +62,7 @@ TEST_F(NodeClientTest, ARequestThatFailsDoesNotEndTheStream) {
   std::vector<absl::Status> statuses;
   const absl::Status status = client_.DedupeRangesStream(
       4, Requests(3),
-      [&](absl::StatusOr<v1::DedupeRangesResponse> answer) {
+      [&](const absl::StatusOr<v1::DedupeRangesResponse>& answer) {
         statuses.push_back(answer.status());
         return true;
       },
@@ -77,7 +77,7 @@ TEST_F(NodeClientTest, ARequestThatFailsDoesNotEndTheStream) {
 
 TEST_F(NodeClientTest, NoRequestIsFine) {
   const absl::Status status = client_.DedupeRangesStream(
-      1, Requests(0), [](absl::StatusOr<v1::DedupeRangesResponse>) { return false; },
+      1, Requests(0), [](const absl::StatusOr<v1::DedupeRangesResponse>&) { return false; },
       absl::InfiniteDuration());
   EXPECT_TRUE(status.ok()) << status;
 }
@@ -85,7 +85,7 @@ TEST_F(NodeClientTest, NoRequestIsFine) {
 TEST_F(NodeClientTest, AnsweredStopsTheStream) {
   int seen = 0;
   const absl::Status status = client_.DedupeRangesStream(
-      8, Requests(1000), [&](absl::StatusOr<v1::DedupeRangesResponse>) { return ++seen < 3; },
+      8, Requests(1000), [&](const absl::StatusOr<v1::DedupeRangesResponse>&) { return ++seen < 3; },
       absl::InfiniteDuration());
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(seen, 3);
@@ -98,7 +98,7 @@ TEST_F(NodeClientTest, ABrokenStreamIsItsStatus) {
   int seen = 0;
   const absl::Status status = client_.DedupeRangesStream(
       1, Requests(5),
-      [&](absl::StatusOr<v1::DedupeRangesResponse>) {
+      [&](const absl::StatusOr<v1::DedupeRangesResponse>&) {
         ++seen;
         return true;
       },

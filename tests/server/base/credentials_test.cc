@@ -20,7 +20,7 @@ const TlsFiles& Good() {
 
 // What both sides say; they must say the same.
 absl::Status Make(const TlsFiles& files) {
-  const absl::Status server = MakeServerCredentials(files).status();
+  absl::Status server = MakeServerCredentials(files).status();
   const absl::Status channel = MakeChannelCredentials(files).status();
   EXPECT_EQ(server, channel);
   return server;
@@ -59,7 +59,7 @@ TEST_P(CredentialsFlagTest, NamesTheFlag) {
 }
 
 TEST_P(CredentialsFlagTest, TellsCertificatesFromKeys) {
-  const TlsFiles good = Good();
+  const TlsFiles& good = Good();
   const bool is_key = GetParam().file == &TlsFiles::key;
   EXPECT_THAT(MakeWith(is_key ? good.cert : good.key), HasField(GetParam().flag));
 }
