@@ -323,6 +323,7 @@ TEST_F(ControllerServiceTest, ErrorsNameTheField) {
 
 TEST_F(ControllerServiceTest, ListsInPagesAndDeletes) {
   std::vector<std::string> ids;
+  ids.reserve(5);
   for (int i = 0; i < 5; ++i) ids.push_back(Create(ScanRequest()).id());
   std::vector<std::string> listed;
   v1::ListJobsRequest request;
@@ -384,7 +385,8 @@ TEST(GrpcNodeLink, RemotePlaintextIsNotDialled) {
   options.credentials = grpc::InsecureChannelCredentials();
   GrpcNodeLink link(options);
   absl::Status status;
-  link.Probe({"192.0.2.1:7400", ""}, [&](absl::StatusOr<NodeFacts> facts) { status = facts.status(); });
+  link.Probe({"192.0.2.1:7400", ""},
+             [&](const absl::StatusOr<NodeFacts>& facts) { status = facts.status(); });
   EXPECT_EQ(ReasonOf(status), "PLAINTEXT_REFUSED");
 }
 

@@ -51,6 +51,7 @@ TEST(TotalsBookTest, EveryFieldIsSummed) {
 TEST(TotalsBookTest, SumsNeverShrinkWhileWorkComesAndGoes) {
   TotalsBook book;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       for (int j = 0; j < 200; ++j) book.Open("data")->Update([](Totals& t) { ++t.files_scanned; });

@@ -204,6 +204,7 @@ TEST_P(JobStoreTest, WritesAllOrNothing) {
 
 TEST_P(JobStoreTest, ListsNewestFirstInPages) {
   std::vector<JobRecord> made;
+  made.reserve(5);
   for (int i = 0; i < 5; ++i) made.push_back(Make(absl::StrCat("j", i)));
   SetState(made[1], JobState::kFailed);
   SetState(made[3], JobState::kCancelled);
