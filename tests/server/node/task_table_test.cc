@@ -177,6 +177,7 @@ TEST_F(TaskTableTest, DestructorWaitsForTheRuns) {
 
 TEST_F(TaskTableTest, ManyTasksFromManyThreads) {
   std::vector<std::thread> callers;
+  callers.reserve(4);
   for (int c = 0; c < 4; ++c) {
     callers.emplace_back([&, c] {
       for (int i = 0; i < 50; ++i) {

@@ -24,7 +24,7 @@ class ExtentPlanTest : public testing::Test {
     return use;
   }
 
-  ExtentVerdict Plan(uint64_t address, std::vector<BlockRun> runs) {
+  ExtentVerdict Plan(uint64_t address, const std::vector<BlockRun>& runs) {
     return planner_.Plan(uses_.at(address), runs, [this](uint64_t source) -> const ExtentUse* {
       const auto found = uses_.find(source);
       return found == uses_.end() ? nullptr : &found->second;
