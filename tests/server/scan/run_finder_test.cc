@@ -15,7 +15,7 @@ class RunFinderTest : public testing::Test {
   std::vector<BlockRun> Find(uint64_t address, std::vector<uint64_t> checksums, unsigned bits = 32) {
     if (!finder_) finder_ = std::make_unique<RunFinder>(1 << 20, kBlock, bits);
     address *= kBlock;
-    const std::vector<BlockRun> runs = finder_->Find(address, checksums, [this](uint64_t earlier) {
+    std::vector<BlockRun> runs = finder_->Find(address, checksums, [this](uint64_t earlier) {
       const auto found = extents_.find(earlier);
       return found == extents_.end() ? absl::Span<const uint64_t>() : absl::MakeConstSpan(found->second);
     });

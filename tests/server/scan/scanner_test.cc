@@ -31,8 +31,8 @@ class ScannerTest : public ::testing::Test {
     const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
     found_.clear();
     SharedTotals totals;
-    const absl::Status status = ScanTree(fs_, *tree, request_, 4 << 20, stop_, totals,
-                                         [this](const Duplicate& duplicate) { found_.push_back(duplicate); });
+    absl::Status status = ScanTree(fs_, *tree, request_, 4 << 20, stop_, totals,
+                                   [this](const Duplicate& duplicate) { found_.push_back(duplicate); });
     totals_ = totals.Get();
     return status;
   }

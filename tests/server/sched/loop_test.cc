@@ -66,7 +66,7 @@ class FakeLink final : public NodeLink {
   };
 };
 
-NodeFacts Facts(std::vector<std::string> roots, std::map<std::string, std::string> labels = {}) {
+NodeFacts Facts(const std::vector<std::string>& roots, std::map<std::string, std::string> labels = {}) {
   NodeFacts facts;
   facts.name = "own";
   facts.labels = std::move(labels);
@@ -565,7 +565,8 @@ TEST_F(LoopTest, WatchersSeeTheLatestAndTheEnd) {
 TEST_F(LoopTest, UnwatchedHearsNothing) {
   const std::string id = Create("names:a");
   int seen = 0;
-  const uint64_t watch = loop_->WatchJob(id, [&](std::shared_ptr<const JobRecord>) { ++seen; }).value();
+  const uint64_t watch =
+      loop_->WatchJob(id, [&](const std::shared_ptr<const JobRecord>&) { ++seen; }).value();
   loop_->Unwatch(watch);
   Say(Last(), Summary("r", 6));
   EXPECT_EQ(seen, 1);

@@ -69,6 +69,7 @@ NodeFacts SomeNode() {
 
 std::vector<std::string> Names(const std::vector<RootTask>& tasks) {
   std::vector<std::string> names;
+  names.reserve(tasks.size());
   for (const RootTask& task : tasks) names.push_back(task.root);
   return names;
 }

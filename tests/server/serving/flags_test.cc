@@ -23,7 +23,7 @@ class FlagsTest : public ::testing::Test {
 
   // The path of a config file.
   static std::string File(const std::string& text) {
-    const std::string path = ::testing::TempDir() + "/flags.ini";
+    std::string path = ::testing::TempDir() + "/flags.ini";
     std::ofstream(path) << text;
     return path;
   }
@@ -37,6 +37,7 @@ class FlagsTest : public ::testing::Test {
     app.add_option("--root", roots_, "A root");
     args.insert(args.begin(), "server");
     std::vector<char*> argv;
+    argv.reserve(args.size() + 1);
     for (std::string& arg : args) argv.push_back(arg.data());
     argv.push_back(nullptr);
     ::testing::internal::CaptureStdout();
