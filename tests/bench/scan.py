@@ -24,7 +24,6 @@ ENGINE = REPOSITORY / "bazel-bin/tests/bench/scan_engine"
 SETS = ["copies", "smallfiles", "vmimages", "sparse", "unique"]
 PEERS = {
     "duperemove": ["duperemove", "-drhq", "--hashfile=:memory:"],
-    "duperemove 4k": ["duperemove", "-drhq", "-b", "4k", "--hashfile=:memory:"],
     "jdupes": ["jdupes", "-rBq"],
 }
 
