@@ -289,7 +289,7 @@ int RunDelete(const Context& context, const Flags& flags) {
 
 // A command that takes a job's id.
 CLI::App* AddById(CLI::App& group, Context& context, const std::string& name, const std::string& description,
-                  const std::string& note, std::function<int(const Flags&)> run) {
+                  const std::string& note, const std::function<int(const Flags&)>& run) {
   CLI::App* command = group.add_subcommand(name, description);
   const auto flags = std::make_shared<Flags>();
   AddControllerFlag(*command, context, flags->controller);

@@ -131,7 +131,7 @@ class VolumeCollector final : public prometheus::Collectable {
 
 }  // namespace
 
-NodeMetrics::NodeMetrics(std::shared_ptr<prometheus::Registry> registry, const TotalsBook& book,
+NodeMetrics::NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, const TotalsBook& book,
                          std::function<std::vector<Volume>()> look)
     : errors_(prometheus::BuildCounter()
                   .Name("cowherd_node_dedupe_errors_total")

@@ -33,7 +33,7 @@ class NodeMetrics {
 
   // `look` is called at each scrape, on the scraping thread: once per root. It and `book` must outlive the
   // scrapes.
-  NodeMetrics(std::shared_ptr<prometheus::Registry> registry, const TotalsBook& book,
+  NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, const TotalsBook& book,
               std::function<std::vector<Volume>()> look);
 
   void DedupeCall(double seconds);

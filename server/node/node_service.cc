@@ -274,8 +274,9 @@ grpc::ServerUnaryReactor* NodeService::DedupeRanges(grpc::CallbackServerContext*
   auto* call = new DedupeCall(*context);
   absl::Status full = dedupes_.Submit([this, call, request, response] {
     absl::StatusOr<v1::DedupeRangesResponse> result = node_.DedupeRanges(*request, call->stop);
+    const absl::Status status = result.status();
     if (result.ok()) *response = *std::move(result);
-    call->Finish(ToGrpc(result.status()));
+    call->Finish(ToGrpc(status));
   });
   if (!full.ok()) call->Finish(ToGrpc(full));
   return call;

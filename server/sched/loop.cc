@@ -413,6 +413,7 @@ void Loop::Dispatch() {
   }
   if (!changes.empty()) {
     std::vector<JobChange> list;
+    list.reserve(changes.size());
     for (auto& [sequence, change] : changes) list.push_back(std::move(change));
     if (!Save(std::move(list)).ok()) return WakeBy(store_retry_);
   }

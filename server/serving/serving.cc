@@ -263,8 +263,8 @@ void Serving::WaitForSignal() {
 
 absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(
     const ServingFlags& flags, const std::vector<grpc::Service*>& services,
-    std::shared_ptr<prometheus::Registry> registry,
-    std::vector<std::shared_ptr<prometheus::Collectable>> collectables) {
+    const std::shared_ptr<prometheus::Registry>& registry,
+    const std::vector<std::shared_ptr<prometheus::Collectable>>& collectables) {
   gpr_set_log_function(LogForGrpc);
   auto serving = std::make_unique<GrpcServing>(flags.grace_seconds);
   RETURN_IF_ERROR(serving->Listen(flags, services, registry, collectables));

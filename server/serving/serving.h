@@ -49,8 +49,8 @@ class Serving {
   // it. An error names the flag at fault.
   static absl::StatusOr<std::unique_ptr<Serving>> Start(
       const ServingFlags& flags, const std::vector<grpc::Service*>& services,
-      std::shared_ptr<prometheus::Registry> registry,
-      std::vector<std::shared_ptr<prometheus::Collectable>> collectables = {});
+      const std::shared_ptr<prometheus::Registry>& registry,
+      const std::vector<std::shared_ptr<prometheus::Collectable>>& collectables = {});
   virtual ~Serving() = default;
 
   // Waits for SIGTERM or SIGINT. Needs BlockSignals.
