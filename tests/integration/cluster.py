@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -170,9 +171,12 @@ class ClusterTest(unittest.TestCase):
 
     def resolve_as(self, server, hosts):
         """Lets the server see these lines as /etc/hosts, in a mount namespace of its own."""
-        path = self.directory / "hosts"
+        # All of /etc: a bare system may have no hosts file to mount over.
+        etc = self.directory / "etc"
+        shutil.copytree("/etc", etc, symlinks=True)
+        path = etc / "hosts"
         path.write_text(hosts)
-        shell = f'mount --bind {path} /etc/hosts && exec "$@"'
+        shell = f'mount --bind {etc} /etc && exec "$@"'
         server.command = ["unshare", "--mount", "sh", "-c", shell, "sh", *server.command]
         return path
 
