@@ -85,7 +85,8 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
                                      bool flush) override;
   absl::StatusOr<FsFacts> Facts(int fd) override;
   void Prefetch(int fd, uint64_t offset, uint64_t length) override;
-  void StartReading(int, uint64_t, uint64_t) override {}
+  bool StartReading(int, uint64_t, uint64_t) override { return true; }
+  void Forget(int, uint64_t, uint64_t) override {}
   absl::Status Commit(int fd) override;
 
   // FileTrees.

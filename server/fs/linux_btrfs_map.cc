@@ -28,6 +28,10 @@ constexpr size_t kSmallSearchBytes = 4096;
 constexpr size_t kReferenceBytes = 1 << 20;
 constexpr size_t kSmallReferenceBytes = 4096;
 constexpr uint64_t kNoLimit = UINT64_MAX;
+// What one compressed extent holds at most (fs/btrfs/compression.h).
+constexpr uint64_t kMaxEncodedBytes = 128 << 10;
+// Of one file to one extent, to be looked up one by one.
+constexpr uint32_t kMaxOwnReferences = 64;
 
 using Header = btrfs_ioctl_search_header;
 
@@ -70,6 +74,7 @@ class BtrfsMap final : public StorageMap {
     key.max_objectid = kNoLimit;
     key.min_type = 0;
     key.max_type = UINT32_MAX;
+    last_snapshots_.clear();
     std::vector<StorageExtent> extents;
     RETURN_IF_ERROR(Search(key, max < 64 ? kSmallSearchBytes : kSearchBytes,
                            [&](const Header& header, absl::string_view item) {
@@ -108,6 +113,120 @@ class BtrfsMap final : public StorageMap {
   }
 
   absl::StatusOr<std::vector<Reference>> References(const StorageExtent& extent) override {
+    absl::StatusOr<absl::optional<std::vector<Reference>>> own = OwnReferences(extent);
+    if (own.ok() && *own) return **std::move(own);
+    return AllReferences(extent);
+  }
+
+  absl::StatusOr<std::string> PathOf(const FileKey& file) override {
+    ASSIGN_OR_RETURN(std::string path, PathFromTop(file.subvolume, file.inode));
+    if (prefix_.empty()) return path;
+    if (!absl::StartsWith(path, absl::StrCat(prefix_, "/"))) return absl::NotFoundError("not below the root");
+    return path.substr(prefix_.size() + 1);
+  }
+
+  absl::StatusOr<uint64_t> SizeOf(const FileKey& file) override {
+    btrfs_ioctl_search_key key = Key(file.subvolume);
+    key.min_objectid = key.max_objectid = file.inode;
+    key.min_type = key.max_type = BTRFS_INODE_ITEM_KEY;
+    absl::optional<uint64_t> size;
+    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view item) {
+      size = ItemAs<btrfs_inode_item>(item).size;
+      return false;
+    }));
+    if (!size) return absl::NotFoundError("no such inode");
+    return *size;
+  }
+
+  uint32_t block_size() const override { return block_size_; }
+  unsigned checksum_bits() const override { return checksum_bytes_ * 8; }
+
+ private:
+  // A file's references to an extent, as its back reference in the extent tree counts them.
+  struct Owner {
+    FileKey file;
+    uint64_t begin = 0;  // where the extent would begin in the file
+    uint32_t count = 0;
+  };
+
+  // By the back references beside the extent, at a fraction of the cost of resolving them in the kernel.
+  // None: that is not all, since trees may be shared with a snapshot that was taken after the extent was
+  // written, or there are many.
+  absl::StatusOr<absl::optional<std::vector<Reference>>> OwnReferences(const StorageExtent& extent) {
+    ASSIGN_OR_RETURN(const absl::optional<std::vector<Owner>> owners, Owners(extent));
+    if (!owners) return absl::nullopt;
+    std::vector<Reference> references;
+    for (const Owner& owner : *owners) {
+      btrfs_ioctl_search_key key = Key(owner.file.subvolume);
+      key.min_objectid = key.max_objectid = owner.file.inode;
+      key.min_type = key.max_type = BTRFS_EXTENT_DATA_KEY;
+      key.min_offset = owner.begin;
+      key.max_offset = owner.begin + std::max(extent.length, kMaxEncodedBytes) - 1;
+      uint32_t found = 0;
+      RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header& header, absl::string_view bytes) {
+        const absl::optional<Reference> reference = AsReference(owner.file, header.offset, bytes, extent);
+        if (reference && header.offset - reference->extent_offset == owner.begin) {
+          references.push_back(*reference);
+          ++found;
+        }
+        return found < owner.count;
+      }));
+      if (found < owner.count) return absl::nullopt;
+    }
+    return references;
+  }
+
+  // None: not all of them are told.
+  absl::StatusOr<absl::optional<std::vector<Owner>>> Owners(const StorageExtent& extent) {
+    btrfs_ioctl_search_key key = Key(BTRFS_EXTENT_TREE_OBJECTID);
+    key.min_objectid = key.max_objectid = extent.address;
+    key.min_type = key.max_type = BTRFS_EXTENT_ITEM_KEY;
+    key.min_offset = key.max_offset = extent.length;
+    std::vector<Owner> owners;
+    uint64_t untold = UINT64_MAX;
+    uint64_t generation = 0;
+    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view bytes) {
+      const auto item = ItemAs<btrfs_extent_item>(bytes);
+      untold = item.refs;
+      generation = item.generation;
+      // After the item: a type, and what belongs to it, for each.
+      constexpr size_t kOwnerBytes = 1 + sizeof(btrfs_extent_data_ref);
+      bytes.remove_prefix(std::min(bytes.size(), sizeof(item)));
+      while (bytes.size() >= kOwnerBytes && bytes[0] == static_cast<char>(BTRFS_EXTENT_DATA_REF_KEY)) {
+        const auto owner = ItemAs<btrfs_extent_data_ref>(bytes.substr(1));
+        owners.push_back({{owner.root, owner.objectid}, owner.offset, owner.count});
+        untold -= owner.count;
+        bytes.remove_prefix(kOwnerBytes);
+      }
+      return false;
+    }));
+    if (untold != 0) return absl::nullopt;
+    for (const Owner& owner : owners) {
+      // A file that begins in the middle of an extent has a back reference that begins before the file.
+      if (owner.count > kMaxOwnReferences || owner.begin > INT64_MAX) return absl::nullopt;
+      ASSIGN_OR_RETURN(const uint64_t last_snapshot, LastSnapshot(owner.file.subvolume));
+      if (generation <= last_snapshot) return absl::nullopt;
+    }
+    return owners;
+  }
+
+  // The generation in which the subvolume was last made a snapshot of, or as one.
+  absl::StatusOr<uint64_t> LastSnapshot(uint64_t subvolume) {
+    const auto known = last_snapshots_.find(subvolume);
+    if (known != last_snapshots_.end()) return known->second;
+    btrfs_ioctl_search_key key = Key(BTRFS_ROOT_TREE_OBJECTID);
+    key.min_objectid = key.max_objectid = subvolume;
+    key.min_type = key.max_type = BTRFS_ROOT_ITEM_KEY;
+    uint64_t last = UINT64_MAX;
+    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view item) {
+      last = ItemAs<btrfs_root_item>(item).last_snapshot;
+      return false;
+    }));
+    return last_snapshots_[subvolume] = last;
+  }
+
+  // As the kernel resolves them.
+  absl::StatusOr<std::vector<Reference>> AllReferences(const StorageExtent& extent) {
     references_.resize(kReferenceBytes / sizeof(uint64_t));
     const auto* found = reinterpret_cast<const btrfs_data_container*>(references_.data());
     for (size_t size = kSmallReferenceBytes;; size = kReferenceBytes) {
@@ -132,17 +251,6 @@ class BtrfsMap final : public StorageMap {
     return references;
   }
 
-  absl::StatusOr<std::string> PathOf(const FileKey& file) override {
-    ASSIGN_OR_RETURN(std::string path, PathFromTop(file.subvolume, file.inode));
-    if (prefix_.empty()) return path;
-    if (!absl::StartsWith(path, absl::StrCat(prefix_, "/"))) return absl::NotFoundError("not below the root");
-    return path.substr(prefix_.size() + 1);
-  }
-
-  uint32_t block_size() const override { return block_size_; }
-  unsigned checksum_bits() const override { return checksum_bytes_ * 8; }
-
- private:
   static btrfs_ioctl_search_key Key(uint64_t tree) {
     btrfs_ioctl_search_key key = {};
     key.tree_id = tree;
@@ -192,17 +300,23 @@ class BtrfsMap final : public StorageMap {
     key.min_offset = key.max_offset = offset;
     absl::optional<Reference> reference;
     RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view bytes) {
-      const auto item = ItemAs<btrfs_file_extent_item>(bytes);
-      if (item.type == BTRFS_FILE_EXTENT_INLINE || item.disk_bytenr != extent.address) return false;
-      reference = Reference{file,
-                            offset,
-                            item.offset,
-                            item.num_bytes,
-                            item.compression != 0 || item.encryption != 0,
-                            item.type == BTRFS_FILE_EXTENT_PREALLOC};
+      reference = AsReference(file, offset, bytes, extent);
       return false;
     }));
     return reference;
+  }
+
+  // None: that item of the file refers to another extent, or to none.
+  static absl::optional<Reference> AsReference(const FileKey& file, uint64_t offset, absl::string_view bytes,
+                                               const StorageExtent& extent) {
+    const auto item = ItemAs<btrfs_file_extent_item>(bytes);
+    if (item.type == BTRFS_FILE_EXTENT_INLINE || item.disk_bytenr != extent.address) return absl::nullopt;
+    return Reference{file,
+                     offset,
+                     item.offset,
+                     item.num_bytes,
+                     item.compression != 0 || item.encryption != 0,
+                     item.type == BTRFS_FILE_EXTENT_PREALLOC};
   }
 
   absl::StatusOr<std::string> PathFromTop(uint64_t subvolume, uint64_t inode) {
@@ -261,6 +375,7 @@ class BtrfsMap final : public StorageMap {
   uint64_t item_span_ = 0;
   std::string prefix_;
   std::map<uint64_t, std::string> subvolumes_;
+  std::map<uint64_t, uint64_t> last_snapshots_;  // since the last look at extents
 };
 
 }  // namespace

@@ -31,6 +31,7 @@ constexpr size_t kExtentsPerCall = 256;
 // One page is looked at for so many bytes, to tell whether they are cached.
 constexpr uint64_t kProbeStep = 64 << 10;
 constexpr uint64_t kReadStep = 1 << 20;
+constexpr uint64_t kAdviseStep = 128 << 10;
 
 // XFS_IOC_FSGEOMETRY, since Linux 5.2 (fs/xfs/libxfs/xfs_fs.h; xfsprogs' header is not asked for to build).
 struct XfsGeometry {
@@ -211,8 +212,18 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
   }
 }
 
-void LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
-  ::posix_fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_WILLNEED);
+bool LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
+  if (Probe(fd, offset) > 0) return true;
+  // One call reads no more than the device takes at once (mm/readahead.c).
+  for (uint64_t done = 0; done < length; done += kAdviseStep) {
+    const uint64_t step = std::min(length - done, kAdviseStep);
+    ::posix_fadvise(fd, static_cast<off_t>(offset + done), static_cast<off_t>(step), POSIX_FADV_WILLNEED);
+  }
+  return false;
+}
+
+void LinuxExtentOps::Forget(int fd, uint64_t offset, uint64_t length) {
+  ::posix_fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_DONTNEED);
 }
 
 absl::Status LinuxExtentOps::Commit(int fd) {

@@ -62,6 +62,9 @@ class StorageMap {
   // A path of the file below the root directory. NOT_FOUND: it has none there.
   virtual absl::StatusOr<std::string> PathOf(const FileKey& file) = 0;
 
+  // In bytes, as files end.
+  virtual absl::StatusOr<uint64_t> SizeOf(const FileKey& file) = 0;
+
   virtual uint32_t block_size() const = 0;
   // Of a checksum, before folding.
   virtual unsigned checksum_bits() const = 0;

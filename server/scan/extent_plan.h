@@ -22,6 +22,9 @@ struct ExtentUse {
 struct FilePosition {
   FileKey file;
   uint64_t offset = 0;
+  friend bool operator==(const FilePosition& a, const FilePosition& b) {
+    return a.file == b.file && a.offset == b.offset;
+  }
 };
 
 // A part of an extent, and where its files are to find those bytes from now on.

@@ -5,27 +5,21 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <set>
+#include <thread>
 #include <tuple>
 #include <utility>
 
 #include "server/base/log.h"
 #include "server/base/status.h"
-#include "server/dedupe/plan.h"
-#include "server/dedupe/run.h"
+#include "server/scan/throttle.h"
 
 namespace cowherd {
 namespace {
 
-// One comparison of the kernel; cancel takes effect between two.
-constexpr uint64_t kBytesPerCall = 16 << 20;
 constexpr size_t kCopyBytes = 1 << 20;
 constexpr size_t kMaxScratchFiles = 128;
-// How far reading runs ahead of comparing; larger ranges are read in one go just before.
-constexpr size_t kGroupsAhead = 64;
-constexpr uint64_t kBytesAhead = 16 << 20;
-constexpr uint64_t kSmallGroup = 1 << 20;
-
 FilePosition At(const Reference& reference, uint64_t extent_offset) {
   return {reference.file, reference.offset + (extent_offset - reference.extent_offset)};
 }
@@ -62,16 +56,6 @@ absl::Status Write(const Fd& fd, const char* bytes, size_t size, uint64_t offset
 }
 
 }  // namespace
-
-// What of a place is behind its first `done` bytes.
-Reclaim::Share Reclaim::Rest(const Share& share, uint64_t done) {
-  Share rest = share;
-  rest.source.offset += done;
-  rest.destination.offset += done;
-  rest.storage += done;
-  rest.length -= done;
-  return rest;
-}
 
 absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
   std::vector<Share> shares;
@@ -134,7 +118,7 @@ absl::Status Reclaim::CopyOut(const std::vector<Share>& places) {
   RETURN_IF_ERROR(stop_.Check());
   const FilePosition& from = places.front().destination;
   const uint64_t length = places.front().length;
-  const absl::StatusOr<const OpenFile*> file = files_.Open(from.file);
+  const absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(from.file);
   // Gone by now, and its reference with it.
   if (!file.ok()) return absl::OkStatus();
   const int fd = (*file)->fd.get();
@@ -142,7 +126,7 @@ absl::Status Reclaim::CopyOut(const std::vector<Share>& places) {
     ASSIGN_OR_RETURN(Fd scratch, tree_.MakeScratch());
     scratch_.push_back(std::move(scratch));
   }
-  Throttle(length);
+  Throttle(limiter_, length, stop_);
   std::vector<char> buffer(std::min<uint64_t>(length, kCopyBytes));
   const auto part = [&](uint64_t begin, uint64_t size) {
     std::vector<Share> moved = places;
@@ -182,17 +166,24 @@ absl::Status Reclaim::CopyOut(const std::vector<Share>& places) {
 absl::Status Reclaim::FinishCopies(std::vector<Share>& leftover) {
   if (scratch_.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
+  ShareWorker& copier = workers_.front();
   for (const Copy& copy : copies_) {
     RETURN_IF_ERROR(stop_.Check());
     struct stat stat;
     const int fd = scratch_[copy.scratch].get();
     if (::fstat(fd, &stat) != 0) return ErrnoError(errno, "fstat");
-    const auto places = absl::MakeConstSpan(copy.places);
-    for (size_t i = 0; i < places.size(); i += kMaxDedupeTargets) {
-      ShareGroup({fd, static_cast<uint64_t>(stat.st_size), copy.offset}, places.subspan(i, kMaxDedupeTargets),
-                 /*duplicates=*/false, leftover);
+    std::vector<ShareWorker::Place> places;
+    const auto share = [&] {
+      copier.ShareCopies({fd, static_cast<uint64_t>(stat.st_size), copy.offset}, std::exchange(places, {}));
+    };
+    for (const Share& place : copy.places) {
+      absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(place.destination.file);
+      if (file.ok()) places.push_back({place, *std::move(file)});
+      if (places.size() == kMaxDedupeTargets) share();
     }
+    share();
   }
+  for (Share& share : copier.TakeLeftover()) leftover.push_back(std::move(share));
   absl::StatusOr<ExtentList> extents =
       ops_.Extents(scratch_[0].get(), 0, scratch_size_, SIZE_MAX, /*flush=*/false);
   if (extents.ok()) {
@@ -205,124 +196,14 @@ absl::Status Reclaim::FinishCopies(std::vector<Share>& leftover) {
 }
 
 absl::Status Reclaim::ShareAll(std::vector<Share> shares, std::vector<Share>& leftover) {
-  const auto key = [](const Share& s) {
-    return std::tie(s.source.file.subvolume, s.source.file.inode, s.source.offset, s.length);
-  };
-  std::sort(shares.begin(), shares.end(), [&](const Share& a, const Share& b) { return key(a) < key(b); });
-  std::vector<size_t> begins;  // of groups of one source
-  for (size_t i = 0; i < shares.size(); ++i) {
-    const bool goes_on =
-        i > 0 && key(shares[i]) == key(shares[i - 1]) && i - begins.back() < kMaxDedupeTargets;
-    if (!goes_on) begins.push_back(i);
+  ShareQueue queue(GroupShares(std::move(shares)));
+  std::vector<std::thread> threads;
+  for (ShareWorker& worker : workers_) threads.emplace_back([&] { worker.Empty(queue); });
+  for (std::thread& thread : threads) thread.join();
+  for (ShareWorker& worker : workers_) {
+    for (Share& share : worker.TakeLeftover()) leftover.push_back(std::move(share));
   }
-  size_t ahead = 0;
-  uint64_t bytes_ahead = 0;
-  const auto bytes_of = [&](size_t group) {
-    const size_t end = group + 1 < begins.size() ? begins[group + 1] : shares.size();
-    return shares[begins[group]].length * (end - begins[group] + 1);
-  };
-  for (size_t group = 0; group < begins.size(); ++group) {
-    RETURN_IF_ERROR(stop_.Check());
-    const size_t end = group + 1 < begins.size() ? begins[group + 1] : shares.size();
-    // Many small reads at once: one after the other they take the disk's latency each.
-    for (; ahead < begins.size() && ahead < group + kGroupsAhead && bytes_ahead < kBytesAhead; ++ahead) {
-      const uint64_t bytes = bytes_of(ahead);
-      bytes_ahead += bytes;
-      if (bytes > kSmallGroup) continue;
-      const size_t ahead_end = ahead + 1 < begins.size() ? begins[ahead + 1] : shares.size();
-      StartReading(shares[begins[ahead]].source, shares[begins[ahead]].length);
-      for (size_t i = begins[ahead]; i < ahead_end; ++i)
-        StartReading(shares[i].destination, shares[i].length);
-    }
-    const FilePosition& from = shares[begins[group]].source;
-    if (const absl::StatusOr<const OpenFile*> source = files_.Open(from.file); source.ok()) {
-      ShareGroup({(*source)->fd.get(), (*source)->facts.size, from.offset},
-                 absl::MakeConstSpan(shares).subspan(begins[group], end - begins[group]), /*duplicates=*/true,
-                 leftover);
-    }
-    bytes_ahead -= std::min(bytes_ahead, bytes_of(group));
-  }
-  return absl::OkStatus();
-}
-
-void Reclaim::StartReading(const FilePosition& place, uint64_t length) {
-  const absl::StatusOr<const OpenFile*> file = files_.Open(place.file);
-  if (file.ok()) ops_.StartReading((*file)->fd.get(), place.offset, length);
-}
-
-void Reclaim::ShareGroup(const Source& source, absl::Span<const Share> group, bool duplicates,
-                         std::vector<Share>& leftover) {
-  const uint64_t source_left = source.offset < source.size ? source.size - source.offset : 0;
-  // By how much of the range the kernel can share.
-  std::map<uint64_t, std::vector<std::pair<Share, int>>> by_length;
-  for (const Share& share : group) {
-    const absl::StatusOr<const OpenFile*> file = files_.Open(share.destination.file);
-    if (!file.ok() || share.destination.offset >= (*file)->facts.size) continue;
-    const uint64_t left = (*file)->facts.size - share.destination.offset;
-    uint64_t length = std::min({share.length, left, source_left});
-    // A block that is not full ends both files or is not shared (fs/remap_range.c).
-    if (length != left || length != source_left) length = length / block_size_ * block_size_;
-    if (length < std::min(share.length, left)) leftover.push_back(Rest(share, length));
-    if (length > 0) by_length[length].emplace_back(share, (*file)->fd.get());
-  }
-  for (const auto& [length, places] : by_length) {
-    std::vector<DedupeTarget> targets;
-    for (const auto& [share, fd] : places) targets.push_back({fd, share.destination.offset});
-    Throttle(length * (targets.size() + 1));
-    DedupePlan plan(length, targets.size(), kBytesPerCall);
-    const absl::Status refused = RunDedupe(ops_, {source.fd, source.offset, length}, targets, stop_, plan);
-    for (size_t i = 0; i < targets.size(); ++i) {
-      if (!refused.ok()) plan.Fail(i, refused);
-      const TargetResult& result = plan.results()[i];
-      if (duplicates) {
-        totals_.Update([&, length = length](Totals& t) {
-          t.bytes_requested += length;
-          CountOutcome(result, t);
-        });
-      }
-      Share rest = Rest(places[i].first, result.bytes_accepted);
-      rest.length = length - result.bytes_accepted;
-      if (result.outcome == DedupeOutcome::kFailed) {
-        Log(LogLevel::kWarning, "cannot share a range",
-            {{"offset", targets[i].offset}, {"length", length}, {"error", result.error}});
-      } else if (result.outcome == DedupeOutcome::kDiffers && duplicates) {
-        Bisect({source.fd, source.size, source.offset + result.bytes_accepted}, targets[i].fd, rest,
-               leftover);
-      } else if (result.outcome == DedupeOutcome::kDiffers) {
-        leftover.push_back(rest);
-      }
-    }
-  }
-}
-
-// The range is known to differ. Halves it until the odd block is alone.
-void Reclaim::Bisect(const Source& source, int destination, const Share& share,
-                     std::vector<Share>& leftover) {
-  if (share.length <= block_size_ || !stop_.Check().ok()) {
-    leftover.push_back(share);
-    return;
-  }
-  const uint64_t half = (share.length / 2 + block_size_ - 1) / block_size_ * block_size_;
-  Share first = share;
-  first.length = half;
-  const std::pair<uint64_t, Share> parts[] = {{0, first}, {half, Rest(share, half)}};
-  for (const auto& [offset, part] : parts) {
-    const Source from = {source.fd, source.size, source.offset + offset};
-    const auto answers =
-        ops_.Dedupe(from.fd, from.offset, part.length, {{destination, part.destination.offset}});
-    if (answers.ok() && answers->front().kind == DedupeAnswer::Kind::kSame &&
-        answers->front().bytes == part.length) {
-      totals_.Update([length = part.length](Totals& t) { t.bytes_accepted += length; });
-    } else {
-      Bisect(from, destination, part, leftover);
-    }
-  }
-}
-
-void Reclaim::Throttle(uint64_t bytes) {
-  const RateLimiter::Time now = std::chrono::steady_clock::now();
-  const RateLimiter::Time start = limiter_.Book(bytes, now);
-  if (start > now) stop_.SleepUntil(start);
+  return stop_.Check();
 }
 
 }  // namespace cowherd

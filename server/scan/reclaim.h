@@ -14,23 +14,26 @@
 #include "server/scan/extent_plan.h"
 #include "server/scan/rate_limiter.h"
 #include "server/scan/scan_files.h"
+#include "server/scan/share.h"
+#include "server/scan/share_worker.h"
 
 namespace cowherd {
 
 // Carries out plans: copies what is unique into unlinked files and shares the original places with the
 // copies, then shares the duplicates with their sources. The kernel compares all of it, so no content can
-// change; what differs by now is counted and moved too. One thread.
+// change; what differs by now is counted and moved too. One thread calls.
 class Reclaim {
  public:
-  Reclaim(ExtentOps& ops, FileTree& tree, ScanFiles& files, uint32_t block_size, RateLimiter& limiter,
-          const Stop& stop, SharedTotals& totals)
+  // At most `workers` (1 or more) threads share at a time.
+  Reclaim(ExtentOps& ops, FileTree& tree, ScanFiles& files, uint32_t block_size, unsigned workers,
+          RateLimiter& limiter, const Stop& stop, SharedTotals& totals)
       : ops_(ops),
         tree_(tree),
         files_(files),
         block_size_(block_size),
         limiter_(limiter),
         stop_(stop),
-        totals_(totals) {}
+        workers_(workers, ShareWorker(ops, files, block_size, limiter, stop, totals)) {}
 
   // By address. An error: `stop`'s, or no scratch file can be written. Ends committed when OK.
   absl::Status Run(const std::map<uint64_t, ExtentPlan>& batch);
@@ -39,37 +42,18 @@ class Reclaim {
   std::vector<StorageExtent> TakeMoved();
 
  private:
-  // One place that is to share with another.
-  struct Share {
-    FilePosition source;
-    FilePosition destination;
-    uint64_t length = 0;
-    uint64_t storage = 0;  // address of what the destination gives up
-  };
   // A copy in a scratch file, and the places that are to share with it.
   struct Copy {
     size_t scratch = 0;  // index
     uint64_t offset = 0;
     std::vector<Share> places;
   };
-  struct Source {
-    int fd = -1;
-    uint64_t size = 0;
-    uint64_t offset = 0;
-  };
-
-  static Share Rest(const Share& share, uint64_t done);
   // Copies what the first of the places holds; all have the same length and storage.
   absl::Status CopyOut(const std::vector<Share>& places);
   // Those that could not be shared with their copy as a whole are added to `leftover`.
   absl::Status FinishCopies(std::vector<Share>& leftover);
   absl::Status MoveLeftover(std::vector<Share> leftover);
   absl::Status ShareAll(std::vector<Share> shares, std::vector<Share>& leftover);
-  void ShareGroup(const Source& source, absl::Span<const Share> group, bool duplicates,
-                  std::vector<Share>& leftover);
-  void Bisect(const Source& source, int destination, const Share& share, std::vector<Share>& leftover);
-  void StartReading(const FilePosition& place, uint64_t length);
-  void Throttle(uint64_t bytes);
 
   ExtentOps& ops_;
   FileTree& tree_;
@@ -77,7 +61,7 @@ class Reclaim {
   const uint32_t block_size_;
   RateLimiter& limiter_;
   const Stop& stop_;
-  SharedTotals& totals_;
+  std::vector<ShareWorker> workers_;
   std::vector<Fd> scratch_;  // the first takes whole blocks, each other one tail
   uint64_t scratch_size_ = 0;
   std::vector<Copy> copies_;

@@ -9,10 +9,16 @@ namespace cowherd {
 namespace {
 
 constexpr size_t kMaxPaths = 1 << 16;
+constexpr size_t kMaxOpen = 128;
 
 }  // namespace
 
 absl::StatusOr<std::string> ScanFiles::Path(const FileKey& key) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return PathLocked(key);
+}
+
+absl::StatusOr<std::string> ScanFiles::PathLocked(const FileKey& key) {
   const auto known = paths_.find(key);
   if (known != paths_.end()) return known->second;
   absl::StatusOr<std::string> path = FindPath(key);
@@ -25,28 +31,36 @@ absl::StatusOr<std::string> ScanFiles::FindPath(const FileKey& key) {
   ASSIGN_OR_RETURN(std::string path, map_.PathOf(key));
   if (!wanted_(path)) return absl::NotFoundError("not within the scan");
   if (min_size_ > 1) {
-    ASSIGN_OR_RETURN(const OpenFile file, tree_.Open(path, /*for_destination=*/false));
-    if (file.facts.size < min_size_) return absl::NotFoundError("smaller than the scan asks for");
+    ASSIGN_OR_RETURN(const uint64_t size, map_.SizeOf(key));
+    if (size < min_size_) return absl::NotFoundError("smaller than the scan asks for");
   }
   return path;
 }
 
-absl::StatusOr<const OpenFile*> ScanFiles::Open(const FileKey& key) {
-  const auto known = by_key_.find(key);
-  if (known != by_key_.end()) {
-    open_.splice(open_.begin(), open_, known->second);
-    return &open_.front().open;
+absl::StatusOr<std::shared_ptr<const OpenFile>> ScanFiles::Open(const FileKey& key) {
+  absl::StatusOr<std::string> path;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const auto known = by_key_.find(key);
+    if (known != by_key_.end()) {
+      open_.splice(open_.begin(), open_, known->second);
+      return open_.front().open;
+    }
+    path = PathLocked(key);
   }
-  ASSIGN_OR_RETURN(const std::string path, Path(key));
-  ASSIGN_OR_RETURN(OpenFile file, tree_.Open(path, /*for_destination=*/false));
-  if (file.facts.inode != key.inode) return ErrnoError(ESTALE, "open a file by its number");
-  open_.push_front({key, std::move(file)});
+  RETURN_IF_ERROR(path.status());
+  ASSIGN_OR_RETURN(OpenFile opened, tree_.Open(*path, /*for_destination=*/false));
+  if (opened.facts.inode != key.inode) return ErrnoError(ESTALE, "open a file by its number");
+  auto file = std::make_shared<const OpenFile>(std::move(opened));
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (by_key_.contains(key)) return file;
+  open_.push_front({key, file});
   by_key_[key] = open_.begin();
   if (open_.size() > kMaxOpen) {
     by_key_.erase(open_.back().key);
     open_.pop_back();
   }
-  return &open_.front().open;
+  return file;
 }
 
 }  // namespace cowherd

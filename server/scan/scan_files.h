@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <list>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -13,40 +15,46 @@
 
 namespace cowherd {
 
-// The files of a storage map that a scan may touch, by their number. Keeps some open. One thread.
+// The files of a storage map that a scan may touch, by their number. Keeps some open. Any thread.
 class ScanFiles {
  public:
-  // `wanted` says whether a file is within the scan, by its path below the root.
+  // Nobody else may use `map` while these are opened. `wanted` says whether a file is within the scan, by its
+  // path below the root.
   ScanFiles(FileTree& tree, StorageMap& map, uint64_t min_size,
             std::function<bool(const std::string&)> wanted)
       : tree_(tree), map_(map), min_size_(min_size), wanted_(std::move(wanted)) {}
 
-  // An error: it is not within the scan. Does not open it, unless that takes its size.
+  // An error: it is not within the scan. Does not open it.
   absl::StatusOr<std::string> Path(const FileKey& key);
 
-  // An error: it is not within the scan, cannot be opened, or its path leads to another file by now. The
-  // result is good until kMaxOpen others were asked for.
-  absl::StatusOr<const OpenFile*> Open(const FileKey& key);
+  // An error: it is not within the scan, cannot be opened, or its path leads to another file by now.
+  absl::StatusOr<std::shared_ptr<const OpenFile>> Open(const FileKey& key);
 
   // Files that were within the scan, and those that were not; some may be counted again in large scans.
-  uint64_t taken() const { return taken_; }
-  uint64_t refused() const { return refused_; }
-
-  static constexpr size_t kMaxOpen = 512;
+  uint64_t taken() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return taken_;
+  }
+  uint64_t refused() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return refused_;
+  }
 
  private:
   struct File {
     FileKey key;
-    OpenFile open;
+    std::shared_ptr<const OpenFile> open;
   };
 
+  absl::StatusOr<std::string> PathLocked(const FileKey& key);
   absl::StatusOr<std::string> FindPath(const FileKey& key);
 
   FileTree& tree_;
   StorageMap& map_;
   const uint64_t min_size_;
   const std::function<bool(const std::string&)> wanted_;
-  std::list<File> open_;  // last used first
+  mutable std::mutex mutex_;  // of map_ and what follows
+  std::list<File> open_;      // last used first
   absl::flat_hash_map<FileKey, std::list<File>::iterator> by_key_;
   absl::flat_hash_map<FileKey, absl::StatusOr<std::string>> paths_;  // of those asked about lately
   uint64_t taken_ = 0;

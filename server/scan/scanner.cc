@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <set>
@@ -24,11 +23,10 @@
 #include "server/scan/source_blocks.h"
 #include "server/scan/space_won.h"
 #include "server/scan/storage_scan.h"
+#include "server/scan/throttle.h"
 
 namespace cowherd {
 namespace {
-
-using SteadyClock = std::chrono::steady_clock;
 
 // The stretch of a file that is fingerprinted, then matched and shared while it is still in the page cache.
 constexpr uint64_t kWindowBytes = 64 << 20;
@@ -230,17 +228,9 @@ class Worker {
                                                  std::min(step, count - all.size()), read));
       all.insert(all.end(), part.begin(), part.end());
       scan_.totals.Update([read](Totals& t) { t.bytes_scanned += read; });
-      Throttle(read);
+      Throttle(scan_.limiter, read, scan_.stop);
     }
     return all;
-  }
-
-  // Waits as the limit for bytes read says.
-  void Throttle(uint64_t bytes) {
-    if (bytes == 0) return;
-    const SteadyClock::time_point now = SteadyClock::now();
-    const SteadyClock::time_point start = scan_.limiter.Book(bytes, now);
-    if (start > now) scan_.stop.SleepUntil(start);
   }
 
   absl::Status MatchWindow(const std::string& path, const OpenFile& file, BlockIndex::FileId id,
@@ -261,7 +251,7 @@ class Worker {
       const bool same_file = source_path == path;
       const Match match = GrowMatch(first->block, block, window, floor, same_file,
                                     [&](uint64_t b) { return earlier_.At(source_path, b); });
-      Throttle(earlier_.TakeBytesRead());
+      Throttle(scan_.limiter, earlier_.TakeBytesRead(), scan_.stop);
       if (match.blocks < min_blocks) {
         // A lone equal block; the run around this one may be longer next time. But if the two were merely too
         // close together, as in a run of equal blocks, the first place stays until one is far enough.

@@ -98,7 +98,7 @@ class StorageScan {
         planner_({block_, kFreedPerMoved, request.min_extent_length}),
         files_(tree, map, request.min_file_size, wanted),
         limiter_(request.bytes_per_second),
-        reclaim_(ops, tree, files_, block_, limiter_, stop, totals) {}
+        reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), limiter_, stop, totals) {}
 
   absl::StatusOr<std::vector<std::string>> ScanAll() {
     absl::Status status = Pass();

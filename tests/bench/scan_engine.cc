@@ -1,5 +1,5 @@
 // The scan engine alone, without a server: scans a directory and prints what it did as one JSON object.
-//   scan_engine [--dry_run] [--index_mib N] DIRECTORY
+//   scan_engine [--dry_run] [--index_mib N] [--workers N] DIRECTORY
 #include <sys/resource.h>
 
 #include <chrono>
@@ -23,6 +23,8 @@ int main(int argc, char** argv) {
       request.dry_run = true;
     } else if (word == "--index_mib" && i + 1 < argc) {
       index_budget = std::strtoul(argv[++i], nullptr, 10) << 20;
+    } else if (word == "--workers" && i + 1 < argc) {
+      request.workers = static_cast<unsigned>(std::strtoul(argv[++i], nullptr, 10));
     } else {
       directory = word;
     }

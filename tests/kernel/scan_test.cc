@@ -5,10 +5,12 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -145,6 +147,7 @@ class ScanTest : public testing::TestWithParam<Config> {
     ScanRequest request;
     request.min_extent_length = kBlock;
     request.min_file_size = 1;
+    request.workers = 2;
     SharedTotals totals;
     const Stop stop;
     EXPECT_EQ(ScanTree(ops_, **tree, request, 1 << 20, stop, totals, [](const Duplicate&) {}),
@@ -236,6 +239,54 @@ TEST_P(ScanTest, RandomTrees) {
     EXPECT_TRUE(LookAtAll() == before);
   }
 }
+
+// Pages of a file that are in the page cache.
+size_t CachedPages(const std::string& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat stat;
+  EXPECT_EQ(::fstat(fd.get(), &stat), 0);
+  const auto size = static_cast<size_t>(stat.st_size);
+  void* const map = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
+  EXPECT_NE(map, MAP_FAILED);
+  std::vector<unsigned char> pages((size + kBlock - 1) / kBlock);
+  EXPECT_EQ(::mincore(map, size, pages.data()), 0);
+  ::munmap(map, size);
+  return static_cast<size_t>(
+      std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return (page & 1) != 0; }));
+}
+
+class ChecksumScanTest : public ScanTest {};
+
+TEST_P(ChecksumScanTest, LeavesThePageCacheAsItWas) {
+  Make();
+  ASSERT_FALSE(HasFatalFailure());
+  std::mt19937_64 random(1);
+  constexpr size_t kFiles = 40;
+  const auto path = [&](const char* kind, size_t i) { return absl::StrCat(loop_->path(), "/", kind, i); };
+  for (size_t i = 0; i < kFiles; ++i) {
+    std::string bytes((i == 0 ? 6000 : 1 + i) * kBlock, '\0');
+    for (char& c : bytes) c = static_cast<char>(random());
+    std::ofstream(path("source", i), std::ios::binary) << bytes;
+    std::ofstream(path("copy", i), std::ios::binary) << bytes;
+  }
+  ASSERT_EQ(loop_->Unmount(), absl::OkStatus());
+  ASSERT_EQ(loop_->Mount(GetParam().mount_options), absl::OkStatus());
+  const std::string hot = path("source", 7);
+  EXPECT_EQ(Content(hot).size(), 8 * kBlock);
+  EXPECT_EQ(Scan().ranges_failed, 0u);
+  EXPECT_EQ(CachedPages(hot), 8u);
+  size_t pages = 0;
+  for (size_t i = 0; i < kFiles; ++i) {
+    if (i != 7) pages += CachedPages(path("source", i));
+    pages += CachedPages(path("copy", i));
+  }
+  // Pages that are in the hands of another CPU just then stay.
+  EXPECT_LT(pages, 400u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Filesystems, ChecksumScanTest,
+                         testing::Values(Config{"btrfs", "btrfs", {}, "", false}),
+                         [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, ScanTest,
                          testing::Values(Config{"btrfs", "btrfs", {}, "", false},

@@ -514,6 +514,22 @@ TEST_P(ExtentOpsConformance, AWriteEndsSharing) {
   EXPECT_EQ(filesystem_->Content("target").substr(8 * kKiB, 4 * kKiB), other);
 }
 
+TEST_P(ExtentOpsConformance, ReadingAheadIsOnlyAHint) {
+  const std::string content = Noise(1, 3 * kMiB + 5);
+  filesystem_->AddFile("file", content);
+  const Fd file = Open("file");
+  ops().Prefetch(file.get(), 0, content.size());
+  EXPECT_TRUE(ops().StartReading(file.get(), 0, content.size()));
+  ops().StartReading(file.get(), 100 * kMiB, kMiB);
+  ops().StartReading(Reopen(file, O_PATH).get(), 0, kMiB);
+  ops().StartReading(-1, 0, kMiB);
+  ops().Forget(file.get(), 0, content.size());
+  ops().Forget(file.get(), 100 * kMiB, kMiB);
+  ops().Forget(Reopen(file, O_PATH).get(), 0, kMiB);
+  ops().Forget(-1, 0, kMiB);
+  EXPECT_EQ(filesystem_->Content("file"), content);
+}
+
 TEST_P(ExtentOpsConformance, PrefetchIsOnlyAHint) {
   const std::string content = Noise(1, 3 * kMiB + 5);
   filesystem_->AddFile("file", content);

@@ -1,0 +1,159 @@
+#include "server/scan/share_worker.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "server/base/log.h"
+#include "server/base/status.h"
+#include "server/dedupe/plan.h"
+#include "server/dedupe/run.h"
+#include "server/scan/throttle.h"
+
+namespace cowherd {
+namespace {
+
+constexpr uint64_t kBytesAhead = kMaxGroupBytes;
+constexpr size_t kFilesAhead = 128;
+
+}  // namespace
+
+void ShareWorker::Empty(ShareQueue& queue) {
+  std::deque<ReadyGroup> ahead;
+  uint64_t bytes = 0;
+  size_t files = 0;
+  bool more = true;
+  while (stop_.Check().ok()) {
+    while (more && (ahead.empty() || (bytes < kBytesAhead && files < kFilesAhead))) {
+      const ShareGroup* next = queue.Next();
+      more = next != nullptr;
+      absl::optional<ReadyGroup> group = more ? Open(*next) : absl::nullopt;
+      if (!group) continue;
+      bytes += group->bytes;
+      files += group->places.size() + 1;
+      ahead.push_back(*std::move(group));
+    }
+    if (ahead.empty()) return;
+    const ReadyGroup group = std::move(ahead.front());
+    ahead.pop_front();
+    bytes -= group.bytes;
+    files -= group.places.size() + 1;
+    Carry(group);
+    const bool again = !ahead.empty() && SameSource(group, ahead.front());
+    if (again) ahead.front().was_cached = group.was_cached;
+    Forget(group, /*source=*/!again);
+  }
+}
+
+absl::optional<ShareWorker::ReadyGroup> ShareWorker::Open(const ShareGroup& group) {
+  const auto open = [&](const FilePosition& place) { return files_.Open(place.file); };
+  const uint64_t length = group.front().length;
+  Throttle(limiter_, BytesOf(group), stop_);
+  // Gone by now, or no longer of this scan.
+  absl::StatusOr<std::shared_ptr<const OpenFile>> source = open(group.front().source);
+  if (!source.ok()) return absl::nullopt;
+  ReadyGroup ready;
+  ready.source = *std::move(source);
+  ready.was_cached = ops_.StartReading(ready.source->fd.get(), group.front().source.offset, length);
+  for (const Share& share : group) {
+    absl::StatusOr<std::shared_ptr<const OpenFile>> file = open(share.destination);
+    if (!file.ok()) continue;
+    const bool was_cached = ops_.StartReading((*file)->fd.get(), share.destination.offset, length);
+    ready.places.push_back({share, *std::move(file)});
+    ready.places_cached.push_back(was_cached);
+  }
+  if (ready.places.empty()) return absl::nullopt;
+  ready.bytes = BytesOf(group);
+  return ready;
+}
+
+void ShareWorker::Carry(const ReadyGroup& group) {
+  const Share& first = group.places.front().share;
+  ShareWith({group.source->fd.get(), group.source->facts.size, first.source.offset}, group.places,
+            /*duplicates=*/true);
+}
+
+bool ShareWorker::SameSource(const ReadyGroup& a, const ReadyGroup& b) {
+  const Share& first = a.places.front().share;
+  const Share& second = b.places.front().share;
+  return first.source == second.source && first.length == second.length;
+}
+
+// Takes out of the page cache what was not there before.
+void ShareWorker::Forget(const ReadyGroup& group, bool source) {
+  const Share& first = group.places.front().share;
+  if (source && !group.was_cached) ops_.Forget(group.source->fd.get(), first.source.offset, first.length);
+  for (size_t i = 0; i < group.places.size(); ++i) {
+    const Place& place = group.places[i];
+    if (group.places_cached[i]) continue;
+    ops_.Forget(place.file->fd.get(), place.share.destination.offset, place.share.length);
+  }
+}
+
+void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places, bool duplicates) {
+  const uint64_t source_left = source.offset < source.size ? source.size - source.offset : 0;
+  // By how much of the range the kernel can share.
+  std::map<uint64_t, std::vector<Place>> by_length;
+  for (const Place& place : places) {
+    const Share& share = place.share;
+    if (share.destination.offset >= place.file->facts.size) continue;
+    const uint64_t left = place.file->facts.size - share.destination.offset;
+    uint64_t length = std::min({share.length, left, source_left});
+    // A block that is not full ends both files or is not shared (fs/remap_range.c).
+    if (length != left || length != source_left) length = length / block_size_ * block_size_;
+    if (length < std::min(share.length, left)) leftover_.push_back(share.Rest(length));
+    if (length > 0) by_length[length].push_back(place);
+  }
+  for (const auto& [length, equal] : by_length) {
+    std::vector<DedupeTarget> targets;
+    for (const Place& place : equal)
+      targets.push_back({place.file->fd.get(), place.share.destination.offset});
+    DedupePlan plan(length, targets.size(), kMaxShareLength);
+    const absl::Status refused = RunDedupe(ops_, {source.fd, source.offset, length}, targets, stop_, plan);
+    for (size_t i = 0; i < targets.size(); ++i) {
+      if (!refused.ok()) plan.Fail(i, refused);
+      const TargetResult& result = plan.results()[i];
+      if (duplicates) {
+        totals_.Update([&, length = length](Totals& t) {
+          t.bytes_requested += length;
+          CountOutcome(result, t);
+        });
+      }
+      Share rest = equal[i].share.Rest(result.bytes_accepted);
+      rest.length = length - result.bytes_accepted;
+      if (result.outcome == DedupeOutcome::kFailed) {
+        Log(LogLevel::kWarning, "cannot share a range",
+            {{"offset", targets[i].offset}, {"length", length}, {"error", result.error}});
+      } else if (result.outcome == DedupeOutcome::kDiffers && duplicates) {
+        Bisect({source.fd, source.size, source.offset + result.bytes_accepted}, targets[i].fd, rest);
+      } else if (result.outcome == DedupeOutcome::kDiffers) {
+        leftover_.push_back(rest);
+      }
+    }
+  }
+}
+
+// The range is known to differ. Halves it until the odd block is alone.
+void ShareWorker::Bisect(const Source& source, int destination, const Share& share) {
+  if (share.length <= block_size_ || !stop_.Check().ok()) {
+    leftover_.push_back(share);
+    return;
+  }
+  const uint64_t half = (share.length / 2 + block_size_ - 1) / block_size_ * block_size_;
+  Share first = share;
+  first.length = half;
+  const std::pair<uint64_t, Share> parts[] = {{0, first}, {half, share.Rest(half)}};
+  for (const auto& [offset, part] : parts) {
+    const Source from = {source.fd, source.size, source.offset + offset};
+    const auto answers =
+        ops_.Dedupe(from.fd, from.offset, part.length, {{destination, part.destination.offset}});
+    if (answers.ok() && answers->front().kind == DedupeAnswer::Kind::kSame &&
+        answers->front().bytes == part.length) {
+      totals_.Update([length = part.length](Totals& t) { t.bytes_accepted += length; });
+    } else {
+      Bisect(from, destination, part);
+    }
+  }
+}
+
+}  // namespace cowherd
