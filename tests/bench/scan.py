@@ -116,7 +116,7 @@ def main():
 
 
 def bench(volume, runs, peers):
-    rows = {"floor": median([measure(volume, f"find {volume.path} -type f -print0 | xargs -0 cat") for _ in range(runs)], "seconds")}
+    rows = {"floor": median([measure(volume, f"find {volume.path} -type f -print0 | xargs -0 cat >/dev/null") for _ in range(runs)], "seconds")}
     own = lambda output: {"own": [json.loads(line) for line in output.splitlines()]}
     find = [measure(volume, [ENGINE, "--dry_run", volume.path], own) for _ in range(runs)]
     job = [measure(volume, f"{ENGINE} {volume.path} && {ENGINE} {volume.path}", own) for _ in range(runs)]
