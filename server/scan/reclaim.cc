@@ -183,7 +183,7 @@ absl::Status Reclaim::FinishCopies(std::vector<Share>& leftover) {
     }
     share();
   }
-  for (Share& share : copier.TakeLeftover()) leftover.push_back(std::move(share));
+  for (const Share& share : copier.TakeLeftover()) leftover.push_back(share);
   absl::StatusOr<ExtentList> extents =
       ops_.Extents(scratch_[0].get(), 0, scratch_size_, SIZE_MAX, /*flush=*/false);
   if (extents.ok()) {
@@ -201,7 +201,7 @@ absl::Status Reclaim::ShareAll(std::vector<Share> shares, std::vector<Share>& le
   for (ShareWorker& worker : workers_) threads.emplace_back([&] { worker.Empty(queue); });
   for (std::thread& thread : threads) thread.join();
   for (ShareWorker& worker : workers_) {
-    for (Share& share : worker.TakeLeftover()) leftover.push_back(std::move(share));
+    for (const Share& share : worker.TakeLeftover()) leftover.push_back(share);
   }
   return stop_.Check();
 }

@@ -41,7 +41,7 @@ std::vector<ShareGroup> GroupShares(std::vector<Share> shares) {
       pieces.back().length = kMaxShareLength;
       share = share.Rest(kMaxShareLength);
     }
-    pieces.push_back(std::move(share));
+    pieces.push_back(share);
   }
   std::sort(pieces.begin(), pieces.end(), [](const Share& a, const Share& b) {
     const auto key_a = SourceKey(a);
