@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <tuple>
-#include <utility>
 
 #include "server/fs/extent_ops.h"
 
@@ -48,22 +47,12 @@ std::vector<ShareGroup> GroupShares(std::vector<Share> shares) {
     const auto key_b = SourceKey(b);
     return key_a != key_b ? key_a < key_b : a.storage < b.storage;
   });
-  // By the lowest address that the source's places give up.
-  std::vector<std::pair<uint64_t, size_t>> sources;
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    if (i == 0 || SourceKey(pieces[i]) != SourceKey(pieces[i - 1]))
-      sources.emplace_back(pieces[i].storage, i);
-  }
-  std::sort(sources.begin(), sources.end());
   std::vector<ShareGroup> groups;
-  for (const auto& [storage, first] : sources) {
-    groups.push_back({pieces[first]});
-    for (size_t i = first + 1; i < pieces.size() && SourceKey(pieces[i]) == SourceKey(pieces[first]); ++i) {
-      if (Fits(groups.back(), pieces[i])) {
-        groups.back().push_back(pieces[i]);
-      } else {
-        groups.push_back({pieces[i]});
-      }
+  for (const Share& piece : pieces) {
+    if (!groups.empty() && Fits(groups.back(), piece)) {
+      groups.back().push_back(piece);
+    } else {
+      groups.push_back({piece});
     }
   }
   return groups;

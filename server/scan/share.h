@@ -22,8 +22,8 @@ struct Share {
 // Places that share with the same range; `source` and `length` of all are equal.
 using ShareGroup = std::vector<Share>;
 
-// In the order of what is given up, groups of one source behind each other. Ranges are cut so that a group is
-// one call of the kernel, and bounded in bytes: see the constants. Pure.
+// In the order of sources, so that what overlaps is read once. Ranges are cut so that a group is one call of
+// the kernel, and bounded in bytes: see the constants. Pure.
 std::vector<ShareGroup> GroupShares(std::vector<Share> shares);
 
 // One comparison of the kernel. btrfs itself goes in steps of 16 MiB (fs/btrfs/reflink.c).

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/dedupe/plan.h"
@@ -15,6 +16,9 @@ namespace {
 
 constexpr uint64_t kBytesAhead = kMaxGroupBytes;
 constexpr size_t kFilesAhead = 128;
+// What was read stays for so much longer: the next groups often compare with the same source.
+constexpr uint64_t kMaxBroughtBytes = 3 * kMaxGroupBytes;
+constexpr size_t kMaxBroughtIn = 2 * kFilesAhead + kMaxDedupeTargets;
 
 }  // namespace
 
@@ -23,6 +27,7 @@ void ShareWorker::Empty(ShareQueue& queue) {
   uint64_t bytes = 0;
   size_t files = 0;
   bool more = true;
+  const absl::Cleanup forget = [this] { ForgetUntil(0, 0); };
   while (stop_.Check().ok()) {
     while (more && (ahead.empty() || (bytes < kBytesAhead && files < kFilesAhead))) {
       const ShareGroup* next = queue.Next();
@@ -39,9 +44,6 @@ void ShareWorker::Empty(ShareQueue& queue) {
     bytes -= group.bytes;
     files -= group.places.size() + 1;
     Carry(group);
-    const bool again = !ahead.empty() && SameSource(group, ahead.front());
-    if (again) ahead.front().was_cached = group.was_cached;
-    Forget(group, /*source=*/!again);
   }
 }
 
@@ -54,13 +56,12 @@ absl::optional<ShareWorker::ReadyGroup> ShareWorker::Open(const ShareGroup& grou
   if (!source.ok()) return absl::nullopt;
   ReadyGroup ready;
   ready.source = *std::move(source);
-  ready.was_cached = ops_.StartReading(ready.source->fd.get(), group.front().source.offset, length);
+  Read(ready.source, group.front().source.offset, length);
   for (const Share& share : group) {
     absl::StatusOr<std::shared_ptr<const OpenFile>> file = open(share.destination);
     if (!file.ok()) continue;
-    const bool was_cached = ops_.StartReading((*file)->fd.get(), share.destination.offset, length);
+    Read(*file, share.destination.offset, length);
     ready.places.push_back({share, *std::move(file)});
-    ready.places_cached.push_back(was_cached);
   }
   if (ready.places.empty()) return absl::nullopt;
   ready.bytes = BytesOf(group);
@@ -73,20 +74,19 @@ void ShareWorker::Carry(const ReadyGroup& group) {
             /*duplicates=*/true);
 }
 
-bool ShareWorker::SameSource(const ReadyGroup& a, const ReadyGroup& b) {
-  const Share& first = a.places.front().share;
-  const Share& second = b.places.front().share;
-  return first.source == second.source && first.length == second.length;
+void ShareWorker::Read(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length) {
+  if (ops_.StartReading(file->fd.get(), offset, length)) return;
+  brought_in_.push_back({file, offset, length});
+  brought_bytes_ += length;
+  ForgetUntil(kMaxBroughtIn, kMaxBroughtBytes);
 }
 
-// Takes out of the page cache what was not there before.
-void ShareWorker::Forget(const ReadyGroup& group, bool source) {
-  const Share& first = group.places.front().share;
-  if (source && !group.was_cached) ops_.Forget(group.source->fd.get(), first.source.offset, first.length);
-  for (size_t i = 0; i < group.places.size(); ++i) {
-    const Place& place = group.places[i];
-    if (group.places_cached[i]) continue;
-    ops_.Forget(place.file->fd.get(), place.share.destination.offset, place.share.length);
+void ShareWorker::ForgetUntil(size_t ranges, uint64_t bytes) {
+  while (brought_in_.size() > ranges || brought_bytes_ > bytes) {
+    const CachedRange& oldest = brought_in_.front();
+    ops_.Forget(oldest.file->fd.get(), oldest.offset, oldest.length);
+    brought_bytes_ -= oldest.length;
+    brought_in_.pop_front();
   }
 }
 

@@ -38,7 +38,8 @@ class ShareQueue {
 
 // Shares places with their sources. Opens files and has them read while earlier groups are compared: one
 // after the other, each would take the disk's latency. What that brings into the page cache is taken out
-// again. One thread; several workers may empty one queue, at some 32 MiB and 128 open files each.
+// again. One thread; several workers may empty one queue, at some 100 MiB of page cache and 400 open files
+// each.
 class ShareWorker {
  public:
   struct Source {
@@ -70,16 +71,21 @@ class ShareWorker {
  private:
   struct ReadyGroup {
     std::shared_ptr<const OpenFile> source;
-    bool was_cached = false;  // of the source
     std::vector<Place> places;
-    std::vector<bool> places_cached;
     uint64_t bytes = 0;
+  };
+
+  struct CachedRange {
+    std::shared_ptr<const OpenFile> file;
+    uint64_t offset = 0;
+    uint64_t length = 0;
   };
 
   absl::optional<ReadyGroup> Open(const ShareGroup& group);
   void Carry(const ReadyGroup& group);
-  static bool SameSource(const ReadyGroup& a, const ReadyGroup& b);
-  void Forget(const ReadyGroup& group, bool source);
+  void Read(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length);
+  // Takes the oldest out of the page cache, until so much is left.
+  void ForgetUntil(size_t ranges, uint64_t bytes);
   void ShareWith(const Source& source, absl::Span<const Place> places, bool duplicates);
   void Bisect(const Source& source, int destination, const Share& share);
 
@@ -90,6 +96,8 @@ class ShareWorker {
   const Stop& stop_;
   SharedTotals& totals_;
   std::vector<Share> leftover_;
+  std::deque<CachedRange> brought_in_;  // into the page cache, by this worker
+  uint64_t brought_bytes_ = 0;
 };
 
 }  // namespace cowherd

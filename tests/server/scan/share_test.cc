@@ -49,13 +49,13 @@ TEST(ShareTest, OtherLengthsAreOtherGroups) {
   EXPECT_EQ(GroupShares({Make(1, 2, kBlock, 10), Make(1, 3, 2 * kBlock, 20)}).size(), 2u);
 }
 
-TEST(ShareTest, InTheOrderOfWhatIsGivenUp) {
+TEST(ShareTest, InTheOrderOfSources) {
   const std::vector<ShareGroup> groups =
-      GroupShares({Make(1, 2, kBlock, 30), Make(2, 3, kBlock, 10), Make(3, 4, kBlock, 20)});
+      GroupShares({Make(3, 2, kBlock, 30), Make(1, 3, kBlock, 10), Make(2, 4, kBlock, 20)});
   ASSERT_EQ(groups.size(), 3u);
-  EXPECT_EQ(groups[0][0].storage, 10u);
-  EXPECT_EQ(groups[1][0].storage, 20u);
-  EXPECT_EQ(groups[2][0].storage, 30u);
+  EXPECT_EQ(groups[0][0].source.file.inode, 1u);
+  EXPECT_EQ(groups[1][0].source.file.inode, 2u);
+  EXPECT_EQ(groups[2][0].source.file.inode, 3u);
 }
 
 TEST(ShareTest, NoMorePlacesThanTheKernelTakes) {
