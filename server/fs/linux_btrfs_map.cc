@@ -89,9 +89,8 @@ class BtrfsMap final : public StorageMap {
 
   absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) override {
     const uint64_t end = address + count * block_size_;
-    btrfs_ioctl_search_key key = Key(BTRFS_CSUM_TREE_OBJECTID);
-    key.min_objectid = key.max_objectid = BTRFS_EXTENT_CSUM_OBJECTID;
-    key.min_type = key.max_type = BTRFS_EXTENT_CSUM_KEY;
+    btrfs_ioctl_search_key key =
+        Key(BTRFS_CSUM_TREE_OBJECTID, BTRFS_EXTENT_CSUM_OBJECTID, BTRFS_EXTENT_CSUM_KEY);
     key.min_offset = address - std::min(address, item_span_);
     key.max_offset = end - 1;
     std::vector<uint64_t> checksums(count);
@@ -126,9 +125,7 @@ class BtrfsMap final : public StorageMap {
   }
 
   absl::StatusOr<uint64_t> SizeOf(const FileKey& file) override {
-    btrfs_ioctl_search_key key = Key(file.subvolume);
-    key.min_objectid = key.max_objectid = file.inode;
-    key.min_type = key.max_type = BTRFS_INODE_ITEM_KEY;
+    const btrfs_ioctl_search_key key = Key(file.subvolume, file.inode, BTRFS_INODE_ITEM_KEY);
     absl::optional<uint64_t> size;
     RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view item) {
       size = ItemAs<btrfs_inode_item>(item).size;
@@ -157,9 +154,7 @@ class BtrfsMap final : public StorageMap {
     if (!owners) return absl::nullopt;
     std::vector<Reference> references;
     for (const Owner& owner : *owners) {
-      btrfs_ioctl_search_key key = Key(owner.file.subvolume);
-      key.min_objectid = key.max_objectid = owner.file.inode;
-      key.min_type = key.max_type = BTRFS_EXTENT_DATA_KEY;
+      btrfs_ioctl_search_key key = Key(owner.file.subvolume, owner.file.inode, BTRFS_EXTENT_DATA_KEY);
       key.min_offset = owner.begin;
       key.max_offset = owner.begin + std::max(extent.length, kMaxEncodedBytes) - 1;
       uint32_t found = 0;
@@ -178,9 +173,7 @@ class BtrfsMap final : public StorageMap {
 
   // None: not all of them are told.
   absl::StatusOr<absl::optional<std::vector<Owner>>> Owners(const StorageExtent& extent) {
-    btrfs_ioctl_search_key key = Key(BTRFS_EXTENT_TREE_OBJECTID);
-    key.min_objectid = key.max_objectid = extent.address;
-    key.min_type = key.max_type = BTRFS_EXTENT_ITEM_KEY;
+    btrfs_ioctl_search_key key = Key(BTRFS_EXTENT_TREE_OBJECTID, extent.address, BTRFS_EXTENT_ITEM_KEY);
     key.min_offset = key.max_offset = extent.length;
     std::vector<Owner> owners;
     uint64_t untold = UINT64_MAX;
@@ -214,9 +207,7 @@ class BtrfsMap final : public StorageMap {
   absl::StatusOr<uint64_t> LastSnapshot(uint64_t subvolume) {
     const auto known = last_snapshots_.find(subvolume);
     if (known != last_snapshots_.end()) return known->second;
-    btrfs_ioctl_search_key key = Key(BTRFS_ROOT_TREE_OBJECTID);
-    key.min_objectid = key.max_objectid = subvolume;
-    key.min_type = key.max_type = BTRFS_ROOT_ITEM_KEY;
+    const btrfs_ioctl_search_key key = Key(BTRFS_ROOT_TREE_OBJECTID, subvolume, BTRFS_ROOT_ITEM_KEY);
     uint64_t last = UINT64_MAX;
     RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view item) {
       last = ItemAs<btrfs_root_item>(item).last_snapshot;
@@ -259,6 +250,14 @@ class BtrfsMap final : public StorageMap {
     return key;
   }
 
+  // Items of one type that belong to one object, at all offsets.
+  static btrfs_ioctl_search_key Key(uint64_t tree, uint64_t object, uint32_t type) {
+    btrfs_ioctl_search_key key = Key(tree);
+    key.min_objectid = key.max_objectid = object;
+    key.min_type = key.max_type = type;
+    return key;
+  }
+
   // Calls `item` for each item in key order, until it returns false.
   absl::Status Search(btrfs_ioctl_search_key key, size_t bytes,
                       absl::FunctionRef<bool(const Header&, absl::string_view)> item) {
@@ -294,9 +293,7 @@ class BtrfsMap final : public StorageMap {
   // None: the file has changed there.
   absl::StatusOr<absl::optional<Reference>> ReferenceAt(const FileKey& file, uint64_t offset,
                                                         const StorageExtent& extent) {
-    btrfs_ioctl_search_key key = Key(file.subvolume);
-    key.min_objectid = key.max_objectid = file.inode;
-    key.min_type = key.max_type = BTRFS_EXTENT_DATA_KEY;
+    btrfs_ioctl_search_key key = Key(file.subvolume, file.inode, BTRFS_EXTENT_DATA_KEY);
     key.min_offset = key.max_offset = offset;
     absl::optional<Reference> reference;
     RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view bytes) {

@@ -131,8 +131,7 @@ absl::Status Reclaim::CopyOut(const std::vector<Share>& places) {
   const auto part = [&](uint64_t begin, uint64_t size) {
     std::vector<Share> moved = places;
     for (Share& place : moved) {
-      place.destination.offset += begin;
-      place.storage += begin;
+      place = place.Rest(begin);
       place.length = size;
     }
     return moved;
@@ -174,6 +173,9 @@ absl::Status Reclaim::FinishCopies(std::vector<Share>& leftover) {
     if (::fstat(fd, &stat) != 0) return ErrnoError(errno, "fstat");
     std::vector<ShareWorker::Place> places;
     const auto share = [&] {
+      if (places.empty()) return;
+      // The other files that hold the same storage have pages of their own to be read.
+      Throttle(limiter_, places.front().share.length * (places.size() + 1), stop_);
       copier.ShareCopies({fd, static_cast<uint64_t>(stat.st_size), copy.offset}, std::exchange(places, {}));
     };
     for (const Share& place : copy.places) {

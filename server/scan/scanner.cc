@@ -20,6 +20,7 @@
 #include "server/scan/path_filter.h"
 #include "server/scan/rate_limiter.h"
 #include "server/scan/reading_source.h"
+#include "server/scan/share.h"
 #include "server/scan/source_blocks.h"
 #include "server/scan/space_won.h"
 #include "server/scan/storage_scan.h"
@@ -30,8 +31,6 @@ namespace {
 
 // The stretch of a file that is fingerprinted, then matched and shared while it is still in the page cache.
 constexpr uint64_t kWindowBytes = 64 << 20;
-// One comparison of the kernel; cancel takes effect between two.
-constexpr uint64_t kBytesPerCall = 16 << 20;
 constexpr size_t kMaxQueuedFiles = 256;
 
 // Things seen before, remembered up to a number; what is not remembered is looked at again, which is slow but
@@ -300,7 +299,7 @@ class Worker {
   }
 
   absl::Status Dedupe(const OpenFile& source, const OpenFile& file, const Duplicate& duplicate) {
-    DedupePlan plan(duplicate.length, 1, kBytesPerCall);
+    DedupePlan plan(duplicate.length, 1, kMaxShareLength);
     const DedupeTarget target{file.fd.get(), duplicate.destination_offset};
     absl::Status refused = RunDedupe(scan_.ops, {source.fd.get(), duplicate.source_offset, duplicate.length},
                                      absl::MakeConstSpan(&target, 1), scan_.stop, plan);

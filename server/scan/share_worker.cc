@@ -43,22 +43,23 @@ void ShareWorker::Empty(ShareQueue& queue) {
     ahead.pop_front();
     bytes -= group.bytes;
     files -= group.places.size() + 1;
-    Carry(group);
+    ShareWith({group.source->fd.get(), group.source->facts.size, group.offset}, group.places,
+              /*duplicates=*/true);
   }
 }
 
 absl::optional<ShareWorker::ReadyGroup> ShareWorker::Open(const ShareGroup& group) {
-  const auto open = [&](const FilePosition& place) { return files_.Open(place.file); };
   const uint64_t length = group.front().length;
   Throttle(limiter_, BytesOf(group), stop_);
   // Gone by now, or no longer of this scan.
-  absl::StatusOr<std::shared_ptr<const OpenFile>> source = open(group.front().source);
+  absl::StatusOr<std::shared_ptr<const OpenFile>> source = files_.Open(group.front().source.file);
   if (!source.ok()) return absl::nullopt;
   ReadyGroup ready;
   ready.source = *std::move(source);
-  Read(ready.source, group.front().source.offset, length);
+  ready.offset = group.front().source.offset;
+  Read(ready.source, ready.offset, length);
   for (const Share& share : group) {
-    absl::StatusOr<std::shared_ptr<const OpenFile>> file = open(share.destination);
+    absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(share.destination.file);
     if (!file.ok()) continue;
     Read(*file, share.destination.offset, length);
     ready.places.push_back({share, *std::move(file)});
@@ -66,12 +67,6 @@ absl::optional<ShareWorker::ReadyGroup> ShareWorker::Open(const ShareGroup& grou
   if (ready.places.empty()) return absl::nullopt;
   ready.bytes = BytesOf(group);
   return ready;
-}
-
-void ShareWorker::Carry(const ReadyGroup& group) {
-  const Share& first = group.places.front().share;
-  ShareWith({group.source->fd.get(), group.source->facts.size, first.source.offset}, group.places,
-            /*duplicates=*/true);
 }
 
 void ShareWorker::Read(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length) {

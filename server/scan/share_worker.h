@@ -71,6 +71,7 @@ class ShareWorker {
  private:
   struct ReadyGroup {
     std::shared_ptr<const OpenFile> source;
+    uint64_t offset = 0;  // in the source
     std::vector<Place> places;
     uint64_t bytes = 0;
   };
@@ -82,7 +83,6 @@ class ShareWorker {
   };
 
   absl::optional<ReadyGroup> Open(const ShareGroup& group);
-  void Carry(const ReadyGroup& group);
   void Read(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length);
   // Takes the oldest out of the page cache, until so much is left.
   void ForgetUntil(size_t ranges, uint64_t bytes);
