@@ -6,16 +6,39 @@
 namespace cowherd {
 namespace {
 
-constexpr uint64_t Totals::*kCounters[] = {
-    &Totals::files_scanned,  &Totals::files_skipped,    &Totals::files_failed,    &Totals::bytes_scanned,
-    &Totals::bytes_found,    &Totals::duplicate_ranges, &Totals::duplicate_bytes, &Totals::bytes_requested,
-    &Totals::bytes_accepted, &Totals::ranges_deduped,   &Totals::ranges_differ,   &Totals::ranges_failed,
+constexpr TotalsCounter kCounters[] = {
+    {"files_scanned", &Totals::files_scanned},
+    {"files_skipped", &Totals::files_skipped},
+    {"files_failed", &Totals::files_failed},
+    {"files_read", &Totals::files_read},
+    {"bytes_scanned", &Totals::bytes_scanned},
+    {"bytes_found", &Totals::bytes_found},
+    {"duplicate_ranges", &Totals::duplicate_ranges},
+    {"duplicate_bytes", &Totals::duplicate_bytes},
+    {"bytes_freeable", &Totals::bytes_freeable},
+    {"bytes_moved", &Totals::bytes_moved},
+    {"bytes_read", &Totals::bytes_read},
+    {"bytes_held", &Totals::bytes_held},
+    {"bytes_unprofitable", &Totals::bytes_unprofitable},
+    {"bytes_requested", &Totals::bytes_requested},
+    {"bytes_accepted", &Totals::bytes_accepted},
+    {"ranges_deduped", &Totals::ranges_deduped},
+    {"ranges_differ", &Totals::ranges_differ},
+    {"ranges_failed", &Totals::ranges_failed},
 };
+
+struct Others {
+  int64_t bytes_won;
+  absl::Duration elapsed;
+};
+static_assert(sizeof(Totals) == std::size(kCounters) * sizeof(uint64_t) + sizeof(Others), "one is missing");
 
 }  // namespace
 
+absl::Span<const TotalsCounter> TotalsCounters() { return kCounters; }
+
 Totals& Totals::operator+=(const Totals& other) {
-  for (uint64_t Totals::*counter : kCounters) this->*counter += other.*counter;
+  for (const TotalsCounter& counter : kCounters) this->*counter.value += other.*counter.value;
   bytes_won += other.bytes_won;
   elapsed += other.elapsed;
   return *this;
@@ -24,7 +47,7 @@ Totals& Totals::operator+=(const Totals& other) {
 bool operator==(const Totals& a, const Totals& b) {
   return a.bytes_won == b.bytes_won && a.elapsed == b.elapsed &&
          std::all_of(std::begin(kCounters), std::end(kCounters),
-                     [&](uint64_t Totals::*counter) { return a.*counter == b.*counter; });
+                     [&](const TotalsCounter& counter) { return a.*counter.value == b.*counter.value; });
 }
 
 }  // namespace cowherd

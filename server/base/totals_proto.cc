@@ -3,22 +3,41 @@
 #include "google/protobuf/util/time_util.h"
 
 namespace cowherd {
+namespace {
+
+struct Field {
+  uint64_t Totals::*value;
+  uint64_t (v1::TaskTotals::*get)() const;
+  void (v1::TaskTotals::*set)(uint64_t);
+};
+constexpr Field kFields[] = {
+    {&Totals::files_scanned, &v1::TaskTotals::files_scanned, &v1::TaskTotals::set_files_scanned},
+    {&Totals::files_skipped, &v1::TaskTotals::files_skipped, &v1::TaskTotals::set_files_skipped},
+    {&Totals::files_failed, &v1::TaskTotals::files_failed, &v1::TaskTotals::set_files_failed},
+    {&Totals::files_read, &v1::TaskTotals::files_read, &v1::TaskTotals::set_files_read},
+    {&Totals::bytes_scanned, &v1::TaskTotals::bytes_scanned, &v1::TaskTotals::set_bytes_scanned},
+    {&Totals::bytes_found, &v1::TaskTotals::bytes_found, &v1::TaskTotals::set_bytes_found},
+    {&Totals::duplicate_ranges, &v1::TaskTotals::duplicate_ranges, &v1::TaskTotals::set_duplicate_ranges},
+    {&Totals::duplicate_bytes, &v1::TaskTotals::duplicate_bytes, &v1::TaskTotals::set_duplicate_bytes},
+    {&Totals::bytes_freeable, &v1::TaskTotals::bytes_freeable, &v1::TaskTotals::set_bytes_freeable},
+    {&Totals::bytes_moved, &v1::TaskTotals::bytes_moved, &v1::TaskTotals::set_bytes_moved},
+    {&Totals::bytes_read, &v1::TaskTotals::bytes_read, &v1::TaskTotals::set_bytes_read},
+    {&Totals::bytes_held, &v1::TaskTotals::bytes_held, &v1::TaskTotals::set_bytes_held},
+    {&Totals::bytes_unprofitable, &v1::TaskTotals::bytes_unprofitable,
+     &v1::TaskTotals::set_bytes_unprofitable},
+    {&Totals::bytes_requested, &v1::TaskTotals::bytes_requested, &v1::TaskTotals::set_bytes_requested},
+    {&Totals::bytes_accepted, &v1::TaskTotals::bytes_accepted, &v1::TaskTotals::set_bytes_accepted},
+    {&Totals::ranges_deduped, &v1::TaskTotals::ranges_deduped, &v1::TaskTotals::set_ranges_deduped},
+    {&Totals::ranges_differ, &v1::TaskTotals::ranges_differ, &v1::TaskTotals::set_ranges_differ},
+    {&Totals::ranges_failed, &v1::TaskTotals::ranges_failed, &v1::TaskTotals::set_ranges_failed},
+};
+
+}  // namespace
 
 v1::TaskTotals ToProto(const Totals& totals) {
   v1::TaskTotals proto;
-  proto.set_files_scanned(totals.files_scanned);
-  proto.set_files_skipped(totals.files_skipped);
-  proto.set_files_failed(totals.files_failed);
-  proto.set_bytes_scanned(totals.bytes_scanned);
-  proto.set_bytes_found(totals.bytes_found);
-  proto.set_duplicate_ranges(totals.duplicate_ranges);
-  proto.set_duplicate_bytes(totals.duplicate_bytes);
-  proto.set_bytes_requested(totals.bytes_requested);
-  proto.set_bytes_accepted(totals.bytes_accepted);
+  for (const Field& field : kFields) (proto.*field.set)(totals.*field.value);
   proto.set_bytes_won(totals.bytes_won);
-  proto.set_ranges_deduped(totals.ranges_deduped);
-  proto.set_ranges_differ(totals.ranges_differ);
-  proto.set_ranges_failed(totals.ranges_failed);
   *proto.mutable_elapsed() =
       google::protobuf::util::TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(totals.elapsed));
   return proto;
@@ -26,19 +45,8 @@ v1::TaskTotals ToProto(const Totals& totals) {
 
 Totals FromProto(const v1::TaskTotals& proto) {
   Totals totals;
-  totals.files_scanned = proto.files_scanned();
-  totals.files_skipped = proto.files_skipped();
-  totals.files_failed = proto.files_failed();
-  totals.bytes_scanned = proto.bytes_scanned();
-  totals.bytes_found = proto.bytes_found();
-  totals.duplicate_ranges = proto.duplicate_ranges();
-  totals.duplicate_bytes = proto.duplicate_bytes();
-  totals.bytes_requested = proto.bytes_requested();
-  totals.bytes_accepted = proto.bytes_accepted();
+  for (const Field& field : kFields) totals.*field.value = (proto.*field.get)();
   totals.bytes_won = proto.bytes_won();
-  totals.ranges_deduped = proto.ranges_deduped();
-  totals.ranges_differ = proto.ranges_differ();
-  totals.ranges_failed = proto.ranges_failed();
   totals.elapsed = absl::Seconds(proto.elapsed().seconds()) + absl::Nanoseconds(proto.elapsed().nanos());
   return totals;
 }

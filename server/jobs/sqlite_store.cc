@@ -188,22 +188,9 @@ class Transaction {
   sqlite3* const db_;
 };
 
-struct Counter {
-  const char* name;
-  uint64_t Totals::*value;
-};
-constexpr Counter kCounters[] = {
-    {"files_scanned", &Totals::files_scanned},     {"files_skipped", &Totals::files_skipped},
-    {"files_failed", &Totals::files_failed},       {"bytes_scanned", &Totals::bytes_scanned},
-    {"bytes_found", &Totals::bytes_found},         {"duplicate_ranges", &Totals::duplicate_ranges},
-    {"duplicate_bytes", &Totals::duplicate_bytes}, {"bytes_requested", &Totals::bytes_requested},
-    {"bytes_accepted", &Totals::bytes_accepted},   {"ranges_deduped", &Totals::ranges_deduped},
-    {"ranges_differ", &Totals::ranges_differ},     {"ranges_failed", &Totals::ranges_failed},
-};
-
 std::string ToJson(const Totals& totals) {
   nlohmann::json json;
-  for (const Counter& counter : kCounters) json[counter.name] = totals.*counter.value;
+  for (const TotalsCounter& counter : TotalsCounters()) json[counter.name] = totals.*counter.value;
   json["bytes_won"] = totals.bytes_won;
   json["elapsed_ns"] = absl::ToInt64Nanoseconds(totals.elapsed);
   return json.dump();
@@ -219,7 +206,9 @@ absl::StatusOr<Totals> FromJson(const std::string& text) {
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return Corrupt("totals are not JSON");
   Totals totals;
-  for (const Counter& counter : kCounters) totals.*counter.value = Field<uint64_t>(json, counter.name);
+  for (const TotalsCounter& counter : TotalsCounters()) {
+    totals.*counter.value = Field<uint64_t>(json, counter.name);
+  }
   totals.bytes_won = Field<int64_t>(json, "bytes_won");
   totals.elapsed = absl::Nanoseconds(Field<int64_t>(json, "elapsed_ns"));
   return totals;

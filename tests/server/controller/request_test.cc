@@ -150,19 +150,9 @@ TEST(CheckListJobs, PagesAndStates) {
 
 TEST(Convert, TotalsThereAndBack) {
   Totals totals;
-  totals.files_scanned = 1;
-  totals.files_skipped = 2;
-  totals.files_failed = 3;
-  totals.bytes_scanned = 4;
-  totals.bytes_found = 5;
-  totals.duplicate_ranges = 6;
-  totals.duplicate_bytes = 7;
-  totals.bytes_requested = 8;
-  totals.bytes_accepted = 9;
+  uint64_t n = 0;
+  for (const TotalsCounter& counter : TotalsCounters()) totals.*counter.value = ++n;
   totals.bytes_won = -10;
-  totals.ranges_deduped = 11;
-  totals.ranges_differ = 12;
-  totals.ranges_failed = 13;
   totals.elapsed = absl::Milliseconds(14'015);
   EXPECT_EQ(FromProto(ToProto(totals)), totals);
 }

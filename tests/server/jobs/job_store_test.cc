@@ -30,10 +30,9 @@ std::unique_ptr<JobStore> MakeSqlite() {
 
 Totals SomeTotals(uint64_t n) {
   Totals totals;
-  totals.files_scanned = n;
+  uint64_t value = n;
+  for (const TotalsCounter& counter : TotalsCounters()) totals.*counter.value = ++value;
   totals.bytes_scanned = uint64_t{1} << 63;
-  totals.bytes_accepted = n + 1;
-  totals.ranges_failed = n + 2;
   totals.bytes_won = -static_cast<int64_t>(n);
   totals.elapsed = absl::Nanoseconds(n);
   return totals;
