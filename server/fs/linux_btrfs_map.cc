@@ -63,29 +63,45 @@ class BtrfsMap final : public StorageMap {
     if (::ioctl(root_, BTRFS_IOC_INO_LOOKUP, &own) != 0) return ErrnoError(errno, "BTRFS_IOC_INO_LOOKUP");
     struct stat stat;
     if (::fstat(root_, &stat) != 0) return ErrnoError(errno, "fstat");
+    root_key_ = {own.treeid, stat.st_ino};
     ASSIGN_OR_RETURN(prefix_, PathFromTop(own.treeid, stat.st_ino));
     // Fails here, not in the middle, where the rights are missing.
-    return Extents(0, 1).status();
+    return Extents(0, 1, 0).status();
   }
 
-  absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max) override {
+  absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) override {
     btrfs_ioctl_search_key key = Key(BTRFS_EXTENT_TREE_OBJECTID);
     key.min_objectid = from;
     key.max_objectid = kNoLimit;
     key.min_type = 0;
     key.max_type = UINT32_MAX;
+    // Leaves out whole nodes of the tree; what is left of them holds older extents too.
+    key.min_transid = since == 0 ? 0 : since + 1;
     last_snapshots_.clear();
     std::vector<StorageExtent> extents;
     RETURN_IF_ERROR(Search(key, max < 64 ? kSmallSearchBytes : kSearchBytes,
                            [&](const Header& header, absl::string_view item) {
                              if (header.type != BTRFS_EXTENT_ITEM_KEY) return true;
-                             if ((ItemAs<btrfs_extent_item>(item).flags & BTRFS_EXTENT_FLAG_DATA) == 0)
-                               return true;
+                             const auto extent = ItemAs<btrfs_extent_item>(item);
+                             if ((extent.flags & BTRFS_EXTENT_FLAG_DATA) == 0) return true;
+                             if (since != 0 && extent.generation <= since) return true;
                              extents.push_back({header.objectid, header.offset});
                              return extents.size() < max;
                            }));
     return extents;
   }
+
+  absl::StatusOr<uint64_t> CommittedGeneration() override {
+    __u64 generation = 0;
+    if (::ioctl(root_, BTRFS_IOC_START_SYNC, &generation) != 0) {
+      return ErrnoError(errno, "BTRFS_IOC_START_SYNC");
+    }
+    if (::ioctl(root_, BTRFS_IOC_WAIT_SYNC, &generation) != 0)
+      return ErrnoError(errno, "BTRFS_IOC_WAIT_SYNC");
+    return generation;
+  }
+
+  FileKey root() const override { return root_key_; }
 
   absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) override {
     const uint64_t end = address + count * block_size_;
@@ -370,6 +386,7 @@ class BtrfsMap final : public StorageMap {
   uint32_t block_size_ = 0;
   size_t checksum_bytes_ = 0;
   uint64_t item_span_ = 0;
+  FileKey root_key_;
   std::string prefix_;
   std::map<uint64_t, std::string> subvolumes_;
   std::map<uint64_t, uint64_t> last_snapshots_;  // since the last look at extents

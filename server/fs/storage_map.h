@@ -49,8 +49,18 @@ class StorageMap {
  public:
   virtual ~StorageMap() = default;
 
-  // Data extents that begin at or after `from`, ascending, at most `max`. Empty: there are no more.
-  virtual absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max) = 0;
+  // Data extents that begin at or after `from`, ascending, at most `max`; only those made after generation
+  // `since`. Empty: there are no more. What is older and far from anything newer is not even read. An
+  // extent's data may be newer than itself where it was reserved first, or where the filesystem writes in
+  // place.
+  virtual absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) = 0;
+
+  // Commits what was begun, then tells the generation up to which all is committed: extents that come later
+  // are of higher ones. Grows for as long as the filesystem lives, mounted or not; 1 or more.
+  virtual absl::StatusOr<uint64_t> CommittedGeneration() = 0;
+
+  // The root directory.
+  virtual FileKey root() const = 0;
 
   // The checksum of each of `count` blocks from `address`, folded to 64 bits; 0: there is none.
   virtual absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) = 0;

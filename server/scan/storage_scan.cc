@@ -47,7 +47,7 @@ class EarlierExtents {
       extents_.splice(extents_.begin(), extents_, known->second);
       return &extents_.front();
     }
-    const auto extents = map_.Extents(address, 1);
+    const auto extents = map_.Extents(address, 1, 0);
     if (!extents.ok() || extents->empty() || extents->front().address != address) return nullptr;
     auto checksums = map_.Checksums(address, extents->front().length / map_.block_size());
     if (!checksums.ok()) return nullptr;
@@ -126,7 +126,7 @@ class StorageScan {
 
   absl::Status Pass() {
     for (uint64_t from = 0;;) {
-      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, kExtentsPerLook));
+      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, kExtentsPerLook, 0));
       if (extents.empty()) return absl::OkStatus();
       for (size_t first = 0; first < extents.size();) {
         size_t last = first;
@@ -241,7 +241,7 @@ class StorageScan {
   // What was moved may lie behind: later extents are to share with it.
   absl::Status Prefer(const StorageExtent& moved) {
     for (uint64_t from = moved.address; from < moved.address + moved.length;) {
-      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, 1));
+      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, 1, 0));
       if (extents.empty() || extents[0].address >= moved.address + moved.length) break;
       ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums,
                        map_.Checksums(extents[0].address, extents[0].length / block_));
