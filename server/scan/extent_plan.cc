@@ -52,7 +52,8 @@ void ExtentPlanner::NextBatch() {
 
 ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of) {
   if (runs.empty()) return ExtentVerdict::kUnique;
-  if (!use.all || use.references.empty()) return ExtentVerdict::kHeldOutside;
+  if (use.references.empty()) return ExtentVerdict::kOutside;
+  if (!use.all) return ExtentVerdict::kHeldOutside;
   ExtentPlan plan;
   plan.extent = use.extent;
   plan.references = use.references;
@@ -62,14 +63,14 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
     return ExtentVerdict::kUnique;
   }
   if (std::any_of(use.references.begin(), use.references.end(), encoded)) {
-    if (!PlanEncoded(plan, runs, use_of)) return ExtentVerdict::kUnique;
+    if (!PlanEncoded(plan, runs, use_of)) return ExtentVerdict::kLittle;
   } else {
     PlanPlain(plan, runs, use_of);
   }
   for (const Segment& segment : plan.segments) {
     (segment.move ? plan.moved_bytes : plan.duplicate_bytes) += segment.length;
   }
-  if (plan.duplicate_bytes == 0) return ExtentVerdict::kUnique;
+  if (plan.duplicate_bytes == 0) return ExtentVerdict::kLittle;
   if (plan.moved_bytes > 0 && plan.extent.length < plan.moved_bytes * options_.freed_per_moved) {
     return ExtentVerdict::kLittle;
   }

@@ -47,8 +47,9 @@ struct ExtentPlan {
 enum class ExtentVerdict {
   kUnique,  // nothing in it is a duplicate
   kPlanned,
+  kOutside,      // no file of the scan refers to it
   kHeldOutside,  // files that may not be touched refer to it too: it would stay
-  kLittle,       // too much would have to be moved for what goes free
+  kLittle,       // too much would have to be moved for what goes free, or nothing can be shared
 };
 
 struct PlanOptions {

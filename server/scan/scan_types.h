@@ -26,6 +26,7 @@ struct Duplicate {
   std::string destination_path;
   uint64_t destination_offset = 0;
   uint64_t length = 0;
+  uint64_t freeable = 0;  // space that goes free when they share
 };
 
 }  // namespace cowherd

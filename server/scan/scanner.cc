@@ -158,6 +158,7 @@ class Worker {
     }
     scan_.totals.Update([&](Totals& t) {
       ++t.files_scanned;
+      ++t.files_read;
       t.bytes_found += file.facts.size;
     });
     const BlockIndex::FileId id = scan_.index.AddFile(path);
@@ -282,11 +283,15 @@ class Worker {
                                   /*flush=*/false));
     for (const Stretch& stretch : unshared) {
       found_any_ = true;
-      const Duplicate duplicate{source_path, source_offset + stretch.offset, path, offset + stretch.offset,
-                                stretch.length};
+      // Space comes back block by block.
+      const Duplicate duplicate{source_path,    source_offset + stretch.offset,
+                                path,           offset + stretch.offset,
+                                stretch.length, stretch.length};
       scan_.totals.Update([&](Totals& t) {
         ++t.duplicate_ranges;
         t.duplicate_bytes += duplicate.length;
+        t.bytes_freeable += duplicate.freeable;
+        t.bytes_read += 2 * duplicate.length;
       });
       {
         std::lock_guard<std::mutex> lock(scan_.found_mutex);

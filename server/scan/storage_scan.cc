@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
+#include "server/scan/estimate.h"
 #include "server/scan/extent_plan.h"
 #include "server/scan/rate_limiter.h"
 #include "server/scan/reclaim.h"
@@ -29,6 +30,12 @@ constexpr size_t kMaxUnchecked = 1 << 18;
 constexpr size_t kMaxKnownReferences = 1 << 17;
 // Checksums of extents looked back at.
 constexpr size_t kMaxEarlierBlocks = 4 << 20;
+
+uint64_t BlocksOf(absl::Span<const BlockRun> runs) {
+  uint64_t blocks = 0;
+  for (const BlockRun& run : runs) blocks += run.blocks;
+  return blocks;
+}
 
 // Checksums of extents that were passed already; keeps those used last. One thread.
 class EarlierExtents {
@@ -108,13 +115,15 @@ class StorageScan {
       t.files_scanned += files_.taken();
       t.files_skipped += files_.refused();
     });
+    const Totals totals = totals_.Get();
     Log(LogLevel::kInfo, "storage scanned",
         {{"extents", extents_},
-         {"bytes", totals_.Get().bytes_scanned},
-         {"duplicate_bytes", totals_.Get().duplicate_bytes},
-         {"moved_bytes", moved_bytes_},
-         {"held_outside_bytes", held_outside_bytes_},
-         {"little_bytes", little_bytes_},
+         {"bytes", totals.bytes_scanned},
+         {"duplicate_bytes", totals.duplicate_bytes},
+         {"freeable_bytes", totals.bytes_freeable},
+         {"moved_bytes", totals.bytes_moved},
+         {"held_bytes", totals.bytes_held},
+         {"unprofitable_bytes", totals.bytes_unprofitable},
          {"anchors", finder_.anchors().entries()},
          {"sampling", finder_.anchors().sampling()}});
     RETURN_IF_ERROR(status);
@@ -170,19 +179,18 @@ class StorageScan {
     const ExtentUse use = LookUp(extent);
     switch (planner_.Plan(use, runs, [this](uint64_t address) { return UseOf(address); })) {
       case ExtentVerdict::kUnique:
+      case ExtentVerdict::kOutside:
         return absl::OkStatus();
       case ExtentVerdict::kHeldOutside:
-        held_outside_bytes_ += extent.length;
+        totals_.Update([&](Totals& t) { t.bytes_held += BlocksOf(runs) * block_; });
         return absl::OkStatus();
       case ExtentVerdict::kLittle:
-        little_bytes_ += extent.length;
+        totals_.Update([&](Totals& t) { t.bytes_unprofitable += BlocksOf(runs) * block_; });
         return absl::OkStatus();
       case ExtentVerdict::kPlanned:
         break;
     }
-    const ExtentPlan& plan = planner_.batch().at(extent.address);
-    moved_bytes_ += plan.moved_bytes;
-    RETURN_IF_ERROR(Tell(plan));
+    RETURN_IF_ERROR(Tell(planner_.batch().at(extent.address)));
     return BatchIsFull() ? CarryOut() : absl::OkStatus();
   }
 
@@ -213,6 +221,7 @@ class StorageScan {
       duplicate.destination_path = *std::move(destination);
       duplicate.destination_offset = r->offset + (segment.offset - r->extent_offset);
       duplicate.length = segment.length;
+      duplicate.freeable = FreeableOf(plan, segment);
       totals_.Update([&](Totals& t) {
         ++t.duplicate_ranges;
         t.duplicate_bytes += duplicate.length;
@@ -227,6 +236,12 @@ class StorageScan {
   }
 
   absl::Status CarryOut() {
+    const Estimate estimate = EstimateOf(planner_.batch());
+    totals_.Update([&](Totals& t) {
+      t.bytes_freeable += estimate.freeable;
+      t.bytes_moved += estimate.moved;
+      t.bytes_read += estimate.read;
+    });
     if (!request_.dry_run && !planner_.batch().empty()) {
       RETURN_IF_ERROR(reclaim_.Run(planner_.batch()));
       for (const StorageExtent& moved : reclaim_.TakeMoved()) RETURN_IF_ERROR(Prefer(moved));
@@ -298,9 +313,6 @@ class StorageScan {
   size_t known_references_ = 0;
   std::set<std::string> unchecked_;
   uint64_t extents_ = 0;
-  uint64_t moved_bytes_ = 0;
-  uint64_t held_outside_bytes_ = 0;
-  uint64_t little_bytes_ = 0;
 };
 
 }  // namespace

@@ -54,12 +54,16 @@ int main(int argc, char** argv) {
   std::printf(
       "{\"seconds\":%.3f,\"cpu\":%.3f,\"rss_mib\":%ld,\"scanned\":%llu,\"duplicate_ranges\":%llu,\"duplicate_"
       "bytes\":%llu,"
+      "\"freeable\":%llu,\"moved\":%llu,\"to_read\":%llu,\"held\":%llu,\"unprofitable\":%llu,"
       "\"accepted\":%llu,\"won\":%lld,\"deduped\":%llu,\"differ\":%llu,\"failed\":%llu,\"read_mb\":%.1f}\n",
       seconds,
       static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
           static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6,
       usage.ru_maxrss / 1024, static_cast<unsigned long long>(t.bytes_scanned),
       static_cast<unsigned long long>(t.duplicate_ranges), static_cast<unsigned long long>(t.duplicate_bytes),
+      static_cast<unsigned long long>(t.bytes_freeable), static_cast<unsigned long long>(t.bytes_moved),
+      static_cast<unsigned long long>(t.bytes_read), static_cast<unsigned long long>(t.bytes_held),
+      static_cast<unsigned long long>(t.bytes_unprofitable),
       static_cast<unsigned long long>(t.bytes_accepted), static_cast<long long>(t.bytes_won),
       static_cast<unsigned long long>(t.ranges_deduped), static_cast<unsigned long long>(t.ranges_differ),
       static_cast<unsigned long long>(t.ranges_failed), static_cast<double>(usage.ru_inblock) * 512 / 1e6);

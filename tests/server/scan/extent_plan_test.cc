@@ -88,6 +88,8 @@ TEST_F(ExtentPlanTest, WhatOthersHoldStays) {
   Add(1000, 10, kOne);
   Add(2000, 10, kTwo).all = false;
   EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kHeldOutside);
+  uses_[2000].references.clear();
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kOutside);
 }
 
 // Blocks of an extent that no file has any more need no new place.
@@ -151,13 +153,13 @@ TEST_F(ExtentPlanTest, CompressedExtentsGoAsAWhole) {
   };
   encoded(Add(1000, 4, kOne), 0, 32 * kBlock);
   encoded(Add(2000, 4, kTwo), 8 * kBlock, 16 * kBlock);
-  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 3}}), ExtentVerdict::kUnique);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 3}}), ExtentVerdict::kLittle);
   EXPECT_EQ(Plan(2000, {{0, 1000, 0, 4}}), ExtentVerdict::kPlanned);
   ASSERT_EQ(Planned(2000).segments.size(), 1u);
   ExpectShare(Planned(2000).segments[0], 8, 16, kOne, 8);
   // A plain extent's checksums say nothing about a compressed one.
   Add(3000, 4, kThree);
-  EXPECT_EQ(Plan(3000, {{0, 1000, 0, 4}}), ExtentVerdict::kUnique);
+  EXPECT_EQ(Plan(3000, {{0, 1000, 0, 4}}), ExtentVerdict::kLittle);
 }
 
 TEST_F(ExtentPlanTest, PreallocatedExtentsAreLeft) {
