@@ -21,6 +21,19 @@ void AddScanFlags(CLI::App& command, ScanFlags& flags) {
       .add_option("--min_extent_length", flags.min_extent_length,
                   "Leave shorter equal runs alone (default 16k)")
       ->type_name("SIZE");
+  command
+      .add_option("--min_freed_per_moved", flags.min_freed_per_moved,
+                  "btrfs frees an extent only as a whole, so the few unique blocks in it are copied "
+                  "elsewhere: only where N bytes are given up for each byte copied (default 4; 1: wherever "
+                  "anything is won)")
+      ->check(CLI::Range(1U, UINT32_MAX))
+      ->type_name("N");
+  command
+      .add_option("--max_extents_per_file", flags.max_extents_per_file,
+                  "Never split a file of btrfs into more extents than this; what would is left alone "
+                  "(default 65536)")
+      ->check(CLI::Range(1U, UINT32_MAX))
+      ->type_name("N");
   command.add_option("--min_file_size", flags.min_file_size, "Skip smaller files (default 4k)")
       ->type_name("SIZE");
   command
@@ -49,6 +62,8 @@ absl::StatusOr<v1::ScanOptions> MakeScanOptions(const ScanFlags& flags) {
     options.set_bytes_per_second(bytes);
   }
   options.set_workers(flags.workers);
+  options.set_min_freed_per_moved(flags.min_freed_per_moved);
+  options.set_max_extents_per_file(flags.max_extents_per_file);
   return options;
 }
 

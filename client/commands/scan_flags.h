@@ -19,6 +19,8 @@ struct ScanFlags {
   std::string min_file_size;
   std::string bytes_per_second;
   uint32_t workers = 0;
+  uint32_t min_freed_per_moved = 0;
+  uint32_t max_extents_per_file = 0;
 };
 
 void AddScanFlags(CLI::App& command, ScanFlags& flags);

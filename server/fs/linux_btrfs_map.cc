@@ -25,6 +25,8 @@ namespace {
 // The kernel clears or touches what it is given, all of it: small where little is asked for.
 constexpr size_t kSearchBytes = 1 << 20;
 constexpr size_t kSmallSearchBytes = 4096;
+// Some hundreds of a file's extents.
+constexpr size_t kFileSearchBytes = 64 << 10;
 constexpr size_t kReferenceBytes = 1 << 20;
 constexpr size_t kSmallReferenceBytes = 4096;
 constexpr uint64_t kNoLimit = UINT64_MAX;
@@ -149,6 +151,17 @@ class BtrfsMap final : public StorageMap {
     }));
     if (!size) return absl::NotFoundError("no such inode");
     return *size;
+  }
+
+  absl::StatusOr<uint64_t> ExtentsOf(const FileKey& file, uint64_t most) override {
+    const btrfs_ioctl_search_key key = Key(file.subvolume, file.inode, BTRFS_EXTENT_DATA_KEY);
+    uint64_t extents = 0;
+    RETURN_IF_ERROR(Search(key, kFileSearchBytes, [&](const Header&, absl::string_view bytes) {
+      const auto item = ItemAs<btrfs_file_extent_item>(bytes);
+      if (item.type == BTRFS_FILE_EXTENT_INLINE || item.disk_bytenr != 0) ++extents;
+      return extents <= most;
+    }));
+    return extents;
   }
 
   uint32_t block_size() const override { return block_size_; }

@@ -75,6 +75,9 @@ class StorageMap {
   // In bytes, as files end.
   virtual absl::StatusOr<uint64_t> SizeOf(const FileKey& file) = 0;
 
+  // Extents that the file has, holes not counted; no more than `most` + 1 are counted.
+  virtual absl::StatusOr<uint64_t> ExtentsOf(const FileKey& file, uint64_t most) = 0;
+
   virtual uint32_t block_size() const = 0;
   // Of a checksum, before folding.
   virtual unsigned checksum_bits() const = 0;

@@ -36,6 +36,8 @@ void Append(std::vector<Segment>& segments, const Segment& next) {
                                         last.source.offset + last.length == next.source.offset));
     if (goes_on) {
       last.length += next.length;
+      // What is moved lies together.
+      if (!next.move) last.pieces += next.pieces;
       return;
     }
   }
@@ -50,7 +52,8 @@ void ExtentPlanner::NextBatch() {
   moved_bytes_ = 0;
 }
 
-ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of) {
+ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of,
+                                  MaySplit may_split) {
   if (runs.empty()) return ExtentVerdict::kUnique;
   if (use.references.empty()) return ExtentVerdict::kOutside;
   if (!use.all) return ExtentVerdict::kHeldOutside;
@@ -74,6 +77,7 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   if (plan.moved_bytes > 0 && plan.extent.length < plan.moved_bytes * options_.freed_per_moved) {
     return ExtentVerdict::kLittle;
   }
+  if (!may_split(plan)) return ExtentVerdict::kFragments;
   places_ += plan.segments.size() * plan.references.size();
   moved_bytes_ += plan.moved_bytes;
   batch_.emplace(plan.extent.address, std::move(plan));
@@ -94,7 +98,7 @@ bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> run
     for (uint64_t at = live.begin; at < live.end;) {
       const Piece piece = LocateReference(source->references, true, at, live.end - at);
       if (!piece.found) return false;
-      Append(plan.segments, {at, piece.length, false, piece.position});
+      Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces});
       at += piece.length;
     }
   }
@@ -119,7 +123,7 @@ void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs,
         const uint64_t source_offset = run.source_block * options_.block_size + (at - run_begin);
         const Piece piece = Locate(plan, run.source_extent, source_offset, end - at, use_of);
         if (piece.found && (piece.length >= min_length || end - begin >= min_length)) {
-          Append(plan.segments, {at, piece.length, false, piece.position});
+          Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces});
           at += piece.length;
         } else {
           move_to(at + piece.length);
@@ -152,7 +156,7 @@ ExtentPlanner::Piece ExtentPlanner::Locate(const ExtentPlan& current, uint64_t a
   const uint64_t delta = offset - segment->offset;
   const uint64_t most = std::min(length, segment->length - delta);
   if (segment->move) return LocateReference(plan->references, false, offset, most);
-  return {most, true, {segment->source.file, segment->source.offset + delta}};
+  return {most, true, {segment->source.file, segment->source.offset + delta}, segment->pieces};
 }
 
 ExtentPlanner::Piece ExtentPlanner::LocateReference(absl::Span<const Reference> references, bool encoded,

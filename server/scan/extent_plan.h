@@ -33,6 +33,7 @@ struct Segment {
   uint64_t length = 0;
   bool move = false;  // unique: copied, so that the extent goes free. Else a duplicate of:
   FilePosition source;
+  uint32_t pieces = 1;  // extents that it becomes, at most
 };
 
 // How to free an extent: every byte of it that a file refers to is in one segment.
@@ -50,6 +51,7 @@ enum class ExtentVerdict {
   kOutside,      // no file of the scan refers to it
   kHeldOutside,  // files that may not be touched refer to it too: it would stay
   kLittle,       // too much would have to be moved for what goes free, or nothing can be shared
+  kFragments,    // a file would get too many extents
 };
 
 struct PlanOptions {
@@ -67,9 +69,12 @@ class ExtentPlanner {
   // Null: not known any more.
   using UseOf = absl::FunctionRef<const ExtentUse*(uint64_t address)>;
 
+  // Whether files may be split as that plan does; asked last.
+  using MaySplit = absl::FunctionRef<bool(const ExtentPlan&)>;
+
   explicit ExtentPlanner(const PlanOptions& options) : options_(options) {}
 
-  ExtentVerdict Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of);
+  ExtentVerdict Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of, MaySplit may_split);
 
   const std::map<uint64_t, ExtentPlan>& batch() const { return batch_; }
   // Of the batch: places that are to share, and bytes to be copied.
@@ -82,6 +87,7 @@ class ExtentPlanner {
     uint64_t length = 0;
     bool found = false;
     FilePosition position;
+    uint32_t pieces = 1;
   };
 
   bool PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) const;

@@ -9,6 +9,8 @@ namespace cowherd {
 namespace {
 
 constexpr unsigned kMaxWorkers = 64;
+// Rounding up must not overflow.
+constexpr uint64_t kMaxMinLength = uint64_t{1} << 40;
 
 }  // namespace
 
@@ -30,6 +32,9 @@ absl::StatusOr<RootedScan> CheckScan(const v1::TreeScan& scan, const RootTable& 
   ScanRequest& request = checked.request;
   request.include.assign(options.include().begin(), options.include().end());
   request.exclude.assign(options.exclude().begin(), options.exclude().end());
+  if (options.min_extent_length() > kMaxMinLength) {
+    return FieldError("scan.options.min_extent_length", "must be at most 1 TiB");
+  }
   if (options.min_extent_length() != 0) request.min_extent_length = options.min_extent_length();
   if (options.min_file_size() != 0) request.min_file_size = options.min_file_size();
   request.dry_run = options.dry_run();
@@ -38,6 +43,8 @@ absl::StatusOr<RootedScan> CheckScan(const v1::TreeScan& scan, const RootTable& 
     return FieldError("scan.options.workers", absl::StrCat("must be at most ", kMaxWorkers));
   }
   if (options.workers() != 0) request.workers = options.workers();
+  if (options.min_freed_per_moved() != 0) request.min_freed_per_moved = options.min_freed_per_moved();
+  if (options.max_extents_per_file() != 0) request.max_extents_per_file = options.max_extents_per_file();
   return checked;
 }
 

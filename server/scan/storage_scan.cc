@@ -11,6 +11,7 @@
 #include "server/base/status.h"
 #include "server/scan/estimate.h"
 #include "server/scan/extent_plan.h"
+#include "server/scan/fragment_limit.h"
 #include "server/scan/rate_limiter.h"
 #include "server/scan/reclaim.h"
 #include "server/scan/run_finder.h"
@@ -102,7 +103,8 @@ class StorageScan {
         block_(map.block_size()),
         earlier_(map),
         finder_(index_budget, block_, map.checksum_bits()),
-        planner_({block_, kFreedPerMoved, request.min_extent_length}),
+        planner_({block_, request.min_freed_per_moved, request.min_extent_length}),
+        fragments_(request.max_extents_per_file),
         files_(tree, map, request.min_file_size, wanted),
         limiter_(request.bytes_per_second),
         reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), limiter_, stop, totals) {}
@@ -124,6 +126,7 @@ class StorageScan {
          {"moved_bytes", totals.bytes_moved},
          {"held_bytes", totals.bytes_held},
          {"unprofitable_bytes", totals.bytes_unprofitable},
+         {"too_many_extents_bytes", fragments_bytes_},
          {"anchors", finder_.anchors().entries()},
          {"sampling", finder_.anchors().sampling()}});
     RETURN_IF_ERROR(status);
@@ -131,8 +134,6 @@ class StorageScan {
   }
 
  private:
-  static constexpr uint64_t kFreedPerMoved = 4;
-
   absl::Status Pass() {
     for (uint64_t from = 0;;) {
       ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, kExtentsPerLook, 0));
@@ -177,13 +178,18 @@ class StorageScan {
     }
     // Not kept: what the planner asks for next may push it out.
     const ExtentUse use = LookUp(extent);
-    switch (planner_.Plan(use, runs, [this](uint64_t address) { return UseOf(address); })) {
+    switch (planner_.Plan(
+        use, runs, [this](uint64_t address) { return UseOf(address); },
+        [this](const ExtentPlan& plan) { return MaySplit(plan); })) {
       case ExtentVerdict::kUnique:
       case ExtentVerdict::kOutside:
         return absl::OkStatus();
       case ExtentVerdict::kHeldOutside:
         totals_.Update([&](Totals& t) { t.bytes_held += BlocksOf(runs) * block_; });
         return absl::OkStatus();
+      case ExtentVerdict::kFragments:
+        fragments_bytes_ += BlocksOf(runs) * block_;
+        [[fallthrough]];
       case ExtentVerdict::kLittle:
         totals_.Update([&](Totals& t) { t.bytes_unprofitable += BlocksOf(runs) * block_; });
         return absl::OkStatus();
@@ -192,6 +198,12 @@ class StorageScan {
     }
     RETURN_IF_ERROR(Tell(planner_.batch().at(extent.address)));
     return BatchIsFull() ? CarryOut() : absl::OkStatus();
+  }
+
+  bool MaySplit(const ExtentPlan& plan) {
+    return fragments_.Take(plan, [this](const FileKey& file) {
+      return map_.ExtentsOf(file, request_.max_extents_per_file).value_or(UINT64_MAX);
+    });
   }
 
   // No checksums: nodatasum, or reserved and not written yet.
@@ -306,6 +318,8 @@ class StorageScan {
   EarlierExtents earlier_;
   RunFinder finder_;
   ExtentPlanner planner_;
+  FragmentLimit fragments_;
+  uint64_t fragments_bytes_ = 0;
   ScanFiles files_;
   RateLimiter limiter_;
   Reclaim reclaim_;

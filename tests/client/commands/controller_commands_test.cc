@@ -97,6 +97,10 @@ TEST_F(ControllerCommands, CreateFillsInTheSpec) {
        "200m",
        "--workers",
        "2",
+       "--min_freed_per_moved",
+       "8",
+       "--max_extents_per_file",
+       "1000",
        "--display_name",
        "[nightly]",
        "--request_id",
@@ -110,8 +114,9 @@ TEST_F(ControllerCommands, CreateFillsInTheSpec) {
       "spec { display_name: \"[nightly]\" scan { nodes { labels { labels { key: \"disk\" value: \"\" } "
       "labels { "
       "key: \"zone\" value: \"a\" } } } roots: \"data\" paths: \"/srv/[x]\" options { exclude: \"*.tmp\" "
-      "min_extent_length: 1048576 dry_run: true bytes_per_second: 209715200 workers: 2 } } } request_id: "
-      "\"id-1\"");
+      "min_extent_length: 1048576 dry_run: true bytes_per_second: 209715200 workers: 2 min_freed_per_moved: "
+      "8 "
+      "max_extents_per_file: 1000 } } } request_id: \"id-1\"");
 }
 
 TEST_F(ControllerCommands, CreateSelectsNodesByNameOrAll) {

@@ -66,6 +66,12 @@ TEST(Usage, AMistakeIsExitCodeTwoAndNamesTheArgument) {
       {{"find", "PATH"}, "error: --root is required\nSee cowherd find --help.\n"},
       {{"find", "--root", "r", "--workers", "65"},
        "error: --workers: Value 65 not in range 1 to 64\nSee cowherd find --help.\n"},
+      {{"find", "--root", "r", "--min_freed_per_moved", "0"},
+       "error: --min_freed_per_moved: Value 0 not in range 1 to 4294967295\nSee cowherd find --help.\n"},
+      {{"job", "create", "--all", "--max_extents_per_file", "-1"},
+       "error: --max_extents_per_file: Value -1 not in range 1 to 4294967295\nSee cowherd job "
+       "create "
+       "--help.\n"},
       {{"extents", "a", "b"}, "error: unknown or one too many: b\nSee cowherd extents --help.\n"},
       {{"node", "show", "n", "--node", "127.0.0.1:1"},
        "error: --node excludes NAME\nSee cowherd node show --help.\n"},

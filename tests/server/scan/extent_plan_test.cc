@@ -25,10 +25,13 @@ class ExtentPlanTest : public testing::Test {
   }
 
   ExtentVerdict Plan(uint64_t address, const std::vector<BlockRun>& runs) {
-    return planner_.Plan(uses_.at(address), runs, [this](uint64_t source) -> const ExtentUse* {
-      const auto found = uses_.find(source);
-      return found == uses_.end() ? nullptr : &found->second;
-    });
+    return planner_.Plan(
+        uses_.at(address), runs,
+        [this](uint64_t source) -> const ExtentUse* {
+          const auto found = uses_.find(source);
+          return found == uses_.end() ? nullptr : &found->second;
+        },
+        [this](const ExtentPlan&) { return may_split_; });
   }
 
   const ExtentPlan& Planned(uint64_t address) { return planner_.batch().at(address); }
@@ -48,6 +51,7 @@ class ExtentPlanTest : public testing::Test {
   }
 
   std::map<uint64_t, ExtentUse> uses_;
+  bool may_split_ = true;
   ExtentPlanner planner_{PlanOptions()};
 };
 
@@ -82,6 +86,25 @@ TEST_F(ExtentPlanTest, ManyUniqueBlocksAreNot) {
   Add(2000, 10, kTwo);
   EXPECT_EQ(Plan(2000, {{0, 1000, 0, 7}}), ExtentVerdict::kLittle);
   EXPECT_TRUE(planner_.batch().empty());
+}
+
+TEST_F(ExtentPlanTest, WhatWouldSplitFilesTooMuchStays) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo);
+  may_split_ = false;
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kFragments);
+  EXPECT_TRUE(planner_.batch().empty());
+  EXPECT_EQ(planner_.places(), 0u);
+}
+
+// The source lies in two extents, one right behind the other in its file.
+TEST_F(ExtentPlanTest, PiecesAreCountedAlsoWhereFilesGoOn) {
+  Add(1000, 10, kOne).references = {{kOne, 0, 0, 4 * kBlock, false, false},
+                                    {kOne, 4 * kBlock, 4 * kBlock, 6 * kBlock, false, false}};
+  Add(2000, 10, kTwo);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(2000).segments.size(), 1u);
+  EXPECT_EQ(Planned(2000).segments[0].pieces, 2u);
 }
 
 TEST_F(ExtentPlanTest, WhatOthersHoldStays) {

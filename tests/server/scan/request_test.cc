@@ -30,6 +30,8 @@ TEST_F(ScanRequestTest, Defaults) {
   EXPECT_EQ(checked->request.min_file_size, uint64_t{4} << 10);
   EXPECT_EQ(checked->request.workers, 1U);
   EXPECT_FALSE(checked->request.dry_run);
+  EXPECT_EQ(checked->request.min_freed_per_moved, 4U);
+  EXPECT_EQ(checked->request.max_extents_per_file, 65536U);
 }
 
 TEST_F(ScanRequestTest, AllGiven) {
@@ -43,6 +45,8 @@ TEST_F(ScanRequestTest, AllGiven) {
   options.set_dry_run(true);
   options.set_bytes_per_second(3);
   options.set_workers(64);
+  options.set_min_freed_per_moved(5);
+  options.set_max_extents_per_file(6);
   const auto checked = Check();
   ASSERT_THAT(checked, IsOk());
   EXPECT_THAT(checked->request.paths, ElementsAre("vm", ""));
@@ -53,6 +57,8 @@ TEST_F(ScanRequestTest, AllGiven) {
   EXPECT_TRUE(checked->request.dry_run);
   EXPECT_EQ(checked->request.bytes_per_second, 3U);
   EXPECT_EQ(checked->request.workers, 64U);
+  EXPECT_EQ(checked->request.min_freed_per_moved, 5U);
+  EXPECT_EQ(checked->request.max_extents_per_file, 6U);
 }
 
 TEST_F(ScanRequestTest, FaultsNameTheField) {
@@ -72,6 +78,9 @@ TEST_F(ScanRequestTest, FaultsNameTheField) {
   scan_.clear_paths();
   scan_.mutable_options()->set_workers(65);
   EXPECT_THAT(Check(), HasField("scan.options.workers"));
+  scan_.mutable_options()->set_workers(0);
+  scan_.mutable_options()->set_min_extent_length(UINT64_MAX);
+  EXPECT_THAT(Check(), HasField("scan.options.min_extent_length"));
 }
 
 }  // namespace

@@ -1,0 +1,134 @@
+// What a scan leaves alone on btrfs because of its options, and how near its estimate is.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "server/base/fd.h"
+#include "server/base/status.h"
+#include "server/scan/scanner.h"
+#include "tests/kernel/loop_test.h"
+
+namespace cowherd {
+namespace {
+
+constexpr uint64_t kBlock = 4096;
+constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kChangedBlocks = 64;
+
+class LimitsTest : public LoopTest {
+ protected:
+  void SetUp() override {
+    LoopTest::SetUp();
+    if (HasFatalFailure()) return;
+    std::mt19937_64 random(7);
+    std::string content;
+    while (content.size() < 8 * kMiB) {
+      const uint64_t word = random();
+      content.append(reinterpret_cast<const char*>(&word), sizeof(word));
+    }
+    directory_->AddFile("one", content);
+    for (uint64_t i = 0; i < kChangedBlocks; ++i)
+      content[i * content.size() / kChangedBlocks + 8 * kBlock] ^= 1;
+    directory_->AddFile("two", content);
+    ASSERT_EQ(directory_->ops().Commit(tree_->root_fd()), absl::OkStatus());
+  }
+
+  // Which of the two gives up its storage depends on where it lies.
+  uint64_t MostExtents() { return std::max(ExtentsOf("one"), ExtentsOf("two")); }
+
+  Totals Scan(const ScanRequest& request) {
+    SharedTotals totals;
+    const Stop stop;
+    EXPECT_EQ(ScanTree(directory_->ops(), *tree_, request, kMiB, stop, totals, [](const Duplicate&) {}),
+              absl::OkStatus());
+    return totals.Get();
+  }
+
+  uint64_t ExtentsOf(const std::string& name, uint64_t most = UINT64_MAX - 1) {
+    const auto map = tree_->OpenStorageMap();
+    EXPECT_TRUE(map.ok()) << map.status();
+    const auto file = tree_->Open(name, /*for_destination=*/false);
+    EXPECT_TRUE(file.ok()) << file.status();
+    if (!map.ok() || !file.ok()) return 0;
+    const auto extents = (*map)->ExtentsOf({(*map)->root().subvolume, file->facts.inode}, most);
+    EXPECT_TRUE(extents.ok()) << extents.status();
+    return extents.value_or(0);
+  }
+};
+
+TEST_P(LimitsTest, FilesAreNotSplitIntoMoreExtentsThanAllowed) {
+  ASSERT_EQ(MostExtents(), 1u);
+  ScanRequest request;
+  request.max_extents_per_file = 100;
+  const Totals totals = Scan(request);
+  EXPECT_EQ(totals.bytes_accepted, 0u);
+  EXPECT_EQ(totals.bytes_freeable, 0u);
+  EXPECT_EQ(totals.bytes_unprofitable, 8 * kMiB - kChangedBlocks * kBlock);
+  EXPECT_EQ(MostExtents(), 1u);
+
+  request.max_extents_per_file = 2 * kChangedBlocks + 1;
+  EXPECT_GT(Scan(request).bytes_accepted, 7 * kMiB);
+  EXPECT_GT(MostExtents(), kChangedBlocks);
+  EXPECT_LE(MostExtents(), request.max_extents_per_file);
+  EXPECT_EQ(std::max(ExtentsOf("one", 10), ExtentsOf("two", 10)), 11u);
+}
+
+TEST_P(LimitsTest, NothingIsMovedForLessThanAskedFor) {
+  ScanRequest request;
+  request.min_freed_per_moved = 33;  // of 2048 blocks 64 are to be moved
+  Totals totals = Scan(request);
+  EXPECT_EQ(totals.bytes_accepted, 0u);
+  EXPECT_EQ(totals.bytes_moved, 0u);
+  EXPECT_EQ(totals.bytes_unprofitable, 8 * kMiB - kChangedBlocks * kBlock);
+  request.min_freed_per_moved = 32;
+  totals = Scan(request);
+  EXPECT_EQ(totals.bytes_moved, kChangedBlocks * kBlock);
+  EXPECT_EQ(totals.bytes_unprofitable, 0u);
+  EXPECT_EQ(totals.bytes_accepted, 8 * kMiB - kChangedBlocks * kBlock);
+}
+
+TEST_P(LimitsTest, TheEstimateComesTrue) {
+  ScanRequest request;
+  request.dry_run = true;
+  const Totals estimate = Scan(request);
+  EXPECT_EQ(estimate.bytes_freeable, 8 * kMiB - kChangedBlocks * kBlock);
+  EXPECT_EQ(estimate.bytes_moved, kChangedBlocks * kBlock);
+  // Both files, but for the changed blocks of the source.
+  EXPECT_EQ(estimate.bytes_read, 16 * kMiB - kChangedBlocks * kBlock);
+  EXPECT_EQ(estimate.bytes_accepted, 0u);
+  request.dry_run = false;
+  const Totals done = Scan(request);
+  EXPECT_EQ(done.bytes_freeable, estimate.bytes_freeable);
+  EXPECT_EQ(done.bytes_moved, estimate.bytes_moved);
+  EXPECT_EQ(done.bytes_read, estimate.bytes_read);
+  EXPECT_NEAR(static_cast<double>(done.bytes_won), static_cast<double>(estimate.bytes_freeable),
+              0.02 * static_cast<double>(estimate.bytes_freeable));
+}
+
+TEST_P(LimitsTest, WhatFilesOutsideTheScanHoldIsLeft) {
+  for (const std::string name : {"one", "two"}) {
+    directory_->AddFile("clone_of_" + name, "");
+    const Fd from(::open(directory_->At(name).c_str(), O_RDONLY | O_CLOEXEC));
+    const Fd to(::open(directory_->At("clone_of_" + name).c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_EQ(::ioctl(to.get(), FICLONE, from.get()), 0);
+  }
+  ScanRequest request;
+  request.exclude = {"clone*"};
+  const Totals totals = Scan(request);
+  EXPECT_EQ(totals.bytes_held, 8 * kMiB - kChangedBlocks * kBlock);
+  EXPECT_EQ(totals.bytes_freeable + totals.bytes_accepted, 0u);
+  // Of what no file of the scan has, nothing is held.
+  request.exclude = {"*"};
+  EXPECT_EQ(Scan(request).bytes_held, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Btrfs, LimitsTest, testing::Values("btrfs"));
+
+}  // namespace
+}  // namespace cowherd
