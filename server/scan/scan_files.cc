@@ -21,20 +21,10 @@ absl::StatusOr<std::string> ScanFiles::Path(const FileKey& key) {
 absl::StatusOr<std::string> ScanFiles::PathLocked(const FileKey& key) {
   const auto known = paths_.find(key);
   if (known != paths_.end()) return known->second;
-  absl::StatusOr<std::string> path = FindPath(key);
+  absl::StatusOr<std::string> path = path_of_(key);
   ++(path.ok() ? taken_ : refused_);
   if (paths_.size() >= kMaxPaths) paths_.clear();
   return paths_.emplace(key, std::move(path)).first->second;
-}
-
-absl::StatusOr<std::string> ScanFiles::FindPath(const FileKey& key) {
-  ASSIGN_OR_RETURN(std::string path, map_.PathOf(key));
-  if (!wanted_(path)) return absl::NotFoundError("not within the scan");
-  if (min_size_ > 1) {
-    ASSIGN_OR_RETURN(const uint64_t size, map_.SizeOf(key));
-    if (size < min_size_) return absl::NotFoundError("smaller than the scan asks for");
-  }
-  return path;
 }
 
 absl::StatusOr<std::shared_ptr<const OpenFile>> ScanFiles::Open(const FileKey& key) {

@@ -15,14 +15,14 @@
 
 namespace cowherd {
 
-// The files of a storage map that a scan may touch, by their number. Keeps some open. Any thread.
+// The files that a scan may touch, by their number. Keeps some open. Any thread.
 class ScanFiles {
  public:
-  // Nobody else may use `map` while these are opened. `wanted` says whether a file is within the scan, by its
-  // path below the root.
-  ScanFiles(FileTree& tree, StorageMap& map, uint64_t min_size,
-            std::function<bool(const std::string&)> wanted)
-      : tree_(tree), map_(map), min_size_(min_size), wanted_(std::move(wanted)) {}
+  // Tells the path of a file below the root; an error: it is not within the scan. Called by one thread at a
+  // time.
+  using PathOf = std::function<absl::StatusOr<std::string>(const FileKey&)>;
+
+  ScanFiles(FileTree& tree, PathOf path_of) : tree_(tree), path_of_(std::move(path_of)) {}
 
   // An error: it is not within the scan. Does not open it.
   absl::StatusOr<std::string> Path(const FileKey& key);
@@ -47,13 +47,10 @@ class ScanFiles {
   };
 
   absl::StatusOr<std::string> PathLocked(const FileKey& key);
-  absl::StatusOr<std::string> FindPath(const FileKey& key);
 
   FileTree& tree_;
-  StorageMap& map_;
-  const uint64_t min_size_;
-  const std::function<bool(const std::string&)> wanted_;
-  mutable std::mutex mutex_;  // of map_ and what follows
+  const PathOf path_of_;
+  mutable std::mutex mutex_;  // of path_of_ and what follows
   std::list<File> open_;      // last used first
   absl::flat_hash_map<FileKey, std::list<File>::iterator> by_key_;
   absl::flat_hash_map<FileKey, absl::StatusOr<std::string>> paths_;  // of those asked about lately

@@ -105,7 +105,8 @@ class StorageScan {
         finder_(index_budget, block_, map.checksum_bits()),
         planner_({block_, request.min_freed_per_moved, request.min_extent_length}),
         fragments_(request.max_extents_per_file),
-        files_(tree, map, request.min_file_size, wanted),
+        wanted_(wanted),
+        files_(tree, [this](const FileKey& file) { return PathOf(file); }),
         limiter_(request.bytes_per_second),
         reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), limiter_, stop, totals) {}
 
@@ -292,6 +293,16 @@ class StorageScan {
     return &uses_.emplace(address, std::move(use)).first->second;
   }
 
+  absl::StatusOr<std::string> PathOf(const FileKey& file) {
+    ASSIGN_OR_RETURN(std::string path, map_.PathOf(file));
+    if (!wanted_(path)) return absl::NotFoundError("not within the scan");
+    if (request_.min_file_size > 1) {
+      ASSIGN_OR_RETURN(const uint64_t size, map_.SizeOf(file));
+      if (size < request_.min_file_size) return absl::NotFoundError("smaller than the scan asks for");
+    }
+    return path;
+  }
+
   // What cannot be told is taken as held outside.
   ExtentUse LookUp(const StorageExtent& extent) {
     ExtentUse use;
@@ -320,6 +331,7 @@ class StorageScan {
   ExtentPlanner planner_;
   FragmentLimit fragments_;
   uint64_t fragments_bytes_ = 0;
+  const std::function<bool(const std::string&)>& wanted_;
   ScanFiles files_;
   RateLimiter limiter_;
   Reclaim reclaim_;
