@@ -35,6 +35,25 @@ void AnchorTable::Put(uint64_t key, uint64_t value) {
   }
 }
 
+void AnchorTable::ForEach(absl::FunctionRef<void(uint64_t key, uint64_t value)> entry) const {
+  for (const Slot& slot : slots_) {
+    if (slot.key != 0) entry(slot.key, slot.value);
+  }
+}
+
+void AnchorTable::Prepare(size_t entries, int sampling) {
+  size_t slots = slots_.size();
+  while (slots < max_slots_ && entries * 4 >= slots * 3) slots *= 2;
+  slots_ = std::vector<Slot>(slots);
+  mask_ = sampling >= 64 ? UINT64_MAX : (uint64_t{1} << sampling) - 1;
+}
+
+void AnchorTable::Clear() {
+  slots_ = std::vector<Slot>(kFirstSlots);
+  entries_ = 0;
+  mask_ = 0;
+}
+
 AnchorTable::Slot& AnchorTable::SlotOf(uint64_t key) {
   // The low bits choose the anchors: the high ones choose the slot.
   const size_t last = slots_.size() - 1;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/optional.h"
 
 namespace cowherd {
@@ -22,6 +23,14 @@ class AnchorTable {
 
   // Keeps an anchor with `value`, whatever it had.
   void Put(uint64_t key, uint64_t value);
+
+  // All entries, in no order.
+  void ForEach(absl::FunctionRef<void(uint64_t key, uint64_t value)> entry) const;
+
+  // Makes room for so many entries and keeps only keys that are 0 modulo 2^sampling, before the first is put.
+  void Prepare(size_t entries, int sampling);
+
+  void Clear();
 
   size_t bytes() const { return slots_.capacity() * sizeof(Slot); }
   size_t entries() const { return entries_; }

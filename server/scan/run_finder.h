@@ -40,6 +40,8 @@ class RunFinder {
   void Prefer(uint64_t address, absl::Span<const uint64_t> checksums);
 
   const AnchorTable& anchors() const { return anchors_; }
+  // To keep and to take up again where an earlier scan ended.
+  AnchorTable& anchors() { return anchors_; }
 
  private:
   // 0: no key here.

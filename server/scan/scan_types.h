@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCAN_SCAN_TYPES_H_
 #define COWHERD_SERVER_SCAN_SCAN_TYPES_H_
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,11 +16,16 @@ struct ScanRequest {
   uint64_t min_extent_length = 16 << 10;
   uint64_t min_file_size = 4 << 10;
   bool dry_run = false;
+  bool full_scan = false;         // looks at all, whatever the state of the last scan says
   uint64_t bytes_per_second = 0;  // 0: no limit
   unsigned workers = 1;
   uint64_t min_freed_per_moved = 4;
   // Of a file in metadata these are some 5 MiB, and an average of 1 MiB in a file of 64 GiB.
   uint64_t max_extents_per_file = 1 << 16;
+  // Where this node keeps the states of scans, so that the next one looks at what is new. Empty: nowhere.
+  std::string state_dir;
+  // A checkpoint is written so long after the last.
+  std::chrono::milliseconds checkpoint_interval{60000};
 };
 
 // Two equal ranges that do not share storage.

@@ -20,6 +20,7 @@
 #include "server/scan/path_filter.h"
 #include "server/scan/rate_limiter.h"
 #include "server/scan/reading_source.h"
+#include "server/scan/scan_state.h"
 #include "server/scan/share.h"
 #include "server/scan/source_blocks.h"
 #include "server/scan/space_won.h"
@@ -99,11 +100,13 @@ class FileQueue {
 // What the workers of one scan share.
 struct Scan {
   Scan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget, uint32_t block_size,
-       const Stop& stop, SharedTotals& totals, absl::FunctionRef<void(const Duplicate&)> found)
+       std::string filesystem, const Stop& stop, SharedTotals& totals,
+       absl::FunctionRef<void(const Duplicate&)> found)
       : ops(ops),
         tree(tree),
         request(request),
         block_size(block_size),
+        filesystem(std::move(filesystem)),
         stop(stop),
         totals(totals),
         found(found),
@@ -118,6 +121,7 @@ struct Scan {
   FileTree& tree;
   const ScanRequest& request;
   const uint32_t block_size;
+  const std::string filesystem;  // its UUID; empty: it has none
   const Stop& stop;
   SharedTotals& totals;
   std::mutex found_mutex;
@@ -415,6 +419,20 @@ absl::Status ScanByReading(Scan& scan, absl::FunctionRef<absl::Status(FileQueue&
   return ended;
 }
 
+// Null: none is to be used. A dry run tells of duplicates each time.
+std::unique_ptr<ScanStateFile> OpenState(const Scan& scan, absl::string_view kind, const FileKey& root) {
+  if (scan.request.state_dir.empty() || scan.request.dry_run) return nullptr;
+  if (scan.filesystem.empty()) {
+    Log(LogLevel::kInfo, "no state is kept: the filesystem has no identifier");
+    return nullptr;
+  }
+  absl::StatusOr<std::unique_ptr<ScanStateFile>> state = ScanStateFile::Open(
+      scan.request.state_dir, scan.filesystem, StateKey(kind, scan.filesystem, root, scan.request));
+  if (state.ok()) return *std::move(state);
+  Log(LogLevel::kWarning, "no state is used or kept", {{"error", state.status()}});
+  return nullptr;
+}
+
 // By checksums where the filesystem keeps them; files that have none are read, and so is everything
 // elsewhere.
 absl::Status ScanAll(Scan& scan, StorageMap* map, size_t index_budget) {
@@ -436,10 +454,12 @@ absl::Status ScanAll(Scan& scan, StorageMap* map, size_t index_budget) {
     if (ErrnoOf(there) == ENOTDIR) there = scan.tree.Open(top, /*for_destination=*/false).status();
     named.Update(there);
   }
+  const std::unique_ptr<ScanStateFile> state =
+      OpenState(scan, absl::StrCat("storage ", map->block_size(), " ", map->checksum_bits()), map->root());
   absl::StatusOr<std::vector<std::string>> unchecked = ScanStorage(
       scan.ops, scan.tree, *map, scan.request,
-      [&](const std::string& path) { return filter.Reaches(tops, path); }, index_budget, scan.stop,
-      scan.totals, scan.found);
+      [&](const std::string& path) { return filter.Reaches(tops, path); }, index_budget, state.get(),
+      scan.stop, scan.totals, scan.found);
   RETURN_IF_ERROR(unchecked.status());
   RETURN_IF_ERROR(ScanByReading(scan, [&](FileQueue& queue) {
     for (std::string& path : *unchecked) queue.Push(std::move(path));
@@ -466,7 +486,7 @@ absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request
   }
   // Blocks smaller than a page would be many and win little.
   const uint32_t block_size = std::max<uint32_t>(4096, facts.block_size);
-  Scan scan(ops, tree, request, index_budget, block_size, stop, totals, found);
+  Scan scan(ops, tree, request, index_budget, block_size, facts.uuid, stop, totals, found);
   if (request.dry_run) {
     // So that what was just written has its place on disk.
     RETURN_IF_ERROR(ops.Commit(tree.root_fd()));

@@ -1,7 +1,11 @@
 #include "server/scan/storage_scan.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
+#include <chrono>
 #include <list>
+#include <map>
 #include <set>
 #include <utility>
 #include <vector>
@@ -16,6 +20,7 @@
 #include "server/scan/reclaim.h"
 #include "server/scan/run_finder.h"
 #include "server/scan/scan_files.h"
+#include "server/scan/storage_progress.h"
 
 namespace cowherd {
 namespace {
@@ -29,6 +34,9 @@ constexpr size_t kMaxBatchPlaces = 1 << 16;
 constexpr uint64_t kMaxBatchMoved = 256 << 20;
 constexpr size_t kMaxUnchecked = 1 << 18;
 constexpr size_t kMaxKnownReferences = 1 << 17;
+constexpr size_t kMaxOpenExtents = 1 << 18;
+// On a filesystem that others write to there is always something new; the rest is for the next scan.
+constexpr int kMaxRounds = 4;
 // Checksums of extents looked back at.
 constexpr size_t kMaxEarlierBlocks = 4 << 20;
 
@@ -93,8 +101,9 @@ class EarlierExtents {
 class StorageScan {
  public:
   StorageScan(ExtentOps& ops, FileTree& tree, StorageMap& map, const ScanRequest& request,
-              const std::function<bool(const std::string&)>& wanted, size_t index_budget, const Stop& stop,
-              SharedTotals& totals, absl::FunctionRef<void(const Duplicate&)> found)
+              const std::function<bool(const std::string&)>& wanted, size_t index_budget,
+              ScanStateFile* state, const Stop& stop, SharedTotals& totals,
+              absl::FunctionRef<void(const Duplicate&)> found)
       : map_(map),
         request_(request),
         stop_(stop),
@@ -108,12 +117,11 @@ class StorageScan {
         wanted_(wanted),
         files_(tree, [this](const FileKey& file) { return PathOf(file); }),
         limiter_(request.bytes_per_second),
+        state_(state, finder_.anchors(), request.checkpoint_interval),
         reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), limiter_, stop, totals) {}
 
   absl::StatusOr<std::vector<std::string>> ScanAll() {
-    absl::Status status = Pass();
-    // What was planned before a stop is not begun.
-    if (status.ok()) status = CarryOut();
+    const absl::Status status = Run();
     totals_.Update([&](Totals& t) {
       t.files_scanned += files_.taken();
       t.files_skipped += files_.refused();
@@ -135,10 +143,48 @@ class StorageScan {
   }
 
  private:
+  static constexpr uint64_t kStayed = 0;  // as the hash of an OpenExtent
+  static constexpr size_t kExtentsPerProbe = 32;
+
+  absl::Status Run() {
+    if (!state_.kept()) {
+      RETURN_IF_ERROR(Pass());
+      return CarryOut();
+    }
+    ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
+    if (!request_.full_scan) progress_ = state_.Load(generation);
+    anchors_loaded_ = progress_.target == 0;
+    if (progress_.next == 0) progress_.target = generation;
+    RETURN_IF_ERROR(LookAgain());
+    const absl::Status status = CatchUp();
+    // What was planned before a stop is not begun: it is for the next scan.
+    if (!planner_.batch().empty()) {
+      progress_.next = std::min(progress_.next, planner_.batch().begin()->first);
+    }
+    // Where nothing is new, the state stays as it is.
+    if (anchors_loaded_) Save();
+    return status;
+  }
+
+  // Looks at what is new, then at what came meanwhile: what was moved here, and what others wrote.
+  absl::Status CatchUp() {
+    for (int round = 0;; ++round) {
+      RETURN_IF_ERROR(Pass());
+      RETURN_IF_ERROR(CarryOut());
+      progress_.base = progress_.target;
+      progress_.next = 0;
+      ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
+      if (generation == progress_.base || round == kMaxRounds) return absl::OkStatus();
+      progress_.target = generation;
+    }
+  }
+
   absl::Status Pass() {
-    for (uint64_t from = 0;;) {
-      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, kExtentsPerLook, 0));
+    while (true) {
+      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents,
+                       map_.Extents(progress_.next, kExtentsPerLook, progress_.base));
       if (extents.empty()) return absl::OkStatus();
+      if (!AnchorsAreLoaded()) continue;
       for (size_t first = 0; first < extents.size();) {
         size_t last = first;
         const uint64_t begin = extents[first].address;
@@ -156,9 +202,85 @@ class StorageScan {
           RETURN_IF_ERROR(Look(extent, absl::MakeConstSpan(checksums).subspan(
                                            (extent.address - begin) / block_, extent.length / block_)));
         }
+        progress_.next = extents[last - 1].address + 1;
+        if (state_.CheckpointDue(std::chrono::steady_clock::now())) {
+          RETURN_IF_ERROR(CarryOut());
+          Save();
+        }
       }
-      from = extents.back().address + 1;
     }
+  }
+
+  // False: they are not to be trusted, and all is to be looked at.
+  bool AnchorsAreLoaded() {
+    if (!anchors_loaded_) {
+      anchors_loaded_ = true;
+      if (!state_.LoadAnchors()) {
+        progress_.base = progress_.next = 0;
+        return false;
+      }
+    }
+    return true;
+  }
+
+  void Save() {
+    progress_.open.clear();
+    for (const auto& [address, checksums] : open_) progress_.open.push_back({address, checksums});
+    state_.Save(progress_);
+  }
+
+  // Data may have come to old extents that had no checksums.
+  absl::Status LookAgain() {
+    for (const OpenExtent& open : progress_.open) {
+      RETURN_IF_ERROR(stop_.Check());
+      if (open.checksums == kStayed) tried_again_.insert(open.address);
+      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(open.address, 1, 0));
+      if (extents.empty() || extents[0].address != open.address) continue;
+      ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums,
+                       map_.Checksums(open.address, extents[0].length / block_));
+      if (HashOf(checksums) == open.checksums) {
+        open_.emplace(open.address, open.checksums);
+        if (NoneIn(checksums)) Unchecked(extents[0]);
+      } else if (AnchorsAreLoaded()) {
+        RETURN_IF_ERROR(Look(extents[0], checksums));
+      }
+    }
+    // Plans are made in the order of addresses, and those that follow begin anew.
+    return CarryOut();
+  }
+
+  void KeepOpen(const StorageExtent& extent, absl::Span<const uint64_t> checksums) {
+    const bool whole = std::find(checksums.begin(), checksums.end(), 0) == checksums.end();
+    if (whole) {
+      open_.erase(extent.address);
+    } else if (open_.size() < kMaxOpenExtents) {
+      open_[extent.address] = HashOf(checksums);
+    }
+  }
+
+  // What was to go free and did not, since its data changed or for an error, is tried once more.
+  absl::Status KeepStaying() {
+    std::vector<StorageExtent> there;
+    for (const auto& [address, plan] : planner_.batch()) {
+      if (there.empty() || there.back().address < address) {
+        ASSIGN_OR_RETURN(there, map_.Extents(address, kExtentsPerProbe, 0));
+        if (there.empty()) break;
+      }
+      const bool stays = std::any_of(there.begin(), there.end(),
+                                     [a = address](const StorageExtent& e) { return e.address == a; });
+      if (stays && tried_again_.count(address) == 0 && open_.size() < kMaxOpenExtents) {
+        open_[address] = kStayed;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  static uint64_t HashOf(absl::Span<const uint64_t> checksums) {
+    return XXH3_64bits(checksums.data(), checksums.size() * sizeof(uint64_t));
+  }
+
+  static bool NoneIn(absl::Span<const uint64_t> checksums) {
+    return std::all_of(checksums.begin(), checksums.end(), [](uint64_t c) { return c == 0; });
   }
 
   absl::Status Look(const StorageExtent& extent, absl::Span<const uint64_t> checksums) {
@@ -172,9 +294,9 @@ class StorageScan {
       return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(earlier->checksums);
     });
     earlier_.Keep({extent, {checksums.begin(), checksums.end()}});
+    if (state_.kept()) KeepOpen(extent, checksums);
     if (runs.empty()) {
-      if (std::all_of(checksums.begin(), checksums.end(), [](uint64_t c) { return c == 0; }))
-        Unchecked(extent);
+      if (NoneIn(checksums)) Unchecked(extent);
       return absl::OkStatus();
     }
     // Not kept: what the planner asks for next may push it out.
@@ -257,6 +379,7 @@ class StorageScan {
     });
     if (!request_.dry_run && !planner_.batch().empty()) {
       RETURN_IF_ERROR(reclaim_.Run(planner_.batch()));
+      if (state_.kept()) RETURN_IF_ERROR(KeepStaying());
       for (const StorageExtent& moved : reclaim_.TakeMoved()) RETURN_IF_ERROR(Prefer(moved));
       earlier_.Clear();
       uses_.clear();
@@ -334,6 +457,11 @@ class StorageScan {
   const std::function<bool(const std::string&)>& wanted_;
   ScanFiles files_;
   RateLimiter limiter_;
+  StorageState state_;
+  StorageProgress progress_;
+  bool anchors_loaded_ = true;
+  std::map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their hashes
+  std::set<uint64_t> tried_again_;     // addresses
   Reclaim reclaim_;
   absl::flat_hash_map<uint64_t, ExtentUse> uses_;
   size_t known_references_ = 0;
@@ -346,10 +474,10 @@ class StorageScan {
 absl::StatusOr<std::vector<std::string>> ScanStorage(ExtentOps& ops, FileTree& tree, StorageMap& map,
                                                      const ScanRequest& request,
                                                      const std::function<bool(const std::string&)>& wanted,
-                                                     size_t index_budget, const Stop& stop,
-                                                     SharedTotals& totals,
+                                                     size_t index_budget, ScanStateFile* state,
+                                                     const Stop& stop, SharedTotals& totals,
                                                      absl::FunctionRef<void(const Duplicate&)> found) {
-  return StorageScan(ops, tree, map, request, wanted, index_budget, stop, totals, found).ScanAll();
+  return StorageScan(ops, tree, map, request, wanted, index_budget, state, stop, totals, found).ScanAll();
 }
 
 }  // namespace cowherd

@@ -13,6 +13,7 @@
 #include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
 #include "server/fs/storage_map.h"
+#include "server/scan/scan_state.h"
 #include "server/scan/scan_types.h"
 
 namespace cowherd {
@@ -22,11 +23,18 @@ namespace cowherd {
 // come back are planned in batches, and each batch is carried out before the next. `wanted` says by its path
 // whether a file is within the scan. Else as ScanTree; the caller measures the space won. Returns the paths
 // of files that have no checksums.
+//
+// With `state` (null: none), extents that were there when the last scan ended are not looked at again: only
+// what is newer is, against the anchors kept; and a scan that was cut short goes on from its last checkpoint.
+// Such a scan misses what only a full one would find, since it comes about without new data: duplicates in
+// old extents that files outside the scan held then, or that were too small a part of their extent; in files
+// that were renamed into the scan or grew to the least size; and new data whose only equal is old, was no
+// anchor, or became one only when another went.
 absl::StatusOr<std::vector<std::string>> ScanStorage(ExtentOps& ops, FileTree& tree, StorageMap& map,
                                                      const ScanRequest& request,
                                                      const std::function<bool(const std::string&)>& wanted,
-                                                     size_t index_budget, const Stop& stop,
-                                                     SharedTotals& totals,
+                                                     size_t index_budget, ScanStateFile* state,
+                                                     const Stop& stop, SharedTotals& totals,
                                                      absl::FunctionRef<void(const Duplicate&)> found);
 
 }  // namespace cowherd

@@ -1,0 +1,78 @@
+#ifndef COWHERD_SERVER_SCAN_STORAGE_PROGRESS_H_
+#define COWHERD_SERVER_SCAN_STORAGE_PROGRESS_H_
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "server/scan/anchor_table.h"
+#include "server/scan/scan_state.h"
+
+namespace cowherd {
+
+// An extent to be looked at again, though it is old.
+struct OpenExtent {
+  uint64_t address = 0;
+  uint64_t checksums = 0;  // a hash of them, as they were; 0: it was to go free, and stayed
+  friend bool operator==(const OpenExtent& a, const OpenExtent& b) {
+    return a.address == b.address && a.checksums == b.checksums;
+  }
+};
+
+// How far a scan of a filesystem's storage has come, in its generations: extents up to `base` were looked at,
+// and those up to `target` where they lie below address `next`. All 0: nothing was.
+struct StorageProgress {
+  uint64_t base = 0;
+  uint64_t target = 0;
+  uint64_t next = 0;
+  std::vector<OpenExtent> open;  // ascending
+};
+
+// Pure. DATA_LOSS: it is none.
+std::string EncodeProgress(const StorageProgress& progress);
+absl::StatusOr<StorageProgress> DecodeProgress(absl::string_view text);
+
+// Keeps a scan's progress and anchors in a state file, if there is one. Failures are logged: a scan needs no
+// state. One thread.
+class StorageState {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  // `file` may be null. Both must outlive this.
+  StorageState(ScanStateFile* file, AnchorTable& anchors, std::chrono::milliseconds checkpoint_interval)
+      : file_(file), anchors_(anchors), checkpoint_interval_(checkpoint_interval) {}
+
+  bool kept() const { return file_ != nullptr; }
+
+  // What is not to be trusted, or is of a generation that the filesystem has yet to come to, is discarded.
+  // The anchors are not loaded yet.
+  StorageProgress Load(uint64_t generation);
+  // False: they are not to be trusted, nor is the progress. The state is discarded, the anchors are empty.
+  bool LoadAnchors();
+
+  // The interval after the last, or later if saving takes long.
+  bool CheckpointDue(Time now) const { return kept() && now >= next_save_; }
+  void Save(const StorageProgress& progress);
+
+ private:
+  absl::StatusOr<StorageProgress> ReadProgress(uint64_t generation);
+  absl::Status TakeAnchors(StateReader& reader);
+  void Distrust(const absl::Status& reason);
+
+  ScanStateFile* const file_;
+  AnchorTable& anchors_;
+  const std::chrono::milliseconds checkpoint_interval_;
+  Time next_save_ = std::chrono::steady_clock::now() + checkpoint_interval_;
+
+  // Saving takes this part of the time at most.
+  static constexpr int kSavingPart = 20;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_STORAGE_PROGRESS_H_
