@@ -70,7 +70,7 @@ sync -f "$work/data"
 df -h --output=source,fstype,size,used,avail "$work/data"
 
 say "Starting a node and a controller"
-bazel-bin/server/node/cowherd-node --root "data=$work/data" --name demo-node \
+bazel-bin/server/node/cowherd-node --root "data=$work/data" --name demo-node --state_dir "$work/state" \
   --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 2>"$work/node.log" &
 node_pid=$!
 node=127.0.0.1:$(port_of "$work/node.log" port)

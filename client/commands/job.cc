@@ -47,6 +47,7 @@ struct CreateFlags {
   std::vector<std::string> paths;
   ScanFlags scan;
   bool dry_run = false;
+  bool full = false;
   std::string ranges_file;
   std::string clash;  // a flag for scans given beside --ranges
   std::string display_name;
@@ -122,6 +123,7 @@ absl::StatusOr<v1::CreateJobRequest> MakeCreateRequest(const CreateFlags& flags)
   }
   ASSIGN_OR_RETURN(*scan.mutable_options(), MakeScanOptions(flags.scan));
   scan.mutable_options()->set_dry_run(flags.dry_run);
+  scan.mutable_options()->set_full_scan(flags.full);
   return request;
 }
 
@@ -319,6 +321,10 @@ void AddCreate(CLI::App& group, Context& context) {
       ->type_name("PATH");
   AddScanFlags(*command, flags->scan);
   command->add_flag("--dry_run", flags->dry_run, "Find and count, share nothing");
+  command->add_flag(
+      "--full", flags->full,
+      "Look at everything, not only at what is new since the last scan with the same options, as "
+      "nodes with --state_dir do");
   CLI::Option* ranges =
       command
           ->add_option(

@@ -16,6 +16,7 @@
 #include "server/node/metered_extent_ops.h"
 #include "server/node/node.h"
 #include "server/node/node_service.h"
+#include "server/scan/scan_state.h"
 #include "server/serving/serving.h"
 
 namespace cowherd {
@@ -77,6 +78,13 @@ int Run(int argc, char** argv) {
   app.add_option("--max_tasks", config.max_tasks, "Tasks that may run side by side")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+  app.add_option("--state_dir", config.state_dir,
+                 "Keep here how far scans have come, so that the next scan of the same looks only at what is "
+                 "new, and "
+                 "one that was cut short goes on. One folder per filesystem, some of the size of the index "
+                 "per kind of "
+                 "scan; only root may read it. It may be deleted at any time (default: nothing is kept)")
+      ->type_name("DIR");
   if (int code = ParseFlags(app, argc, argv); code >= 0) return code;
 
   LogLevel level = LogLevel::kInfo;
@@ -94,6 +102,11 @@ int Run(int argc, char** argv) {
     config.labels[label.substr(0, equals)] = label.substr(equals + 1);
   }
   config.index_budget = size_t{index_mib} << 20;
+  if (!config.state_dir.empty()) {
+    if (absl::Status status = MakeStateDir(config.state_dir); !status.ok()) {
+      return Fail(FieldError("--state_dir", status.message()), kBadFlags);
+    }
+  }
   RaiseOpenFileLimit();
 
   LinuxExtentOps kernel;

@@ -78,7 +78,9 @@ absl::StatusOr<RootedScan> Node::CheckFind(const v1::FindDuplicatesRequest& requ
 absl::Status Node::RunScan(const RootedScan& scan, const Stop& stop, SharedTotals& totals,
                            absl::FunctionRef<void(const Duplicate&)> found) {
   ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree, trees_.OpenRoot(*scan.root));
-  return ScanTree(ops_, *tree, scan.request, config_.index_budget, stop, totals, found);
+  ScanRequest request = scan.request;
+  request.state_dir = config_.state_dir;
+  return ScanTree(ops_, *tree, request, config_.index_budget, stop, totals, found);
 }
 
 absl::Status Node::FindDuplicates(const RootedScan& scan, const Stop& stop, SharedTotals& totals,

@@ -24,6 +24,7 @@ struct NodeConfig {
   std::map<std::string, std::string> labels;
   size_t index_budget = 256 << 20;  // bytes, for each scan
   size_t max_tasks = 4;
+  std::string state_dir;  // as ScanRequest's
 };
 
 // What a node does, call by call, without gRPC: node_service carries it over the wire. Calls block. Any

@@ -38,6 +38,7 @@ absl::StatusOr<RootedScan> CheckScan(const v1::TreeScan& scan, const RootTable& 
   if (options.min_extent_length() != 0) request.min_extent_length = options.min_extent_length();
   if (options.min_file_size() != 0) request.min_file_size = options.min_file_size();
   request.dry_run = options.dry_run();
+  request.full_scan = options.full_scan();
   request.bytes_per_second = options.bytes_per_second();
   if (options.workers() > kMaxWorkers) {
     return FieldError("scan.options.workers", absl::StrCat("must be at most ", kMaxWorkers));

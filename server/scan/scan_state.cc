@@ -99,6 +99,14 @@ std::string StateKey(absl::string_view kind, absl::string_view filesystem, const
   return key.text();
 }
 
+absl::Status MakeStateDir(const std::string& state_dir) {
+  RETURN_IF_ERROR(OpenFolder(AT_FDCWD, state_dir).status());
+  if (::access(state_dir.c_str(), W_OK | X_OK) != 0) {
+    return ErrnoError(errno, absl::StrCat("write to the folder \"", state_dir, "\""));
+  }
+  return absl::OkStatus();
+}
+
 void StateWriter::Add(const void* bytes, size_t size) {
   checksum_.Add(bytes, size);
   buffer_.append(static_cast<const char*>(bytes), size);

@@ -23,6 +23,9 @@ namespace cowherd {
 std::string StateKey(absl::string_view kind, absl::string_view filesystem, const FileKey& root,
                      const ScanRequest& request);
 
+// Makes the folder if need be. An error: it cannot be made, or not be written to.
+absl::Status MakeStateDir(const std::string& state_dir);
+
 // XXH3 (64 bits) of what is added.
 class Checksum {
  public:

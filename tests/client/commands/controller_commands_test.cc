@@ -93,6 +93,7 @@ TEST_F(ControllerCommands, CreateFillsInTheSpec) {
        "--min_extent_length",
        "1m",
        "--dry_run",
+       "--full",
        "--bytes_per_second",
        "200m",
        "--workers",
@@ -116,7 +117,7 @@ TEST_F(ControllerCommands, CreateFillsInTheSpec) {
       "key: \"zone\" value: \"a\" } } } roots: \"data\" paths: \"/srv/[x]\" options { exclude: \"*.tmp\" "
       "min_extent_length: 1048576 dry_run: true bytes_per_second: 209715200 workers: 2 min_freed_per_moved: "
       "8 "
-      "max_extents_per_file: 1000 } } } request_id: \"id-1\"");
+      "max_extents_per_file: 1000 full_scan: true } } } request_id: \"id-1\"");
 }
 
 TEST_F(ControllerCommands, CreateSelectsNodesByNameOrAll) {

@@ -88,6 +88,8 @@ TEST(Usage, AMistakeIsExitCodeTwoAndNamesTheArgument) {
       {{"job", "create", "--all", "--path", "data"},
        "error: --path: data is not absolute; the nodes do not know this directory\nSee cowherd job create "
        "--help.\n"},
+      {{"job", "create", "--ranges", "f", "--full"},
+       "error: --full: does not go with --ranges\nSee cowherd job create --help.\n"},
       {{"job", "create", "--ranges", "f", "--dry_run"},
        "error: --dry_run: does not go with --ranges\nSee cowherd job create --help.\n"},
       {{"job", "create", "--ranges", "/nowhere/f"},

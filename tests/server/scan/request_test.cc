@@ -30,6 +30,7 @@ TEST_F(ScanRequestTest, Defaults) {
   EXPECT_EQ(checked->request.min_file_size, uint64_t{4} << 10);
   EXPECT_EQ(checked->request.workers, 1U);
   EXPECT_FALSE(checked->request.dry_run);
+  EXPECT_FALSE(checked->request.full_scan);
   EXPECT_EQ(checked->request.min_freed_per_moved, 4U);
   EXPECT_EQ(checked->request.max_extents_per_file, 65536U);
 }
@@ -43,6 +44,7 @@ TEST_F(ScanRequestTest, AllGiven) {
   options.set_min_extent_length(1);
   options.set_min_file_size(2);
   options.set_dry_run(true);
+  options.set_full_scan(true);
   options.set_bytes_per_second(3);
   options.set_workers(64);
   options.set_min_freed_per_moved(5);
@@ -55,6 +57,7 @@ TEST_F(ScanRequestTest, AllGiven) {
   EXPECT_EQ(checked->request.min_extent_length, 1U);
   EXPECT_EQ(checked->request.min_file_size, 2U);
   EXPECT_TRUE(checked->request.dry_run);
+  EXPECT_TRUE(checked->request.full_scan);
   EXPECT_EQ(checked->request.bytes_per_second, 3U);
   EXPECT_EQ(checked->request.workers, 64U);
   EXPECT_EQ(checked->request.min_freed_per_moved, 5U);

@@ -166,6 +166,8 @@ TEST_F(ScanStateTest, StatesUsedLastAreKept) {
 
 TEST_F(ScanStateTest, AFolderThatCannotBeMadeIsAnError) {
   EXPECT_THAT(ScanStateFile::Open(directory_ / "not" / "there", "uuid", "key"), testing::HasErrno(ENOENT));
+  EXPECT_THAT(MakeStateDir(directory_ / "not" / "there"), testing::HasErrno(ENOENT));
+  EXPECT_THAT(MakeStateDir(directory_ / "made"), IsOk());
   std::ofstream(directory_ / "file") << "x";
   EXPECT_THAT(ScanStateFile::Open(directory_ / "file", "uuid", "key"), testing::HasErrno(ENOTDIR));
 }
