@@ -11,31 +11,28 @@
 #include <map>
 #include <utility>
 
-#include "absl/functional/function_ref.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "absl/types/optional.h"
 #include "server/base/status.h"
+#include "server/fs/linux_btrfs_tree.h"
 
 namespace cowherd {
 namespace {
 
-// The kernel clears or touches what it is given, all of it: small where little is asked for.
-constexpr size_t kSearchBytes = 1 << 20;
-constexpr size_t kSmallSearchBytes = 4096;
-// Some hundreds of a file's extents.
-constexpr size_t kFileSearchBytes = 64 << 10;
+// The kernel clears what it is given, all of it: small where little is asked for.
 constexpr size_t kReferenceBytes = 1 << 20;
 constexpr size_t kSmallReferenceBytes = 4096;
-constexpr uint64_t kNoLimit = UINT64_MAX;
 // What one compressed extent holds at most (fs/btrfs/compression.h).
 constexpr uint64_t kMaxEncodedBytes = 128 << 10;
 // Of one file to one extent, to be looked up one by one.
 constexpr uint32_t kMaxOwnReferences = 64;
-
-using Header = btrfs_ioctl_search_header;
+// Checksums of so many blocks in a row are read by themselves.
+constexpr size_t kManyBlocks = 4096;
+constexpr size_t kMaxDirectories = 1 << 14;
+constexpr BtrfsKey kLastKey = {UINT64_MAX, UINT32_MAX, UINT64_MAX};
 
 // Items of trees are packed and little-endian, as is every machine this is built for.
 template <typename T>
@@ -48,7 +45,7 @@ T ItemAs(absl::string_view item) {
 
 class BtrfsMap final : public StorageMap {
  public:
-  explicit BtrfsMap(int root) : root_(root), buffer_(sizeof(btrfs_ioctl_search_args_v2) + kSearchBytes) {}
+  explicit BtrfsMap(int root) : root_(root), trees_(root) {}
 
   absl::Status Open() {
     btrfs_ioctl_fs_info_args info = {};
@@ -68,28 +65,28 @@ class BtrfsMap final : public StorageMap {
     root_key_ = {own.treeid, stat.st_ino};
     ASSIGN_OR_RETURN(prefix_, PathFromTop(own.treeid, stat.st_ino));
     // Fails here, not in the middle, where the rights are missing.
-    return Extents(0, 1, 0).status();
+    const absl::Status may = Extents(0, 1, 0).status();
+    Forget();
+    return may;
   }
 
   absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) override {
-    btrfs_ioctl_search_key key = Key(BTRFS_EXTENT_TREE_OBJECTID);
-    key.min_objectid = from;
-    key.max_objectid = kNoLimit;
-    key.min_type = 0;
-    key.max_type = UINT32_MAX;
-    // Leaves out whole nodes of the tree; what is left of them holds older extents too.
-    key.min_transid = since == 0 ? 0 : since + 1;
-    last_snapshots_.clear();
     std::vector<StorageExtent> extents;
-    RETURN_IF_ERROR(Search(key, max < 64 ? kSmallSearchBytes : kSearchBytes,
-                           [&](const Header& header, absl::string_view item) {
-                             if (header.type != BTRFS_EXTENT_ITEM_KEY) return true;
-                             const auto extent = ItemAs<btrfs_extent_item>(item);
-                             if ((extent.flags & BTRFS_EXTENT_FLAG_DATA) == 0) return true;
-                             if (since != 0 && extent.generation <= since) return true;
-                             extents.push_back({header.objectid, header.offset});
-                             return extents.size() < max;
-                           }));
+    const auto take = [&](const BtrfsKey& key, absl::string_view item) {
+      if (key.type != BTRFS_EXTENT_ITEM_KEY) return true;
+      const auto extent = ItemAs<btrfs_extent_item>(item);
+      if ((extent.flags & BTRFS_EXTENT_FLAG_DATA) == 0) return true;
+      if (since != 0 && extent.generation <= since) return true;
+      extents.push_back({key.object, key.offset});
+      return extents.size() < max;
+    };
+    const BtrfsKey first = {from, 0, 0};
+    if (since == 0) {
+      RETURN_IF_ERROR(trees_.Read(BTRFS_EXTENT_TREE_OBJECTID, first, kLastKey, take));
+    } else {
+      // Leaves out whole nodes of the tree; what is left of them holds older extents too.
+      RETURN_IF_ERROR(trees_.ReadMany(BTRFS_EXTENT_TREE_OBJECTID, first, kLastKey, since + 1, take));
+    }
     return extents;
   }
 
@@ -100,6 +97,7 @@ class BtrfsMap final : public StorageMap {
     }
     if (::ioctl(root_, BTRFS_IOC_WAIT_SYNC, &generation) != 0)
       return ErrnoError(errno, "BTRFS_IOC_WAIT_SYNC");
+    Forget();
     return generation;
   }
 
@@ -107,25 +105,28 @@ class BtrfsMap final : public StorageMap {
 
   absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) override {
     const uint64_t end = address + count * block_size_;
-    btrfs_ioctl_search_key key =
-        Key(BTRFS_CSUM_TREE_OBJECTID, BTRFS_EXTENT_CSUM_OBJECTID, BTRFS_EXTENT_CSUM_KEY);
-    key.min_offset = address - std::min(address, item_span_);
-    key.max_offset = end - 1;
     std::vector<uint64_t> checksums(count);
-    const size_t bytes =
-        std::min<size_t>(kSearchBytes, (item_span_ / block_size_ + count) * checksum_bytes_ + 4096);
-    RETURN_IF_ERROR(Search(key, bytes, [&](const Header& header, absl::string_view item) {
+    const auto take = [&](const BtrfsKey& key, absl::string_view item) {
       const size_t blocks = item.size() / checksum_bytes_;
-      const size_t skip = header.offset < address ? (address - header.offset) / block_size_ : 0;
+      const size_t skip = key.offset < address ? (address - key.offset) / block_size_ : 0;
       for (size_t i = skip; i < blocks; ++i) {
-        const uint64_t at = header.offset + i * block_size_;
+        const uint64_t at = key.offset + i * block_size_;
         if (at >= end) break;
         uint64_t folded = 0;
         std::memcpy(&folded, item.data() + i * checksum_bytes_, std::min<size_t>(checksum_bytes_, 8));
         checksums[(at - address) / block_size_] = folded == 0 ? 1 : folded;
       }
       return true;
-    }));
+    };
+    // The item that holds the first may begin so much before.
+    const BtrfsKey first = {BTRFS_EXTENT_CSUM_OBJECTID, BTRFS_EXTENT_CSUM_KEY,
+                            address - std::min(address, item_span_)};
+    const BtrfsKey last = {BTRFS_EXTENT_CSUM_OBJECTID, BTRFS_EXTENT_CSUM_KEY, end - 1};
+    if (count < kManyBlocks) {
+      RETURN_IF_ERROR(trees_.Read(BTRFS_CSUM_TREE_OBJECTID, first, last, take));
+    } else {
+      RETURN_IF_ERROR(trees_.ReadMany(BTRFS_CSUM_TREE_OBJECTID, first, last, 0, take));
+    }
     return checksums;
   }
 
@@ -143,9 +144,9 @@ class BtrfsMap final : public StorageMap {
   }
 
   absl::StatusOr<uint64_t> SizeOf(const FileKey& file) override {
-    const btrfs_ioctl_search_key key = Key(file.subvolume, file.inode, BTRFS_INODE_ITEM_KEY);
+    const BtrfsKey key = {file.inode, BTRFS_INODE_ITEM_KEY, 0};
     absl::optional<uint64_t> size;
-    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view item) {
+    RETURN_IF_ERROR(trees_.Read(file.subvolume, key, key, [&](const BtrfsKey&, absl::string_view item) {
       size = ItemAs<btrfs_inode_item>(item).size;
       return false;
     }));
@@ -154,14 +155,22 @@ class BtrfsMap final : public StorageMap {
   }
 
   absl::StatusOr<uint64_t> ExtentsOf(const FileKey& file, uint64_t most) override {
-    const btrfs_ioctl_search_key key = Key(file.subvolume, file.inode, BTRFS_EXTENT_DATA_KEY);
     uint64_t extents = 0;
-    RETURN_IF_ERROR(Search(key, kFileSearchBytes, [&](const Header&, absl::string_view bytes) {
-      const auto item = ItemAs<btrfs_file_extent_item>(bytes);
-      if (item.type == BTRFS_FILE_EXTENT_INLINE || item.disk_bytenr != 0) ++extents;
-      return extents <= most;
-    }));
+    RETURN_IF_ERROR(trees_.ReadMany(file.subvolume, {file.inode, BTRFS_EXTENT_DATA_KEY, 0},
+                                    {file.inode, BTRFS_EXTENT_DATA_KEY, UINT64_MAX}, 0,
+                                    [&](const BtrfsKey&, absl::string_view bytes) {
+                                      const auto item = ItemAs<btrfs_file_extent_item>(bytes);
+                                      if (item.type == BTRFS_FILE_EXTENT_INLINE || item.disk_bytenr != 0)
+                                        ++extents;
+                                      return extents <= most;
+                                    }));
     return extents;
+  }
+
+  void Forget() override {
+    trees_.Forget();
+    last_snapshots_.clear();
+    directories_.clear();
   }
 
   uint32_t block_size() const override { return block_size_; }
@@ -183,18 +192,19 @@ class BtrfsMap final : public StorageMap {
     if (!owners) return absl::nullopt;
     std::vector<Reference> references;
     for (const Owner& owner : *owners) {
-      btrfs_ioctl_search_key key = Key(owner.file.subvolume, owner.file.inode, BTRFS_EXTENT_DATA_KEY);
-      key.min_offset = owner.begin;
-      key.max_offset = owner.begin + std::max(extent.length, kMaxEncodedBytes) - 1;
+      const BtrfsKey first = {owner.file.inode, BTRFS_EXTENT_DATA_KEY, owner.begin};
+      const BtrfsKey last = {owner.file.inode, BTRFS_EXTENT_DATA_KEY,
+                             owner.begin + std::max(extent.length, kMaxEncodedBytes) - 1};
       uint32_t found = 0;
-      RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header& header, absl::string_view bytes) {
-        const absl::optional<Reference> reference = AsReference(owner.file, header.offset, bytes, extent);
-        if (reference && header.offset - reference->extent_offset == owner.begin) {
-          references.push_back(*reference);
-          ++found;
-        }
-        return found < owner.count;
-      }));
+      RETURN_IF_ERROR(
+          trees_.Read(owner.file.subvolume, first, last, [&](const BtrfsKey& key, absl::string_view bytes) {
+            const absl::optional<Reference> reference = AsReference(owner.file, key.offset, bytes, extent);
+            if (reference && key.offset - reference->extent_offset == owner.begin) {
+              references.push_back(*reference);
+              ++found;
+            }
+            return found < owner.count;
+          }));
       if (found < owner.count) return absl::nullopt;
     }
     return references;
@@ -202,12 +212,11 @@ class BtrfsMap final : public StorageMap {
 
   // None: not all of them are told.
   absl::StatusOr<absl::optional<std::vector<Owner>>> Owners(const StorageExtent& extent) {
-    btrfs_ioctl_search_key key = Key(BTRFS_EXTENT_TREE_OBJECTID, extent.address, BTRFS_EXTENT_ITEM_KEY);
-    key.min_offset = key.max_offset = extent.length;
+    const BtrfsKey key = {extent.address, BTRFS_EXTENT_ITEM_KEY, extent.length};
     std::vector<Owner> owners;
     uint64_t untold = UINT64_MAX;
     uint64_t generation = 0;
-    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view bytes) {
+    const auto take = [&](const BtrfsKey&, absl::string_view bytes) {
       const auto item = ItemAs<btrfs_extent_item>(bytes);
       untold = item.refs;
       generation = item.generation;
@@ -221,7 +230,8 @@ class BtrfsMap final : public StorageMap {
         bytes.remove_prefix(kOwnerBytes);
       }
       return false;
-    }));
+    };
+    RETURN_IF_ERROR(trees_.Read(BTRFS_EXTENT_TREE_OBJECTID, key, key, take));
     if (untold != 0) return absl::nullopt;
     for (const Owner& owner : owners) {
       // A file that begins in the middle of an extent has a back reference that begins before the file.
@@ -236,12 +246,13 @@ class BtrfsMap final : public StorageMap {
   absl::StatusOr<uint64_t> LastSnapshot(uint64_t subvolume) {
     const auto known = last_snapshots_.find(subvolume);
     if (known != last_snapshots_.end()) return known->second;
-    const btrfs_ioctl_search_key key = Key(BTRFS_ROOT_TREE_OBJECTID, subvolume, BTRFS_ROOT_ITEM_KEY);
     uint64_t last = UINT64_MAX;
-    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view item) {
-      last = ItemAs<btrfs_root_item>(item).last_snapshot;
-      return false;
-    }));
+    RETURN_IF_ERROR(trees_.Read(BTRFS_ROOT_TREE_OBJECTID, {subvolume, BTRFS_ROOT_ITEM_KEY, 0},
+                                {subvolume, BTRFS_ROOT_ITEM_KEY, UINT64_MAX},
+                                [&](const BtrfsKey&, absl::string_view item) {
+                                  last = ItemAs<btrfs_root_item>(item).last_snapshot;
+                                  return false;
+                                }));
     return last_snapshots_[subvolume] = last;
   }
 
@@ -271,61 +282,12 @@ class BtrfsMap final : public StorageMap {
     return references;
   }
 
-  static btrfs_ioctl_search_key Key(uint64_t tree) {
-    btrfs_ioctl_search_key key = {};
-    key.tree_id = tree;
-    key.max_offset = kNoLimit;
-    key.max_transid = kNoLimit;
-    return key;
-  }
-
-  // Items of one type that belong to one object, at all offsets.
-  static btrfs_ioctl_search_key Key(uint64_t tree, uint64_t object, uint32_t type) {
-    btrfs_ioctl_search_key key = Key(tree);
-    key.min_objectid = key.max_objectid = object;
-    key.min_type = key.max_type = type;
-    return key;
-  }
-
-  // Calls `item` for each item in key order, until it returns false.
-  absl::Status Search(btrfs_ioctl_search_key key, size_t bytes,
-                      absl::FunctionRef<bool(const Header&, absl::string_view)> item) {
-    auto* args = reinterpret_cast<btrfs_ioctl_search_args_v2*>(buffer_.data());
-    while (true) {
-      args->key = key;
-      args->key.nr_items = UINT32_MAX;
-      args->buf_size = bytes;
-      if (::ioctl(root_, BTRFS_IOC_TREE_SEARCH_V2, args) != 0) {
-        if (errno == EOVERFLOW && bytes < kSearchBytes) {
-          bytes = kSearchBytes;
-          continue;
-        }
-        return ErrnoError(errno, "BTRFS_IOC_TREE_SEARCH_V2");
-      }
-      if (args->key.nr_items == 0) return absl::OkStatus();
-      const char* at = reinterpret_cast<const char*>(args->buf);
-      Header header = {};
-      for (uint32_t i = 0; i < args->key.nr_items; ++i) {
-        std::memcpy(&header, at, sizeof(header));
-        at += sizeof(header);
-        if (!item(header, absl::string_view(at, header.len))) return absl::OkStatus();
-        at += header.len;
-      }
-      // On from the key after the last one.
-      key.min_objectid = header.objectid;
-      key.min_type = header.type;
-      key.min_offset = header.offset + 1;
-      if (key.min_offset == 0 && ++key.min_type == 0) ++key.min_objectid;
-    }
-  }
-
   // None: the file has changed there.
   absl::StatusOr<absl::optional<Reference>> ReferenceAt(const FileKey& file, uint64_t offset,
                                                         const StorageExtent& extent) {
-    btrfs_ioctl_search_key key = Key(file.subvolume, file.inode, BTRFS_EXTENT_DATA_KEY);
-    key.min_offset = key.max_offset = offset;
+    const BtrfsKey key = {file.inode, BTRFS_EXTENT_DATA_KEY, offset};
     absl::optional<Reference> reference;
-    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header&, absl::string_view bytes) {
+    RETURN_IF_ERROR(trees_.Read(file.subvolume, key, key, [&](const BtrfsKey&, absl::string_view bytes) {
       reference = AsReference(file, offset, bytes, extent);
       return false;
     }));
@@ -352,37 +314,62 @@ class BtrfsMap final : public StorageMap {
     return top->empty() ? path : absl::StrCat(*top, "/", path);
   }
 
+  // By the file's first name.
   absl::StatusOr<std::string> PathInSubvolume(uint64_t subvolume, uint64_t inode) {
+    absl::optional<uint64_t> directory;
+    std::string name;
+    RETURN_IF_ERROR(
+        trees_.Read(subvolume, {inode, BTRFS_INODE_REF_KEY, 0}, {inode, BTRFS_INODE_EXTREF_KEY, UINT64_MAX},
+                    [&](const BtrfsKey& key, absl::string_view item) {
+                      if (key.type == BTRFS_INODE_REF_KEY) {
+                        const auto ref = ItemAs<btrfs_inode_ref>(item);
+                        directory = key.offset;
+                        name = std::string(item.substr(std::min(item.size(), sizeof(ref)), ref.name_len));
+                      } else {
+                        const auto ref = ItemAs<btrfs_inode_extref>(item);
+                        directory = ref.parent_objectid;
+                        name = std::string(item.substr(std::min(item.size(), sizeof(ref)), ref.name_len));
+                      }
+                      return false;
+                    }));
+    if (!directory) return absl::NotFoundError("the file has no name");
+    ASSIGN_OR_RETURN(const std::string* above, DirectoryPath({subvolume, *directory}));
+    return absl::StrCat(*above, name);
+  }
+
+  // Within its subvolume; "" or with a slash at the end.
+  absl::StatusOr<const std::string*> DirectoryPath(const FileKey& directory) {
+    const auto known = directories_.find(directory);
+    if (known != directories_.end()) return &known->second;
     btrfs_ioctl_ino_lookup_args args = {};
-    args.treeid = subvolume;
-    args.objectid = inode;
+    args.treeid = directory.subvolume;
+    args.objectid = directory.inode;
     if (::ioctl(root_, BTRFS_IOC_INO_LOOKUP, &args) != 0) return ErrnoError(errno, "BTRFS_IOC_INO_LOOKUP");
-    return std::string(absl::StripSuffix(args.name, "/"));
+    if (directories_.size() >= kMaxDirectories) directories_.clear();
+    return &directories_.emplace(directory, args.name).first->second;
   }
 
   // From the top of the filesystem.
   absl::StatusOr<const std::string*> SubvolumePath(uint64_t id) {
     const auto known = subvolumes_.find(id);
     if (known != subvolumes_.end()) return &known->second;
-    btrfs_ioctl_search_key key = Key(BTRFS_ROOT_TREE_OBJECTID);
-    key.min_objectid = key.max_objectid = id;
-    key.min_type = BTRFS_ROOT_ITEM_KEY;
-    key.max_type = BTRFS_ROOT_BACKREF_KEY;
     bool found = false;
     uint64_t parent = 0;
     uint64_t directory = 0;
     std::string name;
-    RETURN_IF_ERROR(Search(key, kSmallSearchBytes, [&](const Header& header, absl::string_view item) {
-      if (header.type == BTRFS_ROOT_ITEM_KEY) {
+    const auto take = [&](const BtrfsKey& key, absl::string_view item) {
+      if (key.type == BTRFS_ROOT_ITEM_KEY) {
         found = true;
-      } else if (header.type == BTRFS_ROOT_BACKREF_KEY) {
+      } else if (key.type == BTRFS_ROOT_BACKREF_KEY) {
         const auto ref = ItemAs<btrfs_root_ref>(item);
-        parent = header.offset;
+        parent = key.offset;
         directory = ref.dirid;
         name = std::string(item.substr(std::min(item.size(), sizeof(ref)), ref.name_len));
       }
       return true;
-    }));
+    };
+    RETURN_IF_ERROR(trees_.Read(BTRFS_ROOT_TREE_OBJECTID, {id, BTRFS_ROOT_ITEM_KEY, 0},
+                                {id, BTRFS_ROOT_BACKREF_KEY, UINT64_MAX}, take));
     if (!found || (parent == 0 && id != BTRFS_FS_TREE_OBJECTID)) {
       return absl::NotFoundError(absl::StrCat("no subvolume ", id));
     }
@@ -394,7 +381,7 @@ class BtrfsMap final : public StorageMap {
   }
 
   const int root_;
-  std::vector<char> buffer_;
+  BtrfsTrees trees_;
   std::vector<uint64_t> references_;
   uint32_t block_size_ = 0;
   size_t checksum_bytes_ = 0;
@@ -402,7 +389,8 @@ class BtrfsMap final : public StorageMap {
   FileKey root_key_;
   std::string prefix_;
   std::map<uint64_t, std::string> subvolumes_;
-  std::map<uint64_t, uint64_t> last_snapshots_;  // since the last look at extents
+  std::map<uint64_t, uint64_t> last_snapshots_;
+  absl::flat_hash_map<FileKey, std::string> directories_;
 };
 
 }  // namespace

@@ -43,8 +43,8 @@ struct Reference {
 };
 
 // The storage of one filesystem that keeps checksums of its data: which extents there are, the checksums of
-// their blocks, and who refers to them. What is not committed yet may be missing. Errors are ErrnoError. One
-// thread.
+// their blocks, and who refers to them. What is not committed yet may be missing, and what was read before is
+// kept for later answers, up to Forget(). Errors are ErrnoError. One thread.
 class StorageMap {
  public:
   virtual ~StorageMap() = default;
@@ -56,7 +56,7 @@ class StorageMap {
   virtual absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) = 0;
 
   // Commits what was begun, then tells the generation up to which all is committed: extents that come later
-  // are of higher ones. Grows for as long as the filesystem lives, mounted or not; 1 or more.
+  // are of higher ones. As Forget(). Grows for as long as the filesystem lives, mounted or not; 1 or more.
   virtual absl::StatusOr<uint64_t> CommittedGeneration() = 0;
 
   // The root directory.
@@ -77,6 +77,9 @@ class StorageMap {
 
   // Extents that the file has, holes not counted; no more than `most` + 1 are counted.
   virtual absl::StatusOr<uint64_t> ExtentsOf(const FileKey& file, uint64_t most) = 0;
+
+  // The filesystem was changed: answers tell how it is from now on.
+  virtual void Forget() = 0;
 
   virtual uint32_t block_size() const = 0;
   // Of a checksum, before folding.

@@ -379,6 +379,7 @@ class StorageScan {
     });
     if (!request_.dry_run && !planner_.batch().empty()) {
       RETURN_IF_ERROR(reclaim_.Run(planner_.batch()));
+      map_.Forget();
       if (state_.kept()) RETURN_IF_ERROR(KeepStaying());
       for (const StorageExtent& moved : reclaim_.TakeMoved()) RETURN_IF_ERROR(Prefer(moved));
       earlier_.Clear();
