@@ -25,6 +25,8 @@ constexpr TotalsCounter kCounters[] = {
     {"ranges_deduped", &Totals::ranges_deduped},
     {"ranges_differ", &Totals::ranges_differ},
     {"ranges_failed", &Totals::ranges_failed},
+    {"rate_wait_ns", &Totals::rate_wait_ns},
+    {"pressure_wait_ns", &Totals::pressure_wait_ns},
 };
 
 struct Others {

@@ -29,6 +29,8 @@ struct Totals {
   uint64_t ranges_deduped = 0;
   uint64_t ranges_differ = 0;
   uint64_t ranges_failed = 0;
+  uint64_t rate_wait_ns = 0;
+  uint64_t pressure_wait_ns = 0;
   absl::Duration elapsed = absl::ZeroDuration();
 
   Totals& operator+=(const Totals& other);

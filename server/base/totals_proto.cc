@@ -30,6 +30,8 @@ constexpr Field kFields[] = {
     {&Totals::ranges_deduped, &v1::TaskTotals::ranges_deduped, &v1::TaskTotals::set_ranges_deduped},
     {&Totals::ranges_differ, &v1::TaskTotals::ranges_differ, &v1::TaskTotals::set_ranges_differ},
     {&Totals::ranges_failed, &v1::TaskTotals::ranges_failed, &v1::TaskTotals::set_ranges_failed},
+    {&Totals::rate_wait_ns, &v1::TaskTotals::rate_wait_ns, &v1::TaskTotals::set_rate_wait_ns},
+    {&Totals::pressure_wait_ns, &v1::TaskTotals::pressure_wait_ns, &v1::TaskTotals::set_pressure_wait_ns},
 };
 
 }  // namespace

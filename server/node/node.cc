@@ -80,7 +80,9 @@ absl::Status Node::RunScan(const RootedScan& scan, const Stop& stop, SharedTotal
   ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree, trees_.OpenRoot(*scan.root));
   ScanRequest request = scan.request;
   request.state_dir = config_.state_dir;
-  return ScanTree(ops_, *tree, request, config_.index_budget, stop, totals, found);
+  const ScopedIoClass gentle(config_.io_class);
+  Pace pace(request.bytes_per_second, config_.pressure, totals);
+  return ScanTree(ops_, *tree, request, config_.index_budget, pace, stop, totals, found);
 }
 
 absl::Status Node::FindDuplicates(const RootedScan& scan, const Stop& stop, SharedTotals& totals,

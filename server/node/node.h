@@ -14,7 +14,9 @@
 #include "server/fs/file_tree.h"
 #include "server/fs/root.h"
 #include "server/metrics/node_metrics.h"
+#include "server/node/io_class.h"
 #include "server/node/task_table.h"
+#include "server/scan/pace.h"
 #include "server/scan/request.h"
 
 namespace cowherd {
@@ -25,6 +27,8 @@ struct NodeConfig {
   size_t index_budget = 256 << 20;  // bytes, for each scan
   size_t max_tasks = 4;
   std::string state_dir;  // as ScanRequest's
+  PressurePause* pressure = nullptr;  // of all scans; null: they do not pause
+  IoClass io_class = IoClass::kNone;  // of the scans' threads
 };
 
 // What a node does, call by call, without gRPC: node_service carries it over the wire. Calls block. Any

@@ -13,7 +13,6 @@
 
 #include "server/base/log.h"
 #include "server/base/status.h"
-#include "server/scan/throttle.h"
 
 namespace cowherd {
 namespace {
@@ -126,7 +125,7 @@ absl::Status Reclaim::CopyOut(const std::vector<Share>& places) {
     ASSIGN_OR_RETURN(Fd scratch, tree_.MakeScratch());
     scratch_.push_back(std::move(scratch));
   }
-  Throttle(limiter_, length, stop_);
+  pace_.Wait(length, stop_);
   std::vector<char> buffer(std::min<uint64_t>(length, kCopyBytes));
   const auto part = [&](uint64_t begin, uint64_t size) {
     std::vector<Share> moved = places;
@@ -175,7 +174,7 @@ absl::Status Reclaim::FinishCopies(std::vector<Share>& leftover) {
     const auto share = [&] {
       if (places.empty()) return;
       // The other files that hold the same storage have pages of their own to be read.
-      Throttle(limiter_, places.front().share.length * (places.size() + 1), stop_);
+      pace_.Wait(places.front().share.length * (places.size() + 1), stop_);
       copier.ShareCopies({fd, static_cast<uint64_t>(stat.st_size), copy.offset}, std::exchange(places, {}));
     };
     for (const Share& place : copy.places) {

@@ -12,7 +12,7 @@
 #include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
 #include "server/scan/extent_plan.h"
-#include "server/scan/rate_limiter.h"
+#include "server/scan/pace.h"
 #include "server/scan/scan_files.h"
 #include "server/scan/share.h"
 #include "server/scan/share_worker.h"
@@ -25,15 +25,15 @@ namespace cowherd {
 class Reclaim {
  public:
   // At most `workers` (1 or more) threads share at a time.
-  Reclaim(ExtentOps& ops, FileTree& tree, ScanFiles& files, uint32_t block_size, unsigned workers,
-          RateLimiter& limiter, const Stop& stop, SharedTotals& totals)
+  Reclaim(ExtentOps& ops, FileTree& tree, ScanFiles& files, uint32_t block_size, unsigned workers, Pace& pace,
+          const Stop& stop, SharedTotals& totals)
       : ops_(ops),
         tree_(tree),
         files_(files),
         block_size_(block_size),
-        limiter_(limiter),
+        pace_(pace),
         stop_(stop),
-        workers_(workers, ShareWorker(ops, files, block_size, limiter, stop, totals)) {}
+        workers_(workers, ShareWorker(ops, files, block_size, pace, stop, totals)) {}
 
   // By address. An error: `stop`'s, or no scratch file can be written. Ends committed when OK.
   absl::Status Run(const std::map<uint64_t, ExtentPlan>& batch);
@@ -59,7 +59,7 @@ class Reclaim {
   FileTree& tree_;
   ScanFiles& files_;
   const uint32_t block_size_;
-  RateLimiter& limiter_;
+  Pace& pace_;
   const Stop& stop_;
   std::vector<ShareWorker> workers_;
   std::vector<Fd> scratch_;  // the first takes whole blocks, each other one tail

@@ -18,14 +18,12 @@
 #include "server/scan/block_index.h"
 #include "server/scan/match.h"
 #include "server/scan/path_filter.h"
-#include "server/scan/rate_limiter.h"
 #include "server/scan/reading_source.h"
 #include "server/scan/scan_state.h"
 #include "server/scan/share.h"
 #include "server/scan/source_blocks.h"
 #include "server/scan/space_won.h"
 #include "server/scan/storage_scan.h"
-#include "server/scan/throttle.h"
 
 namespace cowherd {
 namespace {
@@ -100,7 +98,7 @@ class FileQueue {
 // What the workers of one scan share.
 struct Scan {
   Scan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget, uint32_t block_size,
-       std::string filesystem, const Stop& stop, SharedTotals& totals,
+       std::string filesystem, Pace& pace, const Stop& stop, SharedTotals& totals,
        absl::FunctionRef<void(const Duplicate&)> found)
       : ops(ops),
         tree(tree),
@@ -114,7 +112,7 @@ struct Scan {
         index(index_budget / 4 * 3),
         seen_extents(index_budget / 8 / sizeof(uint64_t) / 2),
         seen_inodes(index_budget / 8 / sizeof(uint64_t) / 2),
-        limiter(request.bytes_per_second),
+        pace(pace),
         won(ops, tree.root_fd(), totals) {}
 
   ExtentOps& ops;
@@ -130,7 +128,7 @@ struct Scan {
   BlockIndex index;
   SeenSet<size_t> seen_extents;  // hashes of (address, offset in it, length)
   SeenSet<size_t> seen_inodes;   // hashes of (device, inode)
-  RateLimiter limiter;
+  Pace& pace;
   SpaceWon won;
 };
 
@@ -232,7 +230,7 @@ class Worker {
                                                  std::min(step, count - all.size()), read));
       all.insert(all.end(), part.begin(), part.end());
       scan_.totals.Update([read](Totals& t) { t.bytes_scanned += read; });
-      Throttle(scan_.limiter, read, scan_.stop);
+      scan_.pace.Wait(read, scan_.stop);
     }
     return all;
   }
@@ -255,7 +253,7 @@ class Worker {
       const bool same_file = source_path == path;
       const Match match = GrowMatch(first->block, block, window, floor, same_file,
                                     [&](uint64_t b) { return earlier_.At(source_path, b); });
-      Throttle(scan_.limiter, earlier_.TakeBytesRead(), scan_.stop);
+      scan_.pace.Wait(earlier_.TakeBytesRead(), scan_.stop);
       if (match.blocks < min_blocks) {
         // A lone equal block; the run around this one may be longer next time. But if the two were merely too
         // close together, as in a run of equal blocks, the first place stays until one is far enough.
@@ -459,7 +457,7 @@ absl::Status ScanAll(Scan& scan, StorageMap* map, size_t index_budget) {
   absl::StatusOr<std::vector<std::string>> unchecked = ScanStorage(
       scan.ops, scan.tree, *map, scan.request,
       [&](const std::string& path) { return filter.Reaches(tops, path); }, index_budget, state.get(),
-      scan.stop, scan.totals, scan.found);
+      scan.pace, scan.stop, scan.totals, scan.found);
   RETURN_IF_ERROR(unchecked.status());
   RETURN_IF_ERROR(ScanByReading(scan, [&](FileQueue& queue) {
     for (std::string& path : *unchecked) queue.Push(std::move(path));
@@ -471,7 +469,7 @@ absl::Status ScanAll(Scan& scan, StorageMap* map, size_t index_budget) {
 }  // namespace
 
 absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget,
-                      const Stop& stop, SharedTotals& totals,
+                      Pace& pace, const Stop& stop, SharedTotals& totals,
                       absl::FunctionRef<void(const Duplicate&)> found) {
   ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(tree.root_fd()));
   if (!request.dry_run && !facts.dedupe_supported) {
@@ -486,7 +484,7 @@ absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request
   }
   // Blocks smaller than a page would be many and win little.
   const uint32_t block_size = std::max<uint32_t>(4096, facts.block_size);
-  Scan scan(ops, tree, request, index_budget, block_size, facts.uuid, stop, totals, found);
+  Scan scan(ops, tree, request, index_budget, block_size, facts.uuid, pace, stop, totals, found);
   if (request.dry_run) {
     // So that what was just written has its place on disk.
     RETURN_IF_ERROR(ops.Commit(tree.root_fd()));

@@ -7,6 +7,7 @@
 #include "server/dedupe/shared_totals.h"
 #include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
+#include "server/scan/pace.h"
 #include "server/scan/scan_types.h"
 
 namespace cowherd {
@@ -21,7 +22,7 @@ namespace cowherd {
 // blocks, the scan waits. Ends with OK, with `stop`'s reason, or with an error of the root itself; `totals`
 // holds what was done in each case.
 absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget,
-                      const Stop& stop, SharedTotals& totals,
+                      Pace& pace, const Stop& stop, SharedTotals& totals,
                       absl::FunctionRef<void(const Duplicate&)> found);
 
 }  // namespace cowherd

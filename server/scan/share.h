@@ -26,7 +26,8 @@ using ShareGroup = std::vector<Share>;
 // the kernel, and bounded in bytes: see the constants. Pure.
 std::vector<ShareGroup> GroupShares(std::vector<Share> shares);
 
-// One comparison of the kernel; cancel takes effect between two. btrfs itself goes in steps of 16 MiB (fs/btrfs/reflink.c).
+// One comparison of the kernel; cancel takes effect between two. btrfs itself goes in steps of 16 MiB
+// (fs/btrfs/reflink.c).
 constexpr uint64_t kMaxShareLength = 16 << 20;
 // Of the source and all places of a group, unless there is only one place.
 constexpr uint64_t kMaxGroupBytes = 32 << 20;

@@ -9,7 +9,6 @@
 #include "server/base/status.h"
 #include "server/dedupe/plan.h"
 #include "server/dedupe/run.h"
-#include "server/scan/throttle.h"
 
 namespace cowherd {
 namespace {
@@ -39,6 +38,8 @@ void ShareWorker::Empty(ShareQueue& queue) {
       ahead.push_back(*std::move(group));
     }
     if (ahead.empty()) return;
+    // It was read already, but comparing it may take the disk again.
+    pace_.Wait(0, stop_);
     const ReadyGroup group = std::move(ahead.front());
     ahead.pop_front();
     bytes -= group.bytes;
@@ -50,7 +51,7 @@ void ShareWorker::Empty(ShareQueue& queue) {
 
 absl::optional<ShareWorker::ReadyGroup> ShareWorker::Open(const ShareGroup& group) {
   const uint64_t length = group.front().length;
-  Throttle(limiter_, BytesOf(group), stop_);
+  pace_.Wait(BytesOf(group), stop_);
   // Gone by now, or no longer of this scan.
   absl::StatusOr<std::shared_ptr<const OpenFile>> source = files_.Open(group.front().source.file);
   if (!source.ok()) return absl::nullopt;

@@ -14,7 +14,7 @@
 #include "server/base/stop.h"
 #include "server/dedupe/shared_totals.h"
 #include "server/fs/extent_ops.h"
-#include "server/scan/rate_limiter.h"
+#include "server/scan/pace.h"
 #include "server/scan/scan_files.h"
 #include "server/scan/share.h"
 
@@ -52,9 +52,9 @@ class ShareWorker {
     std::shared_ptr<const OpenFile> file;
   };
 
-  ShareWorker(ExtentOps& ops, ScanFiles& files, uint32_t block_size, RateLimiter& limiter, const Stop& stop,
+  ShareWorker(ExtentOps& ops, ScanFiles& files, uint32_t block_size, Pace& pace, const Stop& stop,
               SharedTotals& totals)
-      : ops_(ops), files_(files), block_size_(block_size), limiter_(limiter), stop_(stop), totals_(totals) {}
+      : ops_(ops), files_(files), block_size_(block_size), pace_(pace), stop_(stop), totals_(totals) {}
 
   // Until the queue is empty or `stop` says to end. The shares are duplicates: they count in the totals, and
   // what differs is halved until the odd block is alone.
@@ -92,7 +92,7 @@ class ShareWorker {
   ExtentOps& ops_;
   ScanFiles& files_;
   const uint32_t block_size_;
-  RateLimiter& limiter_;
+  Pace& pace_;
   const Stop& stop_;
   SharedTotals& totals_;
   std::vector<Share> leftover_;

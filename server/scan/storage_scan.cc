@@ -16,7 +16,6 @@
 #include "server/scan/estimate.h"
 #include "server/scan/extent_plan.h"
 #include "server/scan/fragment_limit.h"
-#include "server/scan/rate_limiter.h"
 #include "server/scan/reclaim.h"
 #include "server/scan/run_finder.h"
 #include "server/scan/scan_files.h"
@@ -102,7 +101,7 @@ class StorageScan {
  public:
   StorageScan(ExtentOps& ops, FileTree& tree, StorageMap& map, const ScanRequest& request,
               const std::function<bool(const std::string&)>& wanted, size_t index_budget,
-              ScanStateFile* state, const Stop& stop, SharedTotals& totals,
+              ScanStateFile* state, Pace& pace, const Stop& stop, SharedTotals& totals,
               absl::FunctionRef<void(const Duplicate&)> found)
       : map_(map),
         request_(request),
@@ -116,9 +115,9 @@ class StorageScan {
         fragments_(request.max_extents_per_file),
         wanted_(wanted),
         files_(tree, [this](const FileKey& file) { return PathOf(file); }),
-        limiter_(request.bytes_per_second),
+        pace_(pace),
         state_(state, finder_.anchors(), request.checkpoint_interval),
-        reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), limiter_, stop, totals) {}
+        reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), pace, stop, totals) {}
 
   absl::StatusOr<std::vector<std::string>> ScanAll() {
     const absl::Status status = Run();
@@ -194,6 +193,7 @@ class StorageScan {
           end = extents[last].address + extents[last].length;
           ++last;
         }
+        pace_.Wait(0, stop_);
         ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums,
                          map_.Checksums(begin, (end - begin) / block_));
         for (; first < last; ++first) {
@@ -457,7 +457,7 @@ class StorageScan {
   uint64_t fragments_bytes_ = 0;
   const std::function<bool(const std::string&)>& wanted_;
   ScanFiles files_;
-  RateLimiter limiter_;
+  Pace& pace_;
   StorageState state_;
   StorageProgress progress_;
   bool anchors_loaded_ = true;
@@ -475,10 +475,11 @@ class StorageScan {
 absl::StatusOr<std::vector<std::string>> ScanStorage(ExtentOps& ops, FileTree& tree, StorageMap& map,
                                                      const ScanRequest& request,
                                                      const std::function<bool(const std::string&)>& wanted,
-                                                     size_t index_budget, ScanStateFile* state,
+                                                     size_t index_budget, ScanStateFile* state, Pace& pace,
                                                      const Stop& stop, SharedTotals& totals,
                                                      absl::FunctionRef<void(const Duplicate&)> found) {
-  return StorageScan(ops, tree, map, request, wanted, index_budget, state, stop, totals, found).ScanAll();
+  return StorageScan(ops, tree, map, request, wanted, index_budget, state, pace, stop, totals, found)
+      .ScanAll();
 }
 
 }  // namespace cowherd

@@ -13,6 +13,7 @@
 #include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
 #include "server/fs/storage_map.h"
+#include "server/scan/pace.h"
 #include "server/scan/scan_state.h"
 #include "server/scan/scan_types.h"
 
@@ -33,7 +34,7 @@ namespace cowherd {
 absl::StatusOr<std::vector<std::string>> ScanStorage(ExtentOps& ops, FileTree& tree, StorageMap& map,
                                                      const ScanRequest& request,
                                                      const std::function<bool(const std::string&)>& wanted,
-                                                     size_t index_budget, ScanStateFile* state,
+                                                     size_t index_budget, ScanStateFile* state, Pace& pace,
                                                      const Stop& stop, SharedTotals& totals,
                                                      absl::FunctionRef<void(const Duplicate&)> found);
 

@@ -43,10 +43,11 @@ int main(int argc, char** argv) {
     return 1;
   }
   cowherd::SharedTotals totals;
+  cowherd::Pace pace(request.bytes_per_second, nullptr, totals);
   const cowherd::Stop stop;
   const auto begin = std::chrono::steady_clock::now();
-  const absl::Status status =
-      cowherd::ScanTree(ops, **tree, request, index_budget, stop, totals, [](const cowherd::Duplicate&) {});
+  const absl::Status status = cowherd::ScanTree(ops, **tree, request, index_budget, pace, stop, totals,
+                                                [](const cowherd::Duplicate&) {});
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!status.ok()) {
     std::fprintf(stderr, "%s\n", status.ToString().c_str());

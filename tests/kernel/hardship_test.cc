@@ -49,9 +49,10 @@ Totals Scan(DirectoryUnderTest& directory) {
   const auto tree = directory.trees().OpenRoot(directory.root());
   EXPECT_TRUE(tree.ok()) << tree.status();
   SharedTotals totals;
+  Pace pace(0, nullptr, totals);
   const Stop stop;
   const absl::Status status =
-      ScanTree(directory.ops(), **tree, ScanRequest(), 1 << 20, stop, totals, [](const Duplicate&) {});
+      ScanTree(directory.ops(), **tree, ScanRequest(), 1 << 20, pace, stop, totals, [](const Duplicate&) {});
   EXPECT_EQ(status, absl::OkStatus());
   return totals.Get();
 }
@@ -123,8 +124,9 @@ TEST(Hardship, DamagedBlock) {
   std::ofstream(loop->path() + "/three") << Numbered(kMiB);
   std::ofstream(loop->path() + "/twin of three") << Numbered(kMiB);
   SharedTotals totals;
+  Pace pace(0, nullptr, totals);
   const Stop stop;
-  EXPECT_EQ(ScanTree(ops, *tree, ScanRequest(), 1 << 20, stop, totals, [](const Duplicate&) {}),
+  EXPECT_EQ(ScanTree(ops, *tree, ScanRequest(), 1 << 20, pace, stop, totals, [](const Duplicate&) {}),
             absl::OkStatus());
   EXPECT_GE(totals.Get().files_failed + totals.Get().ranges_failed, 1u);
   EXPECT_GE(totals.Get().bytes_accepted, kMiB);

@@ -44,8 +44,9 @@ class LimitsTest : public LoopTest {
 
   Totals Scan(const ScanRequest& request) {
     SharedTotals totals;
+    Pace pace(0, nullptr, totals);
     const Stop stop;
-    EXPECT_EQ(ScanTree(directory_->ops(), *tree_, request, kMiB, stop, totals, [](const Duplicate&) {}),
+    EXPECT_EQ(ScanTree(directory_->ops(), *tree_, request, kMiB, pace, stop, totals, [](const Duplicate&) {}),
               absl::OkStatus());
     return totals.Get();
   }

@@ -149,8 +149,9 @@ class ScanTest : public testing::TestWithParam<Config> {
     request.min_file_size = 1;
     request.workers = 2;
     SharedTotals totals;
+    Pace pace(0, nullptr, totals);
     const Stop stop;
-    EXPECT_EQ(ScanTree(ops_, **tree, request, 1 << 20, stop, totals, [](const Duplicate&) {}),
+    EXPECT_EQ(ScanTree(ops_, **tree, request, 1 << 20, pace, stop, totals, [](const Duplicate&) {}),
               absl::OkStatus());
     return totals.Get();
   }

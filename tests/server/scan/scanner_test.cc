@@ -31,7 +31,8 @@ class ScannerTest : public ::testing::Test {
     const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
     found_.clear();
     SharedTotals totals;
-    absl::Status status = ScanTree(fs_, *tree, request_, 4 << 20, stop_, totals,
+    Pace pace(request_.bytes_per_second, nullptr, totals);
+    absl::Status status = ScanTree(fs_, *tree, request_, 4 << 20, pace, stop_, totals,
                                    [this](const Duplicate& duplicate) { found_.push_back(duplicate); });
     totals_ = totals.Get();
     return status;
@@ -292,8 +293,9 @@ TEST_F(ScannerTest, ManyWorkersWinTheSameSpaceAsOne) {
       contents[absl::StrCat("/data/", i)] = fresh.Content(absl::StrCat("/data/", i));
     request_.workers = workers;
     SharedTotals totals;
+    Pace pace(request_.bytes_per_second, nullptr, totals);
     int found = 0;  // calls come one at a time
-    EXPECT_THAT(ScanTree(fresh, *testing::OpenData(fresh), request_, 4 << 20, stop_, totals,
+    EXPECT_THAT(ScanTree(fresh, *testing::OpenData(fresh), request_, 4 << 20, pace, stop_, totals,
                          [&](const Duplicate&) { ++found; }),
                 IsOk());
     EXPECT_EQ(totals.Get().bytes_won, static_cast<int64_t>(36 * 32 * kBlock)) << workers << " workers";
@@ -396,7 +398,8 @@ TEST_F(ScannerTest, LongRunsAreFoundWhenTheIndexIsSampled) {
   fs_.AddFile("/data/copy", Blocks(9, 3) + Blocks(1, 60000).substr(50000 * kBlock));
   const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
   SharedTotals totals;
-  EXPECT_THAT(ScanTree(fs_, *tree, request_, 1 << 20, stop_, totals, [](const Duplicate&) {}), IsOk());
+  Pace pace(request_.bytes_per_second, nullptr, totals);
+  EXPECT_THAT(ScanTree(fs_, *tree, request_, 1 << 20, pace, stop_, totals, [](const Duplicate&) {}), IsOk());
   EXPECT_EQ(totals.Get().bytes_won, static_cast<int64_t>(10000 * kBlock));
 }
 
