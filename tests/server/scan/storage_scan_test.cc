@@ -1,0 +1,223 @@
+#include "server/scan/storage_scan.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/fs/fake_filesystem.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/test_data.h"
+
+namespace cowherd {
+namespace {
+
+using testing::HasReason;
+using testing::IsOk;
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kExtentBytes = 64 * kMiB;  // one window of a scan
+
+// Storage as a test says it is: unique extents without references, some of them without checksums.
+class ScriptedMap final : public StorageMap {
+ public:
+  struct Extent {
+    uint64_t generation = 0;
+    bool checksums = true;
+  };
+
+  absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) override {
+    std::vector<StorageExtent> found;
+    for (auto e = extents.lower_bound(from); e != extents.end() && found.size() < max; ++e) {
+      if (e->second.generation > since) found.push_back({e->first, kExtentBytes});
+    }
+    return found;
+  }
+  absl::StatusOr<uint64_t> CommittedGeneration() override { return generation; }
+  FileKey root() const override { return {5, 256}; }
+  absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) override {
+    std::vector<uint64_t> checksums(count);
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t block = address + i * block_size();
+      const auto extent = std::prev(extents.upper_bound(block));
+      if (extent->second.checksums) checksums[i] = block * 0x9e3779b97f4a7c15 | 1;
+    }
+    if (on_checksums) on_checksums(address);
+    return checksums;
+  }
+  absl::StatusOr<std::vector<Reference>> References(const StorageExtent& extent) override {
+    asked_for_references.push_back(extent.address);
+    return std::vector<Reference>();
+  }
+  absl::StatusOr<std::string> PathOf(const FileKey&) override { return absl::NotFoundError("no files here"); }
+  absl::StatusOr<uint64_t> SizeOf(const FileKey&) override { return absl::NotFoundError("no files here"); }
+  absl::StatusOr<uint64_t> ExtentsOf(const FileKey&, uint64_t) override { return 0; }
+  void Forget() override {}
+  uint32_t block_size() const override { return 4096; }
+  unsigned checksum_bits() const override { return 64; }
+
+  std::map<uint64_t, Extent> extents;
+  uint64_t generation = 1;
+  std::function<void(uint64_t address)> on_checksums;
+  std::vector<uint64_t> asked_for_references;
+};
+
+class StorageScanTest : public ::testing::Test {
+ protected:
+  StorageScanTest() {
+    std::string name = absl::StrCat(::testing::TempDir(), "/storage_scan.XXXXXX");
+    directory_ = ::mkdtemp(&name[0]);
+    fs_.AddDirectory("/data");
+    for (uint64_t i = 0; i < 8; ++i) map_.extents[At(i)] = {1, true};
+  }
+  ~StorageScanTest() override { std::filesystem::remove_all(directory_); }
+
+  static uint64_t At(uint64_t index) { return (index + 1) * kExtentBytes; }
+
+  // Whole extents that were looked at.
+  uint64_t Scan() {
+    EXPECT_THAT(Run(), IsOk());
+    return looked_at_;
+  }
+
+  absl::Status Run() {
+    const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
+    const auto state = ScanStateFile::Open(directory_, "uuid", "key");
+    EXPECT_THAT(state, IsOk());
+    SharedTotals totals;
+    const Stop& stop = *stop_;
+    const absl::Status status = ScanStorage(
+                                    fs_, *tree, map_, request_, [](const std::string&) { return true; },
+                                    1 << 20, state->get(), stop, totals, [](const Duplicate&) {})
+                                    .status();
+    looked_at_ = totals.Get().bytes_scanned / kExtentBytes;
+    return status;
+  }
+
+  std::string directory_;
+  FakeFilesystem fs_;
+  ScriptedMap map_;
+  ScanRequest request_;
+  std::unique_ptr<Stop> stop_ = std::make_unique<Stop>();
+  uint64_t looked_at_ = 0;
+};
+
+TEST_F(StorageScanTest, OnlyWhatIsNewerIsLookedAt) {
+  EXPECT_EQ(Scan(), 8U);
+  EXPECT_EQ(Scan(), 0U);
+  map_.generation = 4;
+  EXPECT_EQ(Scan(), 0U);
+  map_.extents[At(3)].generation = 3;  // goes free and is written to again
+  map_.extents[At(20)].generation = 4;
+  EXPECT_EQ(Scan(), 2U);
+  EXPECT_EQ(Scan(), 0U);
+  request_.full_scan = true;
+  EXPECT_EQ(Scan(), 9U);
+}
+
+TEST_F(StorageScanTest, WhatIsWrittenMeanwhileIsLookedAtBehindToo) {
+  map_.on_checksums = [this](uint64_t address) {
+    if (address != At(5)) return;
+    map_.on_checksums = nullptr;
+    map_.generation = 2;
+    map_.extents[At(2)].generation = 2;
+  };
+  EXPECT_EQ(Scan(), 9U);
+  EXPECT_EQ(Scan(), 0U);
+}
+
+// What came after the last look at the generation is for the next scan.
+TEST_F(StorageScanTest, AFilesystemThatIsAlwaysWrittenToDoesNotKeepAScanForEver) {
+  map_.on_checksums = [this](uint64_t) { map_.extents[At(2)].generation = ++map_.generation; };
+  const uint64_t looked_at = Scan();
+  EXPECT_GT(looked_at, 8U);
+  EXPECT_LT(looked_at, 16U);
+  map_.on_checksums = nullptr;
+  EXPECT_EQ(Scan(), 1U);
+  EXPECT_EQ(Scan(), 0U);
+}
+
+TEST_F(StorageScanTest, ACancelledScanGoesOnWhereItWas) {
+  map_.on_checksums = [this](uint64_t address) {
+    if (address == At(5)) stop_->Request();
+  };
+  EXPECT_THAT(Run(), HasReason("CANCELLED"));
+  EXPECT_EQ(looked_at_, 5U);
+  stop_ = std::make_unique<Stop>();
+  map_.on_checksums = nullptr;
+  // Behind, where the scan was already.
+  map_.generation = 2;
+  map_.extents[At(1)].generation = 2;
+  EXPECT_EQ(Scan(), 3U + 1U);
+  EXPECT_EQ(Scan(), 0U);
+}
+
+TEST_F(StorageScanTest, AKilledScanGoesOnFromItsCheckpoint) {
+  request_.checkpoint_interval = std::chrono::milliseconds(0);
+  const std::string kept = directory_ + ".killed";
+  map_.on_checksums = [&](uint64_t address) {
+    // As the folder would be after kill -9.
+    if (address == At(6)) std::filesystem::copy(directory_, kept, std::filesystem::copy_options::recursive);
+  };
+  EXPECT_EQ(Scan(), 8U);
+  map_.on_checksums = nullptr;
+  std::filesystem::remove_all(directory_);
+  std::filesystem::rename(kept, directory_);
+  const uint64_t rest = Scan();
+  EXPECT_GE(rest, 2U);
+  EXPECT_LT(rest, 8U);
+  EXPECT_EQ(Scan(), 0U);
+}
+
+TEST_F(StorageScanTest, AStateOfALaterTimeIsNotTrusted) {
+  map_.generation = 10;
+  EXPECT_EQ(Scan(), 8U);
+  map_.generation = 9;
+  EXPECT_EQ(Scan(), 8U);
+  EXPECT_EQ(Scan(), 0U);
+}
+
+// Its body is needed only where there is something new.
+TEST_F(StorageScanTest, AStateWithTornAnchorsIsReplacedByAFullScan) {
+  EXPECT_EQ(Scan(), 8U);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory_)) {
+    if (entry.path().extension() != ".state") continue;
+    std::FILE* const file = std::fopen(entry.path().c_str(), "r+");
+    ASSERT_NE(file, nullptr);
+    std::fseek(file, -1, SEEK_END);
+    std::fputc('x', file);
+    std::fclose(file);
+  }
+  EXPECT_EQ(Scan(), 0U);
+  map_.generation = 2;
+  map_.extents[At(20)].generation = 2;
+  EXPECT_EQ(Scan(), 9U);
+  EXPECT_EQ(Scan(), 0U);
+}
+
+TEST_F(StorageScanTest, ExtentsWithoutChecksumsAreLookedAtUntilTheyHaveSome) {
+  map_.extents[At(3)].checksums = false;
+  EXPECT_EQ(Scan(), 8U);
+  map_.asked_for_references.clear();
+  EXPECT_EQ(Scan(), 0U);
+  // Files that use it may have to be read.
+  EXPECT_EQ(map_.asked_for_references, std::vector<uint64_t>{At(3)});
+  map_.extents[At(3)].checksums = true;
+  map_.asked_for_references.clear();
+  EXPECT_EQ(Scan(), 1U);
+  EXPECT_EQ(Scan(), 0U);
+  EXPECT_TRUE(map_.asked_for_references.empty());
+}
+
+}  // namespace
+}  // namespace cowherd
