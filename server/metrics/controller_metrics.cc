@@ -57,11 +57,19 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
   for (const std::string& reason : retry_reasons) retries_[reason] = &retries.Add({{"reason", reason}});
   retries_["other"] = &retries.Add({{"reason", "other"}});
   scanned_ = &Counters(registry, "cowherd_controller_bytes_scanned_total",
-                       "Bytes that tasks read and hashed, as reported since this process began.")
+                       "Bytes of data that tasks looked at, as reported since this process began.")
                   .Add({});
   requested_ = &Counters(registry, "cowherd_controller_bytes_requested_total",
                          "Bytes that tasks asked the kernel to share, as reported since this process began.")
                     .Add({});
+  freeable_ =
+      &Counters(registry, "cowherd_controller_bytes_freeable_total",
+                "Space that tasks plan to free, dry runs included, as reported since this process began.")
+           .Add({});
+  moved_ = &Counters(registry, "cowherd_controller_bytes_moved_total",
+                     "Unique data that tasks plan to copy so that the storage around it goes free, dry runs "
+                     "included, as reported since this process began.")
+                .Add({});
   accepted_ =
       &Counters(registry, "cowherd_controller_bytes_accepted_total",
                 "Bytes that the kernel answered \"same\" for; not a saving. As reported since this process "
@@ -116,6 +124,8 @@ void ControllerMetrics::CountProgress(const Totals& before, const Totals& after)
   };
   count(scanned_, before.bytes_scanned, after.bytes_scanned);
   count(requested_, before.bytes_requested, after.bytes_requested);
+  count(freeable_, before.bytes_freeable, after.bytes_freeable);
+  count(moved_, before.bytes_moved, after.bytes_moved);
   count(accepted_, before.bytes_accepted, after.bytes_accepted);
   won_->Increment(static_cast<double>(after.bytes_won - before.bytes_won));
 }

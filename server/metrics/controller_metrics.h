@@ -49,6 +49,8 @@ class ControllerMetrics {
   std::map<std::string, prometheus::Counter*> retries_;
   prometheus::Counter* scanned_;
   prometheus::Counter* requested_;
+  prometheus::Counter* freeable_;
+  prometheus::Counter* moved_;
   prometheus::Counter* accepted_;
   prometheus::Gauge* won_;
   std::map<std::pair<std::string, bool>, prometheus::Histogram*> store_operations_;

@@ -80,6 +80,26 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
   bytes("cowherd_node_duplicate_bytes_total",
         "Bytes found to be duplicate and not shared yet, dry runs included.", t.duplicate_bytes);
   bytes("cowherd_node_scan_bytes_total", "Bytes of data looked at to find duplicates.", t.bytes_scanned);
+  bytes("cowherd_node_freeable_bytes_total",
+        "Space that scans plan to free, what is moved taken off, dry runs included.", t.bytes_freeable);
+  bytes("cowherd_node_moved_bytes_total",
+        "Unique data that scans plan to copy so that the storage around it goes free, dry runs included.",
+        t.bytes_moved);
+  bytes("cowherd_node_share_read_bytes_total",
+        "Bytes that scans plan to read to compare and to copy, dry runs included.", t.bytes_read);
+  const auto left = [&](const char* reason, uint64_t value) {
+    scrape.Counter("cowherd_node_left_bytes_total", "Duplicate data that is left as it is, by reason.",
+                   volume, {"reason", reason}, static_cast<double>(value));
+  };
+  left("held", t.bytes_held);
+  left("unprofitable", t.bytes_unprofitable);
+  const auto throttled = [&](const char* cause, uint64_t nanoseconds) {
+    scrape.Counter("cowherd_node_throttled_seconds_total",
+                   "Time that threads of scans were held back, by cause.", volume, {"cause", cause},
+                   static_cast<double>(nanoseconds) * 1e-9);
+  };
+  throttled("rate", t.rate_wait_ns);
+  throttled("io_pressure", t.pressure_wait_ns);
   scrape.Gauge("cowherd_node_dedupe_won_bytes",
                "Free space after minus before the scans since start, measured after a commit. Other writers "
                "move it too.",
@@ -98,6 +118,13 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
   files("scanned", t.files_scanned);
   files("skipped", t.files_skipped);
   files("failed", t.files_failed);
+  const auto looked_at = [&](const char* source, uint64_t value) {
+    scrape.Counter("cowherd_node_scan_source_files_total",
+                   "Files that scans looked at, by what told their duplicates.", volume, {"source", source},
+                   static_cast<double>(value));
+  };
+  looked_at("checksums", t.files_scanned - std::min(t.files_scanned, t.files_read));
+  looked_at("reading", t.files_read);
 }
 
 class VolumeCollector final : public prometheus::Collectable {
@@ -147,6 +174,11 @@ NodeMetrics::NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, 
                    .Help("Tasks that run now.")
                    .Register(*registry)
                    .Add({})),
+      index_budget_(prometheus::BuildGauge()
+                        .Name("cowherd_node_index_budget_bytes")
+                        .Help("Memory that the index of one scan may take.")
+                        .Register(*registry)
+                        .Add({})),
       succeeded_(TasksEnded(*registry).Add({{"outcome", "succeeded"}})),
       failed_(TasksEnded(*registry).Add({{"outcome", "failed"}})),
       cancelled_(TasksEnded(*registry).Add({{"outcome", "cancelled"}})),
@@ -160,6 +192,8 @@ NodeMetrics::NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, 
   for (absl::string_view reason : kReasons) errors_.Add({{"reason", std::string(reason)}});
   errors_.Add({{"reason", kOtherReason}});
 }
+
+void NodeMetrics::SetIndexBudget(size_t bytes) { index_budget_.Set(static_cast<double>(bytes)); }
 
 void NodeMetrics::DedupeCall(double seconds) { call_seconds_.Observe(seconds); }
 

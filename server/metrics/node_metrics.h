@@ -36,6 +36,8 @@ class NodeMetrics {
   NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, const TotalsBook& book,
               std::function<std::vector<Volume>()> look);
 
+  // Of each scan.
+  void SetIndexBudget(size_t bytes);
   void DedupeCall(double seconds);
   // An errno's name.
   void DedupeError(absl::string_view reason);
@@ -49,6 +51,7 @@ class NodeMetrics {
   prometheus::Family<prometheus::Counter>& errors_;
   prometheus::Histogram& call_seconds_;
   prometheus::Gauge& running_;
+  prometheus::Gauge& index_budget_;
   prometheus::Counter& succeeded_;
   prometheus::Counter& failed_;
   prometheus::Counter& cancelled_;

@@ -8,14 +8,20 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
 #include "server/base/log.h"
+#include "server/base/read_file.h"
+#include "server/base/status.h"
 #include "server/base/work_pool.h"
 #include "server/fs/linux_extent_ops.h"
 #include "server/fs/linux_file_tree.h"
 #include "server/metrics/node_metrics.h"
+#include "server/node/index_budget.h"
+#include "server/node/io_class.h"
 #include "server/node/metered_extent_ops.h"
 #include "server/node/node.h"
 #include "server/node/node_service.h"
+#include "server/scan/pace.h"
 #include "server/scan/scan_state.h"
 #include "server/serving/serving.h"
 
@@ -28,12 +34,25 @@ constexpr size_t kMaxQueuedCalls = 1024;
 constexpr size_t kLookupThreads = 4;
 constexpr size_t kScanThreads = 2;
 constexpr size_t kMaxQueuedScans = 2;
+constexpr char kPressureFile[] = "/proc/pressure/io";
 constexpr int kBadFlags = 2;
 constexpr int kCannotServe = 1;
 
 std::string HostName() {
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+absl::StatusOr<size_t> FindIndexBudget(unsigned mib, bool given, size_t scans) {
+  const absl::StatusOr<std::string> cgroups = ReadFile("/proc/self/cgroup");
+  const uint64_t limit =
+      cgroups.ok() ? LowestMemoryLimit(MemoryLimitFiles(*cgroups, "/sys/fs/cgroup")) : kNoMemoryLimit;
+  ASSIGN_OR_RETURN(const size_t budget, FitIndexBudget(mib, given, scans, limit));
+  if (budget < size_t{mib} << 20) {
+    Log(LogLevel::kInfo, "the index budget is lowered to fit the memory limit",
+        {{"budget_mib", budget >> 20}, {"limit_mib", limit >> 20}, {"scans", scans}});
+  }
+  return budget;
 }
 
 // A request opens up to 129 files, and the usual soft limit is 1024.
@@ -59,6 +78,8 @@ int Run(int argc, char** argv) {
   NodeConfig config;
   config.name = HostName();
   unsigned index_mib = 256;
+  std::string io_class = "idle";
+  int max_pressure = 20;
 
   CLI::App app(
       "Shares duplicate data on this machine's btrfs and XFS filesystems, as it is told by gRPC.\n"
@@ -72,12 +93,29 @@ int Run(int argc, char** argv) {
       ->required();
   app.add_option("--name", config.name, "This node's name in the cluster")->capture_default_str();
   app.add_option("--label", label_flags, "KEY=VALUE, for jobs that select nodes by label. May be repeated");
-  app.add_option("--index_budget_mib", index_mib, "Memory for the block index of one scan, in MiB")
+  app.add_option(
+         "--index_budget_mib", index_mib,
+         "Memory for the index of one scan, in MiB. All scans at once, of --max_tasks and of two finds, "
+         "may take half of the memory limit of the control group; the default is lowered to that")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--max_tasks", config.max_tasks, "Tasks that may run side by side")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+  app.add_option(
+         "--io_class", io_class,
+         "How the disk ranks what scans read: idle, best-effort or none (as this process). Heeded by the "
+         "I/O schedulers bfq and mq-deadline")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"idle", "best-effort", "none"}));
+  app.add_option(
+         "--max_io_pressure", max_pressure,
+         "Scans pause while others wait for I/O in more than this percentage of the time (PSI), until it "
+         "is below half of that, a minute at the most. To tell others' waiting from their own, scans of "
+         "more than 10 s pause for half a second now and then. 0: they do not pause")
+      ->capture_default_str()
+      ->type_name("PERCENT")
+      ->check(CLI::Range(0, 99));
   app.add_option("--state_dir", config.state_dir,
                  "Keep here how far scans have come, so that the next scan of the same looks only at what is "
                  "new, and "
@@ -101,7 +139,25 @@ int Run(int argc, char** argv) {
     }
     config.labels[label.substr(0, equals)] = label.substr(equals + 1);
   }
-  config.index_budget = size_t{index_mib} << 20;
+  const bool budget_given = app.count("--index_budget_mib") > 0;
+  absl::StatusOr<size_t> budget = FindIndexBudget(index_mib, budget_given, config.max_tasks + kScanThreads);
+  if (!budget.ok()) return Fail(budget.status(), kBadFlags);
+  config.index_budget = *budget;
+  config.io_class = *ParseIoClass(io_class);
+  absl::optional<PressurePause> pressure;
+  if (max_pressure > 0) {
+    const absl::Status readable = ReadFile(kPressureFile).status();
+    if (readable.ok()) {
+      pressure.emplace(PressureGate(max_pressure / 100.0), [] { return ReadFile(kPressureFile); });
+      config.pressure = &*pressure;
+    } else if (app.count("--max_io_pressure") > 0) {
+      return Fail(
+          FieldError("--max_io_pressure", absl::StrCat("the kernel does not tell it: ", readable.message())),
+          kBadFlags);
+    } else {
+      Log(LogLevel::kInfo, "scans do not pause under I/O pressure", {{"error", readable}});
+    }
+  }
   if (!config.state_dir.empty()) {
     if (absl::Status status = MakeStateDir(config.state_dir); !status.ok()) {
       return Fail(FieldError("--state_dir", status.message()), kBadFlags);
@@ -114,6 +170,7 @@ int Run(int argc, char** argv) {
   TotalsBook book;
   auto registry = std::make_shared<prometheus::Registry>();
   NodeMetrics metrics(registry, book, [&] { return LookAtVolumes(*roots, kernel, trees); });
+  metrics.SetIndexBudget(config.index_budget);
   MeteredExtentOps ops(kernel, metrics);
   Node node(std::move(config), *roots, ops, trees, book, metrics);
   WorkPool calls(kCallThreads, kMaxQueuedCalls);
