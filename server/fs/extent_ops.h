@@ -91,8 +91,8 @@ class ExtentOps {
   // reads page by page. Cheap if it is cached already. Only a hint: errors show up in Dedupe.
   virtual void Prefetch(int fd, uint64_t offset, uint64_t length) = 0;
 
-  // The same, but does not wait. posix_fadvise(2) POSIX_FADV_WILLNEED. True: it is cached already, by a look
-  // at where it begins.
+  // The same, but does not wait. posix_fadvise(2) POSIX_FADV_WILLNEED. True: it is cached already, most of
+  // it.
   virtual bool StartReading(int fd, uint64_t offset, uint64_t length) = 0;
 
   // Takes the range out of the page cache, but for what is written to or mapped. posix_fadvise(2)

@@ -78,6 +78,9 @@ class FakeFilesystem::Tree final : public FileTree {
     std::lock_guard<std::mutex> lock(filesystem_->mutex_);
     return filesystem_->List(root_, relative);
   }
+  absl::StatusOr<OpenFile> OpenByNumber(const FileKey&, uint64_t) override {
+    return ErrnoError(EOPNOTSUPP, "open a file by its number");
+  }
   absl::StatusOr<Fd> MakeScratch() override { return ErrnoError(EOPNOTSUPP, "make a scratch file"); }
   absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() override {
     return ErrnoError(EOPNOTSUPP, "read checksums");

@@ -143,15 +143,16 @@ class BtrfsMap final : public StorageMap {
     return path.substr(prefix_.size() + 1);
   }
 
-  absl::StatusOr<uint64_t> SizeOf(const FileKey& file) override {
+  absl::StatusOr<InodeFacts> InodeOf(const FileKey& file) override {
     const BtrfsKey key = {file.inode, BTRFS_INODE_ITEM_KEY, 0};
-    absl::optional<uint64_t> size;
+    absl::optional<InodeFacts> facts;
     RETURN_IF_ERROR(trees_.Read(file.subvolume, key, key, [&](const BtrfsKey&, absl::string_view item) {
-      size = ItemAs<btrfs_inode_item>(item).size;
+      const auto inode = ItemAs<btrfs_inode_item>(item);
+      facts = InodeFacts{inode.size, inode.generation};
       return false;
     }));
-    if (!size) return absl::NotFoundError("no such inode");
-    return *size;
+    if (!facts) return absl::NotFoundError("no such inode");
+    return *facts;
   }
 
   absl::StatusOr<uint64_t> ExtentsOf(const FileKey& file, uint64_t most) override {

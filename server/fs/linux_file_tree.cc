@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -92,9 +93,23 @@ absl::Status Absent(const Root& root, absl::string_view why) {
                     "ROOT_ABSENT", "", ENOENT);
 }
 
+// What a file handle of btrfs holds (fs/btrfs/export.h; the first three fields of struct btrfs_fid).
+struct __attribute__((packed)) BtrfsFileId {
+  uint64_t inode;
+  uint64_t subvolume;
+  uint32_t generation;
+};
+static_assert(sizeof(BtrfsFileId) == 20, "as the kernel counts it");
+constexpr int kBtrfsWithoutParent = 0x4d;  // enum fid_type, linux/exportfs.h
+
+bool IsBtrfs(int fd) {
+  struct statfs fs;
+  return ::fstatfs(fd, &fs) == 0 && fs.f_type == BTRFS_SUPER_MAGIC;
+}
+
 class LinuxFileTree final : public FileTree {
  public:
-  explicit LinuxFileTree(Fd root) : root_(std::move(root)) {}
+  explicit LinuxFileTree(Fd root) : root_(std::move(root)), is_btrfs_(IsBtrfs(root_.get())) {}
 
   absl::StatusOr<OpenFile> Open(absl::string_view relative, bool for_destination) override {
     const std::string doing = Doing("open", relative);
@@ -117,6 +132,28 @@ class LinuxFileTree final : public FileTree {
     struct stat now;
     if (::fstat(opened.get(), &now) != 0) return ErrnoError(errno, doing);
     if (now.st_dev != seen.st_dev || now.st_ino != seen.st_ino) return ErrnoError(ESTALE, doing);
+    return OpenFile{std::move(opened), FactsOf(now)};
+  }
+
+  absl::StatusOr<OpenFile> OpenByNumber(const FileKey& file, uint64_t generation) override {
+    constexpr absl::string_view kDoing = "open a file by its number";
+    if (!is_btrfs_) return ErrnoError(EOPNOTSUPP, kDoing);
+    union {
+      file_handle handle;
+      char bytes[sizeof(file_handle) + sizeof(BtrfsFileId)];
+    } argument = {};
+    argument.handle.handle_bytes = sizeof(BtrfsFileId);
+    argument.handle.handle_type = kBtrfsWithoutParent;
+    const BtrfsFileId id = {file.inode, file.subvolume, static_cast<uint32_t>(generation)};
+    std::memcpy(argument.handle.f_handle, &id, sizeof(id));
+    Fd opened(::open_by_handle_at(root_.get(), &argument.handle, O_RDONLY | O_NOATIME | kSafe));
+    if (!opened.valid() && errno == EPERM) {
+      opened = Fd(::open_by_handle_at(root_.get(), &argument.handle, O_RDONLY | kSafe));
+    }
+    if (!opened.valid()) return ErrnoError(errno, kDoing);
+    struct stat now;
+    if (::fstat(opened.get(), &now) != 0) return ErrnoError(errno, kDoing);
+    if (!S_ISREG(now.st_mode)) return ErrnoError(ESTALE, kDoing);
     return OpenFile{std::move(opened), FactsOf(now)};
   }
 
@@ -149,9 +186,7 @@ class LinuxFileTree final : public FileTree {
   }
 
   absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() override {
-    struct statfs fs;
-    if (::fstatfs(root_.get(), &fs) != 0) return ErrnoError(errno, "fstatfs");
-    if (fs.f_type != BTRFS_SUPER_MAGIC) return ErrnoError(EOPNOTSUPP, "read checksums");
+    if (!is_btrfs_) return ErrnoError(EOPNOTSUPP, "read checksums");
     return OpenBtrfsMap(root_.get());
   }
 
@@ -159,6 +194,7 @@ class LinuxFileTree final : public FileTree {
 
  private:
   const Fd root_;
+  const bool is_btrfs_;
 };
 
 }  // namespace

@@ -32,6 +32,11 @@ struct FileKey {
   }
 };
 
+struct InodeFacts {
+  uint64_t size = 0;        // in bytes, as the file ends
+  uint64_t generation = 0;  // tells files apart that have the same number one after the other
+};
+
 // A file's use of a storage extent, or of a part of it.
 struct Reference {
   FileKey file;
@@ -72,8 +77,7 @@ class StorageMap {
   // A path of the file below the root directory. NOT_FOUND: it has none there.
   virtual absl::StatusOr<std::string> PathOf(const FileKey& file) = 0;
 
-  // In bytes, as files end.
-  virtual absl::StatusOr<uint64_t> SizeOf(const FileKey& file) = 0;
+  virtual absl::StatusOr<InodeFacts> InodeOf(const FileKey& file) = 0;
 
   // Extents that the file has, holes not counted; no more than `most` + 1 are counted.
   virtual absl::StatusOr<uint64_t> ExtentsOf(const FileKey& file, uint64_t most) = 0;

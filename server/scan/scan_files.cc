@@ -8,27 +8,41 @@
 namespace cowherd {
 namespace {
 
-constexpr size_t kMaxPaths = 1 << 16;
+constexpr size_t kMaxLocated = 1 << 16;
 constexpr size_t kMaxOpen = 128;
 
 }  // namespace
 
 absl::StatusOr<std::string> ScanFiles::Path(const FileKey& key) {
   std::lock_guard<std::mutex> lock(mutex_);
-  return PathLocked(key);
+  const absl::StatusOr<ScanFile>& file = FindLocked(key);
+  RETURN_IF_ERROR(file.status());
+  return file->path;
 }
 
-absl::StatusOr<std::string> ScanFiles::PathLocked(const FileKey& key) {
-  const auto known = paths_.find(key);
-  if (known != paths_.end()) return known->second;
-  absl::StatusOr<std::string> path = path_of_(key);
-  ++(path.ok() ? taken_ : refused_);
-  if (paths_.size() >= kMaxPaths) paths_.clear();
-  return paths_.emplace(key, std::move(path)).first->second;
+const absl::StatusOr<ScanFile>& ScanFiles::FindLocked(const FileKey& key) {
+  const auto known = located_.find(key);
+  if (known != located_.end()) return known->second;
+  absl::StatusOr<ScanFile> file = locate_(key);
+  ++(file.ok() ? taken_ : refused_);
+  if (located_.size() >= kMaxLocated) located_.clear();
+  return located_.emplace(key, std::move(file)).first->second;
+}
+
+absl::StatusOr<OpenFile> ScanFiles::OpenAnew(const FileKey& key, const ScanFile& file) {
+  if (file.generation != 0 && by_number_) {
+    absl::StatusOr<OpenFile> opened = tree_.OpenByNumber(key, file.generation);
+    const int error = ErrnoOf(opened.status());
+    if (error != EPERM && error != EOPNOTSUPP) return opened;
+    by_number_ = false;
+  }
+  ASSIGN_OR_RETURN(OpenFile opened, tree_.Open(file.path, /*for_destination=*/false));
+  if (opened.facts.inode != key.inode) return ErrnoError(ESTALE, "open a file by its path");
+  return opened;
 }
 
 absl::StatusOr<std::shared_ptr<const OpenFile>> ScanFiles::Open(const FileKey& key) {
-  absl::StatusOr<std::string> path;
+  absl::StatusOr<ScanFile> located;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     const auto known = by_key_.find(key);
@@ -36,11 +50,10 @@ absl::StatusOr<std::shared_ptr<const OpenFile>> ScanFiles::Open(const FileKey& k
       open_.splice(open_.begin(), open_, known->second);
       return open_.front().open;
     }
-    path = PathLocked(key);
+    located = FindLocked(key);
   }
-  RETURN_IF_ERROR(path.status());
-  ASSIGN_OR_RETURN(OpenFile opened, tree_.Open(*path, /*for_destination=*/false));
-  if (opened.facts.inode != key.inode) return ErrnoError(ESTALE, "open a file by its number");
+  RETURN_IF_ERROR(located.status());
+  ASSIGN_OR_RETURN(OpenFile opened, OpenAnew(key, *located));
   auto file = std::make_shared<const OpenFile>(std::move(opened));
   std::lock_guard<std::mutex> lock(mutex_);
   if (by_key_.contains(key)) return file;

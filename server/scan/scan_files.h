@@ -1,6 +1,8 @@
 #ifndef COWHERD_SERVER_SCAN_SCAN_FILES_H_
 #define COWHERD_SERVER_SCAN_SCAN_FILES_H_
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
@@ -15,14 +17,19 @@
 
 namespace cowherd {
 
+// How a file is found.
+struct ScanFile {
+  std::string path;         // below the root
+  uint64_t generation = 0;  // of its inode, for FileTree::OpenByNumber; 0: it is opened by its path
+};
+
 // The files that a scan may touch, by their number. Keeps some open. Any thread.
 class ScanFiles {
  public:
-  // Tells the path of a file below the root; an error: it is not within the scan. Called by one thread at a
-  // time.
-  using PathOf = std::function<absl::StatusOr<std::string>(const FileKey&)>;
+  // Tells how a file is found; an error: it is not within the scan. Called by one thread at a time.
+  using Locate = std::function<absl::StatusOr<ScanFile>(const FileKey&)>;
 
-  ScanFiles(FileTree& tree, PathOf path_of) : tree_(tree), path_of_(std::move(path_of)) {}
+  ScanFiles(FileTree& tree, Locate locate) : tree_(tree), locate_(std::move(locate)) {}
 
   // An error: it is not within the scan. Does not open it.
   absl::StatusOr<std::string> Path(const FileKey& key);
@@ -46,14 +53,16 @@ class ScanFiles {
     std::shared_ptr<const OpenFile> open;
   };
 
-  absl::StatusOr<std::string> PathLocked(const FileKey& key);
+  const absl::StatusOr<ScanFile>& FindLocked(const FileKey& key);
+  absl::StatusOr<OpenFile> OpenAnew(const FileKey& key, const ScanFile& file);
 
   FileTree& tree_;
-  const PathOf path_of_;
-  mutable std::mutex mutex_;  // of path_of_ and what follows
+  const Locate locate_;
+  std::atomic<bool> by_number_{true};
+  mutable std::mutex mutex_;  // of locate_ and what follows
   std::list<File> open_;      // last used first
   absl::flat_hash_map<FileKey, std::list<File>::iterator> by_key_;
-  absl::flat_hash_map<FileKey, absl::StatusOr<std::string>> paths_;  // of those asked about lately
+  absl::flat_hash_map<FileKey, absl::StatusOr<ScanFile>> located_;  // those asked about lately
   uint64_t taken_ = 0;
   uint64_t refused_ = 0;
 };

@@ -114,7 +114,7 @@ class StorageScan {
         planner_({block_, request.min_freed_per_moved, request.min_extent_length}),
         fragments_(request.max_extents_per_file),
         wanted_(wanted),
-        files_(tree, [this](const FileKey& file) { return PathOf(file); }),
+        files_(tree, [this](const FileKey& file) { return Locate(file); }),
         pace_(pace),
         state_(state, finder_.anchors(), request.checkpoint_interval),
         reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), pace, stop, totals) {}
@@ -417,14 +417,12 @@ class StorageScan {
     return &uses_.emplace(address, std::move(use)).first->second;
   }
 
-  absl::StatusOr<std::string> PathOf(const FileKey& file) {
+  absl::StatusOr<ScanFile> Locate(const FileKey& file) {
     ASSIGN_OR_RETURN(std::string path, map_.PathOf(file));
     if (!wanted_(path)) return absl::NotFoundError("not within the scan");
-    if (request_.min_file_size > 1) {
-      ASSIGN_OR_RETURN(const uint64_t size, map_.SizeOf(file));
-      if (size < request_.min_file_size) return absl::NotFoundError("smaller than the scan asks for");
-    }
-    return path;
+    ASSIGN_OR_RETURN(const InodeFacts inode, map_.InodeOf(file));
+    if (inode.size < request_.min_file_size) return absl::NotFoundError("smaller than the scan asks for");
+    return ScanFile{std::move(path), inode.generation};
   }
 
   // What cannot be told is taken as held outside.

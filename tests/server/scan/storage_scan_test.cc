@@ -60,7 +60,7 @@ class ScriptedMap final : public StorageMap {
     return std::vector<Reference>();
   }
   absl::StatusOr<std::string> PathOf(const FileKey&) override { return absl::NotFoundError("no files here"); }
-  absl::StatusOr<uint64_t> SizeOf(const FileKey&) override { return absl::NotFoundError("no files here"); }
+  absl::StatusOr<InodeFacts> InodeOf(const FileKey&) override { return absl::NotFoundError("no files here"); }
   absl::StatusOr<uint64_t> ExtentsOf(const FileKey&, uint64_t) override { return 0; }
   void Forget() override {}
   uint32_t block_size() const override { return 4096; }
@@ -96,9 +96,10 @@ class StorageScanTest : public ::testing::Test {
     EXPECT_THAT(state, IsOk());
     SharedTotals totals;
     const Stop& stop = *stop_;
+    Pace pace(0, nullptr, totals);
     const absl::Status status = ScanStorage(
                                     fs_, *tree, map_, request_, [](const std::string&) { return true; },
-                                    1 << 20, state->get(), stop, totals, [](const Duplicate&) {})
+                                    1 << 20, state->get(), pace, stop, totals, [](const Duplicate&) {})
                                     .status();
     looked_at_ = totals.Get().bytes_scanned / kExtentBytes;
     return status;
