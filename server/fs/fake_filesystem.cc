@@ -209,6 +209,11 @@ void FakeFilesystem::SetReadOnly(bool read_only) {
   read_only_ = read_only;
 }
 
+void FakeFilesystem::TellInode(const std::string& path, uint64_t inode) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  told_inodes_[path] = inode;
+}
+
 std::string FakeFilesystem::Content(const std::string& path) const {
   std::lock_guard<std::mutex> lock(mutex_);
   const Node& node = FileAt(path);
@@ -460,10 +465,13 @@ absl::StatusOr<std::vector<DirEntry>> FakeFilesystem::List(const std::string& ro
     const std::string name = it->first.substr(prefix.size());
     if (name.empty() || absl::StrContains(name, '/')) continue;
     const Node::Kind kind = it->second->kind;
-    entries.push_back({name, kind == Node::Kind::kFile ? DirEntry::Kind::kFile
-                             : kind == Node::Kind::kDirectory || kind == Node::Kind::kMountPoint
-                                 ? DirEntry::Kind::kDirectory
-                                 : DirEntry::Kind::kOther});
+    const auto inode = told_inodes_.find(it->first);
+    entries.push_back({name,
+                       kind == Node::Kind::kFile ? DirEntry::Kind::kFile
+                       : kind == Node::Kind::kDirectory || kind == Node::Kind::kMountPoint
+                           ? DirEntry::Kind::kDirectory
+                           : DirEntry::Kind::kOther,
+                       inode == told_inodes_.end() ? 0 : inode->second});
   }
   return entries;
 }

@@ -67,6 +67,8 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   // Runs before each Dedupe is looked at, without locks: it may change this filesystem.
   void BeforeDedupe(std::function<void(const DedupeCall&)> callback);
   void SetReadOnly(bool read_only);
+  // The inode number that directories tell for `path`; else they tell none.
+  void TellInode(const std::string& path, uint64_t inode);
 
   // Seeing what happened.
   std::string Content(const std::string& path) const;
@@ -126,6 +128,7 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   std::map<std::pair<uint64_t, uint64_t>, std::shared_ptr<Node>> nodes_;  // by device and inode; for ever
   std::map<uint64_t, uint64_t> references_;                               // by block address
   std::map<std::pair<Operation, std::string>, int> failures_;
+  std::map<std::string, uint64_t> told_inodes_;
   std::function<void(const DedupeCall&)> before_dedupe_;
   std::vector<DedupeCall> dedupe_calls_;
   uint64_t next_address_ = 1;

@@ -33,6 +33,7 @@ struct DirEntry {
   enum class Kind { kFile, kDirectory, kOther };
   std::string name;
   Kind kind = Kind::kOther;
+  uint64_t inode = 0;  // 0: the directory does not tell
 };
 
 // One root, opened. Lives for one request or task: as long as it lives, the filesystem cannot be unmounted.

@@ -172,7 +172,7 @@ class LinuxFileTree final : public FileTree {
       errno = 0;
       const dirent* entry = ::readdir(directory.get());
       if (entry == nullptr) break;
-      DirEntry found{entry->d_name, KindOf(::dirfd(directory.get()), *entry)};
+      DirEntry found{entry->d_name, KindOf(::dirfd(directory.get()), *entry), entry->d_ino};
       if (found.name != "." && found.name != "..") entries.push_back(std::move(found));
     }
     if (errno != 0) return ErrnoError(errno, doing);

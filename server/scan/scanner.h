@@ -12,15 +12,14 @@
 
 namespace cowherd {
 
-// Walks the tree once and, file by file, finds runs of blocks that an earlier place holds too, and shares
-// their storage at once, while both sides are in the page cache. Memory is bounded by `index_budget` bytes
-// and some MiB a worker.
+// Finds runs of blocks that an earlier place holds too, and shares their storage: by the filesystem's own
+// checksums (storage_scan.h) where there are any, by reading (reading_scan.h) elsewhere; the log says which,
+// and why. Memory is bounded by `index_budget` bytes and some MiB a worker.
 //
 // What cannot be shared is passed over: small files, holes, inline and preallocated stretches, other
 // filesystems, files that are not regular, extents looked at before. Files that cannot be read are counted
-// and logged; the scan goes on. `found` is called for each duplicate, from any worker, one at a time; if it
-// blocks, the scan waits. Ends with OK, with `stop`'s reason, or with an error of the root itself; `totals`
-// holds what was done in each case.
+// and logged; the scan goes on. `found` is called for each duplicate; if it blocks, the scan waits. Ends with
+// OK, with `stop`'s reason, or with an error of the root itself; `totals` holds what was done in each case.
 absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget,
                       Pace& pace, const Stop& stop, SharedTotals& totals,
                       absl::FunctionRef<void(const Duplicate&)> found);

@@ -256,9 +256,9 @@ size_t CachedPages(const std::string& path) {
       std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return (page & 1) != 0; }));
 }
 
-class ChecksumScanTest : public ScanTest {};
+class CacheScanTest : public ScanTest {};
 
-TEST_P(ChecksumScanTest, LeavesThePageCacheAsItWas) {
+TEST_P(CacheScanTest, LeavesThePageCacheAsItWas) {
   Make();
   ASSERT_FALSE(HasFatalFailure());
   std::mt19937_64 random(1);
@@ -285,8 +285,10 @@ TEST_P(ChecksumScanTest, LeavesThePageCacheAsItWas) {
   EXPECT_LT(pages, 400u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Filesystems, ChecksumScanTest,
-                         testing::Values(Config{"btrfs", "btrfs", {}, "", false}),
+INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,
+                         testing::Values(Config{"btrfs", "btrfs", {}, "", false},
+                                         Config{"nodatasum", "btrfs", {}, "nodatasum", false},
+                                         Config{"xfs", "xfs", {}, "", false}),
                          [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, ScanTest,

@@ -116,7 +116,7 @@ TEST_F(ScannerTest, RepeatedPattern) {
   std::string run;
   for (int i = 0; i < 64; ++i) run += Blocks(1, 1);
   fs_.AddFile("/data/a", run);
-  ScanAndWin(60);  // a run of the least length stays
+  ScanAndWin(56);  // an eighth is kept
   EXPECT_EQ(fs_.Content("/data/a"), run);
   std::string pattern;
   for (int i = 0; i < 20; ++i) pattern += Blocks(2, 6);
@@ -261,16 +261,18 @@ TEST_F(ScannerTest, ReadOnlyFilesystemsCanBeLookedAt) {
 }
 
 TEST_F(ScannerTest, StopInTheMiddleKeepsAndCountsWhatWasDone) {
-  for (int i = 0; i < 10; ++i) fs_.AddFile(absl::StrCat("/data/", i), Blocks(1, 16));
-  fs_.BeforeDedupe([this](const FakeFilesystem::DedupeCall& call) {
-    if (call.targets[0].first == "/data/3") stop_.Request();
+  for (int i = 0; i < 10; ++i) {
+    for (const char* copy : {"a", "b"}) fs_.AddFile(absl::StrCat("/data/", i, copy), Blocks(i, 16));
+  }
+  fs_.BeforeDedupe([this](const FakeFilesystem::DedupeCall&) {
+    if (fs_.dedupe_calls().size() == 3) stop_.Request();
   });
   const uint64_t before = Free();
   EXPECT_THAT(Scan(), HasReason("CANCELLED"));
+  EXPECT_EQ(fs_.dedupe_calls().size(), 3U);
   EXPECT_EQ(totals_.ranges_deduped, 3U);
   EXPECT_EQ(totals_.bytes_won, static_cast<int64_t>(3 * 16 * kBlock));
   EXPECT_EQ(Free() - before, 3 * 16 * kBlock);
-  EXPECT_FALSE(Shares("0", 0, "4", 0, 16));
 }
 
 TEST_F(ScannerTest, StopEndsAWalkThatFindsNoFiles) {
@@ -390,6 +392,72 @@ TEST_F(ScannerTest, RunsAcrossWindows) {
   fs_.AddFile("/data/c", Blocks(1, 40));
   ScanAndWin(80);
   EXPECT_EQ(fs_.SharedBytes("/data/a", 0, "/data/b", 0, 2 * kWindow), 40 * kBlock);
+}
+
+// What is compared at once is cut, the run is not.
+TEST_F(ScannerTest, RunsAreAsLongAsTheyAreAtAnyAlignment) {
+  const std::string run = Blocks(1, 5000);
+  request_.min_extent_length = 4500 * kBlock;
+  fs_.AddFile("/data/a", run);
+  fs_.AddFile("/data/b", Blocks(2, 333) + run);
+  fs_.AddFile("/data/c", Blocks(3, 7) + run.substr(0, 4400 * kBlock));
+  ScanAndWin(5000);
+  EXPECT_TRUE(Shares("a", 0, "b", 333, 5000));
+}
+
+TEST_F(ScannerTest, RowsOfOneBlockComeDownToOneShortRow) {
+  request_.min_extent_length = kBlock;
+  const std::string zeros(4000 * kBlock, '\0');
+  fs_.AddFile("/data/a", Blocks(1, 3) + zeros);
+  fs_.AddFile("/data/b", zeros + Blocks(2, 3));
+  const uint64_t before = Free();
+  EXPECT_THAT(Scan(), IsOk());
+  const uint64_t freed = (Free() - before) / kBlock;
+  EXPECT_GE(freed, 8000u - 256u);
+  EXPECT_EQ(totals_.bytes_freeable, freed * kBlock);
+  EXPECT_LE(fs_.dedupe_calls().size(), 10u);
+  EXPECT_EQ(fs_.Content("/data/a"), Blocks(1, 3) + zeros);
+  EXPECT_EQ(fs_.Content("/data/b"), zeros + Blocks(2, 3));
+  ScanAndWin(0);
+}
+
+TEST_F(ScannerTest, FilesAreReadInTheOrderOfTheirInodes) {
+  for (const char* name : {"/data/a", "/data/b", "/data/d/c"}) fs_.AddFile(name, Blocks(1, 16));
+  fs_.TellInode("/data/a", 30);
+  fs_.TellInode("/data/b", 20);
+  fs_.TellInode("/data/d/c", 10);
+  ScanAndWin(32);
+  ASSERT_EQ(found_.size(), 2U);
+  EXPECT_EQ(found_[0].source_path, "d/c");
+  EXPECT_EQ(found_[0].destination_path, "b");
+  EXPECT_EQ(found_[1].destination_path, "a");
+  EXPECT_EQ(totals_.files_read, 3U);
+}
+
+TEST_F(ScannerTest, FilesKeepToTheirLimitOfExtents) {
+  request_.max_extents_per_file = 3;
+  fs_.AddFile("/data/a", Blocks(1, 8));
+  // Its middle would make three extents of one, the next two more.
+  fs_.AddFile("/data/b", Blocks(2, 4) + Blocks(1, 8) + Blocks(3, 4) + Blocks(1, 8) + Blocks(4, 4));
+  const uint64_t before = Free();
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(Free() - before, 8 * kBlock);
+  EXPECT_EQ(totals_.bytes_freeable, 8 * kBlock);
+  EXPECT_EQ(totals_.bytes_unprofitable, 8 * kBlock);
+}
+
+// What a dry run says is what the run then frees, also where several places hold the storage.
+TEST_F(ScannerTest, DryRunEstimatesWhatIsFreed) {
+  for (const char* name : {"/data/b", "/data/c", "/data/d"}) fs_.AddFile(name, Blocks(1, 16));
+  ScanAndWin(32);
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/e", Blocks(2, 9) + Blocks(1, 16).substr(3 * kBlock));
+  request_.dry_run = true;
+  ScanAndWin(0);
+  const uint64_t freeable = totals_.bytes_freeable;
+  EXPECT_EQ(freeable, (16 + 13) * kBlock);
+  request_.dry_run = false;
+  ScanAndWin(16 + 13);
 }
 
 // More anchors than the index holds: long runs are found all the same.

@@ -1,0 +1,53 @@
+#ifndef COWHERD_SERVER_SCAN_BATCH_SHARER_H_
+#define COWHERD_SERVER_SCAN_BATCH_SHARER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "server/base/stop.h"
+#include "server/dedupe/shared_totals.h"
+#include "server/fs/extent_ops.h"
+#include "server/fs/file_tree.h"
+#include "server/scan/pace.h"
+#include "server/scan/share.h"
+
+namespace cowherd {
+
+// Places that are to share, and the paths of the files they are in.
+struct ShareBatch {
+  std::vector<Share> shares;
+  absl::flat_hash_map<FileKey, std::string> paths;
+};
+
+// Carries out one batch after the other in the background. What differs by now is counted and left. One
+// thread uses it.
+class BatchSharer {
+ public:
+  BatchSharer(ExtentOps& ops, FileTree& tree, uint32_t block_size, unsigned workers, Pace& pace,
+              const Stop& stop, SharedTotals& totals);
+  ~BatchSharer();
+
+  // Waits for the batch before.
+  void Begin(ShareBatch batch);
+  void Wait();
+
+ private:
+  struct Running;
+
+  ExtentOps& ops_;
+  FileTree& tree_;
+  const uint32_t block_size_;
+  const unsigned workers_;
+  Pace& pace_;
+  const Stop& stop_;
+  SharedTotals& totals_;
+  std::unique_ptr<Running> running_;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_BATCH_SHARER_H_

@@ -1,0 +1,468 @@
+#include "server/scan/reading_scan.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "absl/hash/hash.h"
+#include "server/base/log.h"
+#include "server/base/status.h"
+#include "server/scan/fingerprints.h"
+
+namespace cowherd {
+namespace {
+
+// Files are put into the order of the disk so many at a time.
+constexpr size_t kMaxCollected = 10000;
+constexpr size_t kMaxCollectedBytes = 4 << 20;
+// Extents are looked up for so much of a file at once.
+constexpr uint64_t kWindowBytes = 64 << 20;
+constexpr uint64_t kSectionBytes = 4 << 20;
+// On the way from the disk.
+constexpr uint64_t kBytesAhead = 32 << 20;
+constexpr size_t kSectionsAhead = 256;
+// Whether data is cached is looked up for so much at once.
+constexpr uint64_t kProbeBytes = 1 << 20;
+// Up to here the kernel is told to read before anybody waits for it. Beyond, its own readahead does as well,
+// and with large folios.
+constexpr uint64_t kSmallRead = 256 << 10;
+// A section that has to be read again for one anchor may be so large; a larger one needs two.
+constexpr uint64_t kReadForOneAnchor = 2 << 20;
+constexpr size_t kMaxBatchPlaces = 1 << 16;
+constexpr size_t kMaxOpen = 8192;
+
+// A part of what this process may open, since other work goes on beside a scan.
+size_t OpenFilesFor() {
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 128;
+  return std::clamp<size_t>(limit.rlim_cur / 4, 128, kMaxOpen);
+}
+
+bool HasData(const FileExtent& extent) { return !extent.inline_data && !extent.unwritten && !extent.delayed; }
+
+// The part of the extent that lies in [begin, end); length 0: none.
+FileExtent Clip(FileExtent extent, uint64_t begin, uint64_t end) {
+  const uint64_t extent_end = extent.offset + extent.length;
+  const uint64_t from = std::max(extent.offset, begin);
+  const uint64_t to = std::min(extent_end, end);
+  if (!extent.encoded && from > extent.offset) extent.physical += from - extent.offset;
+  extent.offset = from;
+  extent.length = to > from ? to - from : 0;
+  return extent;
+}
+
+std::vector<FileExtent> ClipAll(absl::Span<const FileExtent> extents, uint64_t begin, uint64_t end) {
+  std::vector<FileExtent> clipped;
+  auto extent = std::partition_point(extents.begin(), extents.end(),
+                                     [begin](const FileExtent& e) { return e.offset + e.length <= begin; });
+  for (; extent != extents.end() && extent->offset < end; ++extent) {
+    clipped.push_back(Clip(*extent, begin, end));
+  }
+  return clipped;
+}
+
+// Those that touch [begin, end).
+std::vector<FileExtent> Touching(absl::Span<const FileExtent> extents, uint64_t begin, uint64_t end) {
+  std::vector<FileExtent> touching;
+  for (const FileExtent& extent : extents) {
+    if (extent.offset < end && begin < extent.offset + extent.length) touching.push_back(extent);
+  }
+  return touching;
+}
+
+uint64_t BytesOf(absl::Span<const FileExtent> extents) {
+  uint64_t bytes = 0;
+  for (const FileExtent& extent : extents) bytes += extent.length;
+  return bytes;
+}
+
+}  // namespace
+
+// AnchorTable doubles within its budget: three quarters of a power of two let it become that half.
+ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, uint32_t block_size,
+                         const ReadingLimits& limits, Pace& pace, const Stop& stop, SharedTotals& totals,
+                         SpaceWon& won, absl::FunctionRef<void(const Duplicate&)> found)
+    : ops_(ops),
+      tree_(tree),
+      request_(request),
+      block_size_(block_size),
+      section_bytes_(std::max<uint64_t>(kSectionBytes, block_size)),
+      // A dry run shares nothing: what was read may go at once.
+      page_cache_(request.dry_run ? 2 * kBytesAhead : limits.page_cache),
+      max_open_(OpenFilesFor()),
+      stop_(stop),
+      totals_(totals),
+      won_(won),
+      found_(found),
+      pace_(pace),
+      rows_(std::max<uint64_t>(1, (request.min_extent_length + block_size - 1) / block_size)),
+      finder_(limits.memory / 4 * 3, block_size, /*checksum_bits=*/64),
+      recent_(limits.memory / 8),
+      table_(limits.memory / 16, block_size),
+      looked_at_(limits.memory / 32),
+      given_up_(limits.memory / 32),
+      cached_(ops),
+      reader_(block_size, std::max(1U, request.workers)),
+      sharer_(ops, tree, block_size, std::max(1U, request.workers), pace_, stop, totals) {}
+
+absl::Status ReadingScan::Add(WalkedFile file) {
+  collected_bytes_ += file.path.size();
+  collected_.push_back(std::move(file));
+  if (collected_.size() < kMaxCollected && collected_bytes_ < kMaxCollectedBytes) return absl::OkStatus();
+  return ReadCollected();
+}
+
+absl::Status ReadingScan::ReadCollected() {
+  // Both XFS and btrfs number files about in the order in which they place them.
+  std::stable_sort(collected_.begin(), collected_.end(),
+                   [](const WalkedFile& a, const WalkedFile& b) { return a.inode < b.inode; });
+  collected_bytes_ = 0;
+  for (const WalkedFile& file : std::exchange(collected_, {})) {
+    RETURN_IF_ERROR(stop_.Check());
+    RETURN_IF_ERROR(LookAt(file));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadingScan::Finish() {
+  RETURN_IF_ERROR(ReadCollected());
+  while (std::unique_ptr<Section> section = reader_.Pop()) RETURN_IF_ERROR(Compare(std::move(section)));
+  EndRun();
+  sharer_.Begin(std::exchange(batch_, {}));
+  sharer_.Wait();
+  return stop_.Check();
+}
+
+absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
+  absl::StatusOr<OpenFile> opened = tree_.Open(walked.path, /*for_destination=*/false);
+  auto file = std::make_shared<ReadFile>();
+  file->path = walked.path;
+  if (!opened.ok()) {
+    Failed(*file, opened.status());
+    return absl::OkStatus();
+  }
+  const FileFacts facts = opened->facts;
+  const bool seen = facts.links > 1 && !seen_links_.insert(absl::HashOf(facts.device, facts.inode)).second;
+  if (seen || facts.size < request_.min_file_size || facts.size == 0) {
+    totals_.Update([](Totals& t) { ++t.files_skipped; });
+    return absl::OkStatus();
+  }
+  totals_.Update([&](Totals& t) {
+    ++t.files_scanned;
+    ++t.files_read;
+    t.bytes_found += facts.size;
+  });
+  file->key = {facts.device, facts.inode};
+  file->open = std::make_shared<const OpenFile>(*std::move(opened));
+  for (uint64_t offset = 0; offset < facts.size; offset += kWindowBytes) {
+    if (absl::Status status = ReadWindow(file, offset, std::min(kWindowBytes, facts.size - offset));
+        !status.ok()) {
+      RETURN_IF_ERROR(stop_.Check());
+      Failed(*file, status);
+      break;
+    }
+  }
+  return absl::OkStatus();
+}
+
+void ReadingScan::Failed(ReadFile& file, const absl::Status& status) {
+  if (file.failed) return;
+  file.failed = true;
+  Log(LogLevel::kWarning, "cannot scan a file", {{"path", file.path}, {"error", status}});
+  totals_.Update([](Totals& t) { ++t.files_failed; });
+}
+
+absl::Status ReadingScan::ReadWindow(const std::shared_ptr<ReadFile>& file, uint64_t offset,
+                                     uint64_t length) {
+  ASSIGN_OR_RETURN(const std::vector<FileExtent> extents,
+                   AllExtents(ops_, file->open->fd.get(), offset, length, /*flush=*/false));
+  file->extents += extents.size();
+  std::vector<FileExtent> fresh;
+  std::vector<FileExtent> skipped;
+  for (const FileExtent& extent : extents) {
+    if (!HasData(extent)) continue;
+    if (!extent.shared || extent.encoded) {
+      fresh.push_back(Clip(extent, offset, offset + length));
+      continue;
+    }
+    // Storage that another place shares may have been looked at there.
+    const FileExtent part = Clip(extent, offset, offset + length);
+    uint64_t at = part.physical;
+    const uint64_t end = part.physical + part.length;
+    const auto piece = [&](uint64_t from, uint64_t to) {
+      return Clip(part, part.offset + (from - part.physical), part.offset + (to - part.physical));
+    };
+    for (const StorageSet::Range& range : looked_at_.Missing(at, end)) {
+      if (range.first > at) skipped.push_back(piece(at, range.first));
+      fresh.push_back(piece(range.first, range.second));
+      at = range.second;
+    }
+    if (at < end) skipped.push_back(piece(at, end));
+    looked_at_.Add(part.physical, end);
+  }
+  for (uint64_t begin = offset; begin < offset + length; begin += section_bytes_) {
+    const uint64_t end = std::min(begin + section_bytes_, offset + length);
+    auto section = std::make_unique<Section>();
+    section->file = file;
+    section->first_block = begin / block_size_;
+    section->blocks = (end - begin + block_size_ - 1) / block_size_;
+    section->extents = ClipAll(fresh, begin, end);
+    section->skipped = ClipAll(skipped, begin, end);
+    if (section->extents.empty() && section->skipped.empty()) continue;
+    RETURN_IF_ERROR(ReadSection(std::move(section)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadingScan::ReadSection(std::unique_ptr<Section> section) {
+  RETURN_IF_ERROR(stop_.Check());
+  const uint64_t bytes = BytesOf(section->extents);
+  pace_.Wait(bytes, stop_);
+  RETURN_IF_ERROR(stop_.Check());
+  for (const FileExtent& extent : section->extents) {
+    BringIn(section->file->open, extent.offset, extent.length);
+  }
+  cached_.ForgetUntil(max_open_, page_cache_);
+  bytes_ahead_ += bytes;
+  ++sections_ahead_;
+  reader_.Push(std::move(section));
+  while (bytes_ahead_ > kBytesAhead || sections_ahead_ > kSectionsAhead) {
+    RETURN_IF_ERROR(Compare(reader_.Pop()));
+  }
+  return absl::OkStatus();
+}
+
+void ReadingScan::BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length) {
+  for (const uint64_t end = offset + length; offset < end;) {
+    const uint64_t step = std::min(kProbeBytes, end - offset);
+    // In the middle, since readahead goes somewhat beyond what was read.
+    const bool cached = step <= kSmallRead ? ops_.StartReading(file->fd.get(), offset, step)
+                                           : ops_.StartReading(file->fd.get(), offset + step / 2, 0);
+    if (!cached) cached_.Add(file, offset, step);
+    offset += step;
+  }
+}
+
+absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
+  RETURN_IF_ERROR(stop_.Check());
+  bytes_ahead_ -= BytesOf(section->extents);
+  --sections_ahead_;
+  ReadFile& file = *section->file;
+  if (!run_.empty() && run_.back().file != section->file) EndRun();
+  absl::Status status = section->status;
+  if (status.ok()) status = ReadSkipped(*section);
+  RETURN_IF_ERROR(stop_.Check());
+  if (!status.ok()) {
+    Failed(file, status);
+    return absl::OkStatus();
+  }
+  totals_.Update([&](Totals& t) { t.bytes_scanned += section->bytes_read; });
+  batch_bytes_ += section->bytes_read;
+  ++batch_sections_;
+  const auto first = std::find_if(section->fingerprints.begin(), section->fingerprints.end(),
+                                  [](uint64_t fingerprint) { return fingerprint != 0; });
+  if (first != section->fingerprints.end()) {
+    if (!file.in_table) {
+      file.address = table_.Add(file.path, file.key, file.open->facts.size, *first);
+      file.in_table = true;
+    }
+    asked_.clear();
+    const uint64_t address = file.address + section->first_block * block_size_;
+    for (const BlockRun& piece : rows_.Take(address, section->fingerprints)) {
+      if (const absl::optional<Run> run = RunOf(*section, piece)) Take(*run);
+    }
+    const std::vector<BlockRun> runs = finder_.Find(
+        address, section->fingerprints, [this](uint64_t earlier) { return EarlierFingerprints(earlier); });
+    for (const BlockRun& found : runs) {
+      if (absl::optional<Run> run = RunOf(*section, found)) Join(*std::move(run));
+    }
+    recent_.Keep(address, std::move(section->fingerprints));
+  }
+  ShareBatchWhenDue();
+  return absl::OkStatus();
+}
+
+// Storage that was looked at elsewhere has to be looked at here too, if it turned out to be a duplicate: the
+// other places are giving it up.
+absl::Status ReadingScan::ReadSkipped(Section& section) {
+  std::vector<FileExtent> fresh;
+  for (const FileExtent& extent : section.skipped) {
+    for (const StorageSet::Range& range :
+         looked_at_.Missing(extent.physical, extent.physical + extent.length)) {
+      fresh.push_back(Clip(extent, extent.offset + (range.first - extent.physical),
+                           extent.offset + (range.second - extent.physical)));
+      looked_at_.Add(range.first, range.second);
+    }
+  }
+  if (fresh.empty()) return absl::OkStatus();
+  pace_.Wait(BytesOf(fresh), stop_);
+  for (const FileExtent& extent : fresh) BringIn(section.file->open, extent.offset, extent.length);
+  ASSIGN_OR_RETURN(const std::vector<uint64_t> fingerprints,
+                   ReadFingerprints(section.file->open->fd.get(), block_size_, fresh, section.first_block,
+                                    section.blocks, section.bytes_read));
+  for (size_t i = 0; i < fingerprints.size(); ++i) {
+    if (fingerprints[i] != 0) section.fingerprints[i] = fingerprints[i];
+  }
+  section.extents.insert(section.extents.end(), fresh.begin(), fresh.end());
+  std::sort(section.extents.begin(), section.extents.end(),
+            [](const FileExtent& a, const FileExtent& b) { return a.offset < b.offset; });
+  return absl::OkStatus();
+}
+
+absl::Span<const uint64_t> ReadingScan::EarlierFingerprints(uint64_t address) {
+  const std::vector<uint64_t>* known = recent_.Find(address);
+  if (known == nullptr && ReadEarlier(address).ok()) known = recent_.Find(address);
+  // A file that is gone or cannot be read matches nothing; the walk counts and logs such files.
+  return known == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*known);
+}
+
+absl::Status ReadingScan::ReadEarlier(uint64_t address) {
+  const FileTable::File* file = table_.Find(address);
+  if (file == nullptr) return absl::NotFoundError("forgotten");
+  const uint64_t offset = address - file->address;
+  const uint64_t length = std::min(section_bytes_, file->blocks * block_size_ - offset);
+  if (length > kReadForOneAnchor && ++asked_[address] < 2) return absl::NotFoundError("one anchor only");
+  ASSIGN_OR_RETURN(OpenFile opened, tree_.Open(file->path, /*for_destination=*/false));
+  if (!(FileKey{opened.facts.device, opened.facts.inode} == file->key)) {
+    return absl::NotFoundError("another file by now");
+  }
+  const auto open = std::make_shared<const OpenFile>(std::move(opened));
+  ASSIGN_OR_RETURN(std::vector<FileExtent> extents,
+                   AllExtents(ops_, open->fd.get(), offset, length, /*flush=*/false));
+  extents.erase(
+      std::remove_if(extents.begin(), extents.end(), [](const FileExtent& e) { return !HasData(e); }),
+      extents.end());
+  extents = ClipAll(extents, offset, offset + length);
+  pace_.Wait(BytesOf(extents), stop_);
+  RETURN_IF_ERROR(stop_.Check());
+  // Kept as well: the comparison follows.
+  for (const FileExtent& extent : extents) BringIn(open, extent.offset, extent.length);
+  uint64_t bytes = 0;
+  ASSIGN_OR_RETURN(std::vector<uint64_t> fingerprints,
+                   ReadFingerprints(open->fd.get(), block_size_, extents, offset / block_size_,
+                                    (length + block_size_ - 1) / block_size_, bytes));
+  totals_.Update([&](Totals& t) { t.bytes_scanned += bytes; });
+  batch_bytes_ += bytes;
+  recent_.Keep(address, std::move(fingerprints));
+  return absl::OkStatus();
+}
+
+absl::optional<ReadingScan::Run> ReadingScan::RunOf(const Section& section, const BlockRun& found) const {
+  const FileTable::File* source = table_.Find(found.source_extent);
+  if (source == nullptr) return absl::nullopt;
+  Run run;
+  run.source_path = source->path;
+  run.source_key = source->key;
+  run.source_address = source->address;
+  run.source_offset = found.source_extent - source->address + found.source_block * block_size_;
+  run.file = section.file;
+  run.offset = (section.first_block + found.block) * block_size_;
+  run.length = found.blocks * block_size_;
+  run.extents = Touching(section.extents, run.offset, run.offset + run.length);
+  return run;
+}
+
+// Runs end where sections do; what goes on behind is the same run.
+void ReadingScan::Join(Run run) {
+  if (!run_.empty()) {
+    const Run& last = run_.back();
+    const bool adjacent = last.file == run.file && last.offset + last.length == run.offset &&
+                          last.source_address == run.source_address &&
+                          last.source_offset + last.length == run.source_offset;
+    if (!adjacent || run_bytes_ >= kWindowBytes) EndRun();
+  }
+  run_bytes_ += run.length;
+  run_.push_back(std::move(run));
+}
+
+void ReadingScan::EndRun() {
+  const std::vector<Run> parts = std::exchange(run_, {});
+  if (std::exchange(run_bytes_, 0) < request_.min_extent_length) return;
+  for (const Run& run : parts) Take(run);
+}
+
+void ReadingScan::Take(const Run& run) {
+  for (const Stretch& stretch : Unshared(run)) {
+    const uint64_t begin = run.offset + stretch.offset;
+    const std::vector<FileExtent> extents = ClipAll(run.extents, begin, begin + stretch.length);
+    if (extents.empty()) continue;
+    if (!FitsIntoFile(run, stretch)) {
+      totals_.Update([&](Totals& t) { t.bytes_unprofitable += stretch.length; });
+      continue;
+    }
+    Duplicate duplicate{
+        run.source_path, run.source_offset + stretch.offset, run.file->path, begin, stretch.length, 0};
+    for (const FileExtent& extent : extents) {
+      if (!extent.shared) {
+        duplicate.freeable += extent.length;
+        continue;
+      }
+      const uint64_t end = extent.physical + extent.length;
+      // Each of its places comes here; the space is one.
+      for (const StorageSet::Range& range : given_up_.Missing(extent.physical, end))
+        duplicate.freeable += range.second - range.first;
+      given_up_.Add(extent.physical, end);
+      looked_at_.Remove(extent.physical, end);
+    }
+    totals_.Update([&](Totals& t) {
+      ++t.duplicate_ranges;
+      t.duplicate_bytes += duplicate.length;
+      t.bytes_freeable += duplicate.freeable;
+      t.bytes_read += 2 * duplicate.length;
+    });
+    found_(duplicate);
+    if (request_.dry_run) continue;
+    batch_.paths.emplace(run.source_key, run.source_path);
+    batch_.paths.emplace(run.file->key, run.file->path);
+    batch_.shares.push_back({{run.source_key, duplicate.source_offset},
+                             {run.file->key, duplicate.destination_offset},
+                             duplicate.length,
+                             extents.front().physical});
+  }
+}
+
+// Where the run's two sides do not lie on the same storage, within the file.
+std::vector<Stretch> ReadingScan::Unshared(const Run& run) {
+  const uint64_t size = run.file->open->facts.size;
+  if (run.offset >= size) return {};
+  const uint64_t length = std::min(run.length, size - run.offset);
+  // Storage that nobody shares is not the source's.
+  if (std::none_of(run.extents.begin(), run.extents.end(), [](const FileExtent& e) { return e.shared; }))
+    return {{0, length}};
+  absl::StatusOr<OpenFile> source = tree_.Open(run.source_path, /*for_destination=*/false);
+  // Gone since: no match any more.
+  if (!source.ok()) return {};
+  absl::StatusOr<std::vector<FileExtent>> extents =
+      AllExtents(ops_, source->fd.get(), run.source_offset, length, /*flush=*/false);
+  if (!extents.ok()) return {};
+  return UnsharedStretches(*extents, run.source_offset, run.extents, run.offset, length);
+}
+
+// Whether the file keeps to its limit of extents if this stretch becomes one; then it is booked.
+bool ReadingScan::FitsIntoFile(const Run& run, const Stretch& stretch) {
+  const uint64_t begin = run.offset + stretch.offset;
+  const uint64_t end = begin + stretch.length;
+  const std::vector<FileExtent> before = Touching(run.extents, begin, end);
+  uint64_t after = 1;
+  if (before.front().offset < begin) ++after;
+  if (before.back().offset + before.back().length > end) ++after;
+  uint64_t& extents = run.file->extents;
+  if (after > before.size() && extents + after - before.size() > request_.max_extents_per_file) return false;
+  extents = std::max(extents + after, before.size()) - before.size();
+  return true;
+}
+
+void ReadingScan::ShareBatchWhenDue() {
+  // Two batches and what is on the way fit into what may be kept, so that nothing goes before it is shared.
+  if (batch_bytes_ < page_cache_ / 4 && batch_sections_ < max_open_ / 4 &&
+      batch_.shares.size() < kMaxBatchPlaces) {
+    return;
+  }
+  batch_bytes_ = 0;
+  batch_sections_ = 0;
+  if (request_.dry_run) return;
+  sharer_.Begin(std::exchange(batch_, {}));
+  won_.MeasureNowAndThen();
+}
+
+}  // namespace cowherd

@@ -1,0 +1,135 @@
+#ifndef COWHERD_SERVER_SCAN_READING_SCAN_H_
+#define COWHERD_SERVER_SCAN_READING_SCAN_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/types/optional.h"
+#include "absl/types/span.h"
+#include "server/base/stop.h"
+#include "server/dedupe/shared_totals.h"
+#include "server/dedupe/sharing.h"
+#include "server/fs/extent_ops.h"
+#include "server/fs/file_tree.h"
+#include "server/scan/batch_sharer.h"
+#include "server/scan/cached_ranges.h"
+#include "server/scan/file_table.h"
+#include "server/scan/pace.h"
+#include "server/scan/recent_sections.h"
+#include "server/scan/row_finder.h"
+#include "server/scan/run_finder.h"
+#include "server/scan/scan_types.h"
+#include "server/scan/section_reader.h"
+#include "server/scan/space_won.h"
+#include "server/scan/storage_set.h"
+#include "server/scan/walk.h"
+
+namespace cowherd {
+
+// What a scan by reading may use.
+struct ReadingLimits {
+  size_t memory = 0;        // bytes for what it remembers
+  uint64_t page_cache = 0;  // bytes that it brings in and keeps until they are shared
+};
+
+// The scan of files that have no checksums: reads each once, in the order of inode numbers, and finds runs of
+// blocks that were read before. Sharing goes on in the background in batches, while both sides are still in
+// the page cache where the limit allows it; what was not there before is taken out again. Storage that
+// several places share already is read once; if it turns out to be a duplicate, each of its places is, since
+// all have to give it up. Memory is bounded by the limits, and some MiB a worker. One thread.
+class ReadingScan {
+ public:
+  ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, uint32_t block_size,
+              const ReadingLimits& limits, Pace& pace, const Stop& stop, SharedTotals& totals, SpaceWon& won,
+              absl::FunctionRef<void(const Duplicate&)> found);
+
+  // Collects files, some thousands at a time, before they are read. Files that cannot be read are counted and
+  // logged. An error: `stop`'s.
+  absl::Status Add(WalkedFile file);
+
+  // Reads what was added, and shares what is left to share.
+  absl::Status Finish();
+
+ private:
+  // A duplicate run, or a part of one: within one section on both sides.
+  struct Run {
+    std::string source_path;
+    FileKey source_key;
+    uint64_t source_address = 0;  // of the file
+    uint64_t source_offset = 0;
+    std::shared_ptr<ReadFile> file;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    std::vector<FileExtent> extents;  // of this place
+  };
+
+  absl::Status ReadCollected();
+  absl::Status LookAt(const WalkedFile& walked);
+  absl::Status ReadWindow(const std::shared_ptr<ReadFile>& file, uint64_t offset, uint64_t length);
+  absl::Status ReadSection(std::unique_ptr<Section> section);
+  // Has the range read, unless it is cached; then it is not for this scan to take out again.
+  void BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length);
+  absl::Status Compare(std::unique_ptr<Section> section);
+  absl::Status ReadSkipped(Section& section);
+  absl::Span<const uint64_t> EarlierFingerprints(uint64_t address);
+  absl::Status ReadEarlier(uint64_t address);
+  // Null: its source is forgotten.
+  absl::optional<Run> RunOf(const Section& section, const BlockRun& found) const;
+  void Join(Run run);
+  // The run in hand is at its end.
+  void EndRun();
+  void Take(const Run& run);
+  std::vector<Stretch> Unshared(const Run& run);
+  bool FitsIntoFile(const Run& run, const Stretch& stretch);
+  void ShareBatchWhenDue();
+  void Failed(ReadFile& file, const absl::Status& status);
+
+  ExtentOps& ops_;
+  FileTree& tree_;
+  const ScanRequest& request_;
+  const uint32_t block_size_;
+  const uint64_t section_bytes_;
+  const uint64_t page_cache_;
+  const size_t max_open_;
+  const Stop& stop_;
+  SharedTotals& totals_;
+  SpaceWon& won_;
+  absl::FunctionRef<void(const Duplicate&)> found_;
+  Pace& pace_;
+
+  std::vector<WalkedFile> collected_;
+  size_t collected_bytes_ = 0;
+  absl::flat_hash_set<size_t> seen_links_;  // hashes of device and inode
+
+  RowFinder rows_;
+  RunFinder finder_;
+  RecentSections recent_;
+  FileTable table_;
+  StorageSet looked_at_;                      // shared storage
+  StorageSet given_up_;                       // shared storage that was counted as such
+  absl::flat_hash_map<uint64_t, int> asked_;  // sections that anchors of the one in hand lead to
+
+  std::vector<Run> run_;  // adjacent parts
+  uint64_t run_bytes_ = 0;
+
+  CachedRanges cached_;
+  uint64_t bytes_ahead_ = 0;
+  size_t sections_ahead_ = 0;
+  ShareBatch batch_;
+  uint64_t batch_bytes_ = 0;  // read since the last batch began
+  size_t batch_sections_ = 0;
+  SectionReader reader_;
+  BatchSharer sharer_;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_READING_SCAN_H_

@@ -1,0 +1,80 @@
+#ifndef COWHERD_SERVER_SCAN_SECTION_READER_H_
+#define COWHERD_SERVER_SCAN_SECTION_READER_H_
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/fs/extent_ops.h"
+#include "server/fs/file_tree.h"
+#include "server/fs/storage_map.h"
+
+namespace cowherd {
+
+// A file while it is looked at.
+struct ReadFile {
+  std::string path;
+  FileKey key;
+  std::shared_ptr<const OpenFile> open;
+  uint64_t address = 0;  // in the FileTable, once a section of it was read
+  bool in_table = false;
+  bool failed = false;
+  uint64_t extents = 0;  // that it has so far, sharing included
+};
+
+// A stretch of a file that is read and compared as one.
+struct Section {
+  std::shared_ptr<ReadFile> file;
+  uint64_t first_block = 0;
+  size_t blocks = 0;
+  std::vector<FileExtent> extents;  // to be read
+  std::vector<FileExtent> skipped;  // storage that was looked at elsewhere
+
+  // What came of it.
+  std::vector<uint64_t> fingerprints;
+  uint64_t bytes_read = 0;
+  absl::Status status;
+};
+
+// Reads sections in the background and hands them back in the order they came. The caller bounds how many are
+// on the way. One thread uses it.
+class SectionReader {
+ public:
+  SectionReader(uint32_t block_size, unsigned threads);
+  // What is not read yet is not read any more.
+  ~SectionReader();
+  SectionReader(const SectionReader&) = delete;
+  SectionReader& operator=(const SectionReader&) = delete;
+
+  void Push(std::unique_ptr<Section> section);
+  // Waits until the oldest is read. Null: there is none.
+  std::unique_ptr<Section> Pop();
+
+ private:
+  struct Job {
+    std::unique_ptr<Section> section;
+    bool read = false;
+  };
+
+  void Run();
+
+  const uint32_t block_size_;
+  std::mutex mutex_;
+  std::condition_variable pushed_;
+  std::condition_variable read_;
+  std::deque<std::shared_ptr<Job>> jobs_;     // not handed back yet
+  std::deque<std::shared_ptr<Job>> waiting_;  // not begun yet
+  bool ending_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_SECTION_READER_H_

@@ -1,0 +1,32 @@
+#include "server/scan/recent_sections.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace cowherd {
+namespace {
+
+TEST(RecentSectionsTest, KeepsThoseUsedLastWithinTheBudget) {
+  constexpr size_t kBudget = 64 << 10;
+  RecentSections sections(kBudget);
+  for (uint64_t i = 0; i < 100; ++i) {
+    sections.Keep(i, std::vector<uint64_t>(100, i));
+    ASSERT_NE(sections.Find(0), nullptr) << "used again and again";
+    EXPECT_LE(sections.bytes(), kBudget);
+  }
+  ASSERT_NE(sections.Find(99), nullptr);
+  EXPECT_EQ(sections.Find(99)->front(), 99u);
+  EXPECT_EQ(sections.Find(1), nullptr);
+}
+
+TEST(RecentSectionsTest, TheNewestStaysWhateverItsSize) {
+  RecentSections sections(1000);
+  sections.Keep(1, std::vector<uint64_t>(10, 1));
+  sections.Keep(2, std::vector<uint64_t>(1000, 2));
+  EXPECT_EQ(sections.Find(1), nullptr);
+  EXPECT_NE(sections.Find(2), nullptr);
+}
+
+}  // namespace
+}  // namespace cowherd

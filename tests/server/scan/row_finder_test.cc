@@ -1,0 +1,99 @@
+#include "server/scan/row_finder.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace cowherd {
+namespace {
+
+std::vector<uint64_t> Join(std::vector<uint64_t> a, const std::vector<uint64_t>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+std::vector<uint64_t> Row(size_t blocks, uint64_t fingerprint) {
+  return std::vector<uint64_t>(blocks, fingerprint);
+}
+
+uint64_t BlocksOf(const std::vector<BlockRun>& runs) {
+  uint64_t blocks = 0;
+  for (const BlockRun& run : runs) blocks += run.blocks;
+  return blocks;
+}
+
+TEST(RowFinderTest, NoRowsAreLeftAlone) {
+  RowFinder rows(1);
+  std::vector<uint64_t> fingerprints = {1, 2, 3, 3, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4};
+  const std::vector<uint64_t> before = fingerprints;
+  EXPECT_TRUE(rows.Take(0, fingerprints).empty());
+  EXPECT_EQ(fingerprints, before);
+}
+
+TEST(RowFinderTest, ARowIsSharedWithItsOwnBeginning) {
+  RowFinder rows(1);
+  std::vector<uint64_t> fingerprints = Join({7}, Row(80, 5));
+  const std::vector<BlockRun> runs = rows.Take(4096, fingerprints);
+  EXPECT_EQ(BlocksOf(runs), 70u);
+  uint64_t at = 11;
+  for (const BlockRun& run : runs) {
+    EXPECT_EQ(run.block, at);
+    EXPECT_EQ(run.source_extent, 4096u);
+    EXPECT_EQ(run.source_block, 1u);
+    EXPECT_LE(run.blocks, 10u);
+    at += run.blocks;
+  }
+  EXPECT_EQ(fingerprints, Join({7}, Row(80, 0)));
+}
+
+TEST(RowFinderTest, LaterRowsShareWithTheFirst) {
+  RowFinder rows(1);
+  std::vector<uint64_t> first = Row(80, 5);
+  rows.Take(0, first);
+  std::vector<uint64_t> second = Row(25, 5);
+  const std::vector<BlockRun> runs = rows.Take(1 << 20, second);
+  EXPECT_EQ(BlocksOf(runs), 25u);
+  EXPECT_EQ(runs.size(), 3u);
+  for (const BlockRun& run : runs) EXPECT_EQ(run.source_extent, 0u);
+}
+
+TEST(RowFinderTest, AMuchLongerRowTakesThePlace) {
+  RowFinder rows(1);
+  std::vector<uint64_t> first = Row(9, 5);
+  rows.Take(0, first);
+  std::vector<uint64_t> second = Row(4096, 5);
+  const std::vector<BlockRun> runs = rows.Take(1 << 20, second);
+  EXPECT_EQ(BlocksOf(runs), 4096u - 256u);
+  EXPECT_EQ(runs.size(), 15u);
+  EXPECT_EQ(runs[0].source_extent, uint64_t{1} << 20);
+}
+
+TEST(RowFinderTest, PiecesAreNotShorterThanTheLeastLength) {
+  RowFinder rows(16);
+  std::vector<uint64_t> fingerprints = Row(100, 5);
+  const std::vector<BlockRun> runs = rows.Take(0, fingerprints);
+  EXPECT_EQ(BlocksOf(runs), 80u);  // 16 are kept, and 4 are left
+  for (const BlockRun& run : runs) EXPECT_EQ(run.blocks, 16u);
+  RowFinder longer(1000);
+  fingerprints = Row(100, 5);
+  EXPECT_TRUE(longer.Take(0, fingerprints).empty());
+  EXPECT_EQ(fingerprints, Row(100, 5));
+}
+
+TEST(RowFinderTest, NoPieceIsItsOwnSource) {
+  RowFinder rows(3);
+  for (uint64_t section = 0; section < 50; ++section) {
+    const uint64_t address = section << 22;
+    std::vector<uint64_t> fingerprints =
+        Join(Row(section * 7 % 61, 5), Join({1}, Row(section * 13 % 300, 5)));
+    for (const BlockRun& run : rows.Take(address, fingerprints)) {
+      EXPECT_GE(run.blocks, 3u);
+      const uint64_t source_end = run.source_extent / 4096 + run.source_block + run.blocks;
+      EXPECT_LE(source_end, address / 4096 + run.block);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cowherd
