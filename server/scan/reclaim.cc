@@ -54,32 +54,74 @@ absl::Status Write(const Fd& fd, const char* bytes, size_t size, uint64_t offset
   return absl::OkStatus();
 }
 
+bool IsNoSpace(const absl::Status& status) { return ErrnoOf(status) == ENOSPC || ErrnoOf(status) == EDQUOT; }
+
 }  // namespace
 
 absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
   std::vector<Share> shares;
   std::vector<Share> leftover;
   for (const auto& [address, plan] : batch) {
-    for (const Segment& segment : plan.segments) {
-      for (const auto& [begin, end] : Parts(plan, segment)) {
-        const FilePosition source = {segment.source.file, segment.source.offset + (begin - segment.offset)};
-        std::vector<Share> places;
-        for (const Reference& r : plan.references) {
-          if (Covers(r, begin, end)) places.push_back({source, At(r, begin), end - begin, address + begin});
-        }
-        if (!segment.move) {
-          shares.insert(shares.end(), places.begin(), places.end());
-        } else if (!places.empty()) {
-          RETURN_IF_ERROR(CopyOut(places));
-          if (scratch_.size() >= kMaxScratchFiles) RETURN_IF_ERROR(FinishCopies(leftover));
-        }
+    if (scratch_.size() >= kMaxScratchFiles) RETURN_IF_ERROR(FinishCopies(leftover));
+    absl::Status prepared = Prepare(plan, shares);
+    if (IsNoSpace(prepared) && !(shares.empty() && scratch_.empty())) {
+      // There is more space once the others are done.
+      RETURN_IF_ERROR(CarryOut(std::exchange(shares, {}), std::exchange(leftover, {})));
+      prepared = Prepare(plan, shares);
+    }
+    if (IsNoSpace(prepared) || ErrnoOf(prepared) == EIO) {
+      totals_.Update([](Totals& t) { ++t.ranges_failed; });
+      Log(LogLevel::kWarning, "cannot copy what holds an extent: it stays",
+          {{"address", address}, {"length", plan.extent.length}, {"error", prepared}});
+      continue;
+    }
+    RETURN_IF_ERROR(prepared);
+  }
+  return CarryOut(std::move(shares), std::move(leftover));
+}
+
+absl::Status Reclaim::Prepare(const ExtentPlan& plan, std::vector<Share>& shares) {
+  const size_t shares_before = shares.size();
+  const size_t copies_before = copies_.size();
+  const size_t scratch_before = scratch_.size();
+  const uint64_t size_before = scratch_size_;
+  absl::Status status;
+  for (const Segment& segment : plan.segments) {
+    for (const auto& [begin, end] : Parts(plan, segment)) {
+      const FilePosition source = {segment.source.file, segment.source.offset + (begin - segment.offset)};
+      std::vector<Share> places;
+      for (const Reference& r : plan.references) {
+        if (Covers(r, begin, end))
+          places.push_back({source, At(r, begin), end - begin, plan.extent.address + begin});
+      }
+      if (!segment.move) {
+        shares.insert(shares.end(), places.begin(), places.end());
+      } else if (!places.empty() && status.ok()) {
+        status = CopyOut(places);
       }
     }
   }
+  if (status.ok()) return status;
+  shares.resize(shares_before);
+  copies_.resize(copies_before);
+  scratch_.resize(scratch_before);
+  scratch_size_ = size_before;
+  if (!scratch_.empty() && ::ftruncate(scratch_[0].get(), static_cast<off_t>(size_before)) != 0)
+    return ErrnoError(errno, "cut a scratch file");
+  return status;
+}
+
+absl::Status Reclaim::CarryOut(std::vector<Share> shares, std::vector<Share> leftover) {
   // Before the duplicates: what is shared with moved data is shared where it lies from now on.
   RETURN_IF_ERROR(FinishCopies(leftover));
   RETURN_IF_ERROR(ShareAll(std::move(shares), leftover));
-  RETURN_IF_ERROR(MoveLeftover(std::move(leftover)));
+  absl::Status moved = MoveLeftover(std::move(leftover));
+  if (IsNoSpace(moved) || ErrnoOf(moved) == EIO) {
+    Log(LogLevel::kWarning, "ranges that differ and hold their extents stay", {{"error", moved}});
+    std::vector<Share> staying;
+    moved = FinishCopies(staying);
+  }
+  RETURN_IF_ERROR(moved);
   return ops_.Commit(tree_.root_fd());
 }
 

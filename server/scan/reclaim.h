@@ -33,9 +33,11 @@ class Reclaim {
         block_size_(block_size),
         pace_(pace),
         stop_(stop),
+        totals_(totals),
         workers_(workers, ShareWorker(ops, files, block_size, pace, stop, totals)) {}
 
-  // By address. An error: `stop`'s, or no scratch file can be written. Ends committed when OK.
+  // By address. What cannot be copied, since it cannot be read or no space is left, stays as it is; that is
+  // counted and logged. An error: `stop`'s, or no scratch file can be made. Ends committed when OK.
   absl::Status Run(const std::map<uint64_t, ExtentPlan>& batch);
 
   // Where moved data lies since the last call.
@@ -48,6 +50,10 @@ class Reclaim {
     uint64_t offset = 0;
     std::vector<Share> places;
   };
+  // Copies what is to be moved and adds what is to be shared; with an error, neither.
+  absl::Status Prepare(const ExtentPlan& plan, std::vector<Share>& shares);
+  // Ends committed.
+  absl::Status CarryOut(std::vector<Share> shares, std::vector<Share> leftover);
   // Copies what the first of the places holds; all have the same length and storage.
   absl::Status CopyOut(const std::vector<Share>& places);
   // Those that could not be shared with their copy as a whole are added to `leftover`.
@@ -61,6 +67,7 @@ class Reclaim {
   const uint32_t block_size_;
   Pace& pace_;
   const Stop& stop_;
+  SharedTotals& totals_;
   std::vector<ShareWorker> workers_;
   std::vector<Fd> scratch_;  // the first takes whole blocks, each other one tail
   uint64_t scratch_size_ = 0;
