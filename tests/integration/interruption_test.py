@@ -228,10 +228,13 @@ class InterruptionTest(cluster.ClusterTest):
         self.check_filesystem(filesystem)
 
     def check_filesystem(self, filesystem):
+        # It is unmounted for good when the loop device goes: a mount namespace made meanwhile may hold it for longer.
+        wait_for("the loop device is gone", lambda: not cluster.run("losetup", "-j", filesystem.image).stdout, 60)
+        check = ["xfs_repair", "-n"] if filesystem.kind == "xfs" else ["btrfs", "check", "--readonly"]
+        checked = subprocess.run([*check, str(filesystem.image)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(checked.returncode, 0, checked.stdout)
         if filesystem.kind == "xfs":
-            cluster.run("xfs_repair", "-n", filesystem.image)
             return
-        cluster.run("btrfs", "check", "--readonly", filesystem.image)
         tree = cluster.run("btrfs", "inspect-internal", "dump-tree", filesystem.image).stdout
         self.assertEqual(re.findall(rb".*ORPHAN_ITEM.*", tree), [])
 
