@@ -254,15 +254,19 @@ class InterruptionTest(cluster.ClusterTest):
     def wait_idle(self, node):
         wait_for("the node's task ended", lambda: node.metrics()[1]["cowherd_node_tasks_running"] == 0, 10)
 
-    def no_unlinked_file_is_open(self, node):
+    def open_files(self, node, word):
+        """Those whose paths hold the word."""
         directory = f"/proc/{node.process.pid}/fd"
-        links = []
+        paths = []
         for fd in os.listdir(directory):
             try:
-                links.append(os.readlink(f"{directory}/{fd}"))
+                paths.append(os.readlink(f"{directory}/{fd}"))
             except FileNotFoundError:
                 pass
-        self.assertEqual([link for link in links if link.endswith("(deleted)")], [])
+        return [path for path in paths if word in path]
+
+    def no_unlinked_file_is_open(self, node):
+        self.assertEqual(self.open_files(node, "(deleted)"), [])
 
     @rounds
     def test_kill_9_of_the_node(self, kind, luck, seed):
@@ -293,7 +297,7 @@ class InterruptionTest(cluster.ClusterTest):
     def test_unmount_while_running(self, kind, luck, seed):
         filesystem, files, node, controller = self.begin(kind, seed)
         job_id = self.create_job(controller, "--all", "--bytes_per_second", "4m")
-        wait_for("the node's task runs", lambda: node.metrics()[1]["cowherd_node_tasks_running"] == 1)
+        wait_for("the node holds the filesystem", lambda: self.open_files(node, str(filesystem.path)))
         refused = subprocess.run(["umount", str(filesystem.path)], capture_output=True)
         self.assertNotEqual(refused.returncode, 0)
         self.assertIn(b"busy", refused.stderr)
