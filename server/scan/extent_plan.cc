@@ -54,6 +54,7 @@ void ExtentPlanner::NextBatch() {
 
 ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of,
                                   MaySplit may_split) {
+  sourceless_.clear();
   if (runs.empty()) return ExtentVerdict::kUnique;
   if (use.references.empty()) return ExtentVerdict::kOutside;
   if (!use.all) return ExtentVerdict::kHeldOutside;
@@ -85,7 +86,7 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
 }
 
 // Checksums are of the stored bytes: only the whole extent can be told to be equal.
-bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) const {
+bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) {
   const BlockRun& run = runs.front();
   if (run.block != 0 || run.source_block != 0 || run.blocks * options_.block_size != plan.extent.length)
     return false;
@@ -97,7 +98,10 @@ bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> run
   for (const Interval& live : Live(plan.references)) {
     for (uint64_t at = live.begin; at < live.end;) {
       const Piece piece = LocateReference(source->references, true, at, live.end - at);
-      if (!piece.found) return false;
+      if (!piece.found) {
+        sourceless_.push_back({0, plan.extent.length, run.source_extent, 0});
+        return false;
+      }
       Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces});
       at += piece.length;
     }
@@ -105,7 +109,7 @@ bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> run
   return true;
 }
 
-void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) const {
+void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) {
   const uint64_t min_length = std::min(options_.min_length, plan.extent.length);
   for (const Interval& live : Live(plan.references)) {
     uint64_t at = live.begin;
@@ -126,6 +130,7 @@ void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs,
           Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces});
           at += piece.length;
         } else {
+          if (!piece.found) sourceless_.push_back({at, at + piece.length, run.source_extent, source_offset});
           move_to(at + piece.length);
         }
       }

@@ -76,6 +76,16 @@ class ExtentPlanner {
 
   ExtentVerdict Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of, MaySplit may_split);
 
+  // A part of the extent planned last whose source no file refers to any more: storage outlives its last
+  // reference while another part of its extent has one.
+  struct Part {
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    uint64_t source_extent = 0;
+    uint64_t source_begin = 0;
+  };
+  const std::vector<Part>& sourceless() const { return sourceless_; }
+
   const std::map<uint64_t, ExtentPlan>& batch() const { return batch_; }
   // Of the batch: places that are to share, and bytes to be copied.
   size_t places() const { return places_; }
@@ -90,8 +100,8 @@ class ExtentPlanner {
     uint32_t pieces = 1;
   };
 
-  bool PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) const;
-  void PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) const;
+  bool PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of);
+  void PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of);
   // Where a file has the bytes of that extent, from `offset` on.
   Piece Locate(const ExtentPlan& current, uint64_t address, uint64_t offset, uint64_t length,
                UseOf use_of) const;
@@ -100,6 +110,7 @@ class ExtentPlanner {
 
   const PlanOptions options_;
   std::map<uint64_t, ExtentPlan> batch_;
+  std::vector<Part> sourceless_;
   size_t places_ = 0;
   uint64_t moved_bytes_ = 0;
 };

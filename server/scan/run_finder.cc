@@ -83,9 +83,10 @@ std::vector<BlockRun> RunFinder::Find(uint64_t address, absl::Span<const uint64_
   return runs;
 }
 
-void RunFinder::Prefer(uint64_t address, absl::Span<const uint64_t> checksums) {
-  const uint64_t blocks = std::min<uint64_t>(checksums.size(), kMaxBlock + 1);
-  for (uint64_t block = 0; block < blocks; ++block) {
+void RunFinder::Prefer(uint64_t address, absl::Span<const uint64_t> checksums, uint64_t first,
+                       uint64_t last) {
+  const uint64_t blocks = std::min({checksums.size(), kMaxBlock + 1, last});
+  for (uint64_t block = first; block < blocks; ++block) {
     if (const uint64_t key = KeyOf(checksums, block); key != 0) anchors_.Put(key, Pack(address, block));
   }
 }

@@ -36,8 +36,9 @@ class RunFinder {
   std::vector<BlockRun> Find(uint64_t address, absl::Span<const uint64_t> checksums,
                              ChecksumsOf checksums_of);
 
-  // Takes the extent as the place to share from henceforth.
-  void Prefer(uint64_t address, absl::Span<const uint64_t> checksums);
+  // Takes the extent as the place to share from henceforth, or only its blocks from `first` to before `last`.
+  void Prefer(uint64_t address, absl::Span<const uint64_t> checksums, uint64_t first = 0,
+              uint64_t last = UINT64_MAX);
 
   const AnchorTable& anchors() const { return anchors_; }
   // To keep and to take up again where an earlier scan ended.

@@ -82,6 +82,15 @@ class EarlierExtents {
     }
   }
 
+  // No file has those blocks any more: they match nothing, as long as the extent is known.
+  void Blank(uint64_t address, uint64_t first, uint64_t blocks) {
+    const auto known = by_address_.find(address);
+    if (known == by_address_.end()) return;
+    std::vector<uint64_t>& checksums = known->second->checksums;
+    const auto begin = checksums.begin() + static_cast<ptrdiff_t>(std::min(first, checksums.size()));
+    std::fill_n(begin, std::min<uint64_t>(blocks, static_cast<uint64_t>(checksums.end() - begin)), 0);
+  }
+
   void Clear() {
     extents_.clear();
     by_address_.clear();
@@ -301,9 +310,14 @@ class StorageScan {
     }
     // Not kept: what the planner asks for next may push it out.
     const ExtentUse use = LookUp(extent);
-    switch (planner_.Plan(
+    const ExtentVerdict verdict = planner_.Plan(
         use, runs, [this](uint64_t address) { return UseOf(address); },
-        [this](const ExtentPlan& plan) { return MaySplit(plan); })) {
+        [this](const ExtentPlan& plan) { return MaySplit(plan); });
+    for (const ExtentPlanner::Part& part : planner_.sourceless()) {
+      finder_.Prefer(extent.address, checksums, part.begin / block_, part.end / block_);
+      earlier_.Blank(part.source_extent, part.source_begin / block_, (part.end - part.begin) / block_);
+    }
+    switch (verdict) {
       case ExtentVerdict::kUnique:
       case ExtentVerdict::kOutside:
         return absl::OkStatus();

@@ -65,6 +65,22 @@ TEST_F(ExtentPlanTest, WholeDuplicate) {
   EXPECT_EQ(Planned(2000).moved_bytes, 0u);
 }
 
+TEST_F(ExtentPlanTest, ASourceThatNoFileHasIsTold) {
+  Add(1000, 10, kOne).references = {{kOne, 0, 0, 4 * kBlock, false, false},
+                                    {kOne, 6 * kBlock, 6 * kBlock, 4 * kBlock, false, false}};
+  Add(2000, 10, kTwo);
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(planner_.sourceless().size(), 1u);
+  const ExtentPlanner::Part& part = planner_.sourceless()[0];
+  EXPECT_EQ(part.begin, 4 * kBlock);
+  EXPECT_EQ(part.end, 6 * kBlock);
+  EXPECT_EQ(part.source_extent, 1000u);
+  EXPECT_EQ(part.source_begin, 4 * kBlock);
+  Add(3000, 10, kThree);
+  Plan(3000, {});
+  EXPECT_TRUE(planner_.sourceless().empty());
+}
+
 TEST_F(ExtentPlanTest, NothingFound) {
   Add(1000, 10, kOne);
   EXPECT_EQ(Plan(1000, {}), ExtentVerdict::kUnique);

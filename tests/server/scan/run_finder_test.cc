@@ -103,6 +103,17 @@ TEST_F(RunFinderTest, PreferredExtentsAreTheSource) {
   Expect(runs[0], 0, 50, 0, 3);
 }
 
+TEST_F(RunFinderTest, APreferredPartIsTheSourceOfThatPart) {
+  Find(100, {1, 2, 3, 4, 5, 6});
+  Find(200, {1, 2, 3, 4, 5, 6});
+  finder_->Prefer(200 * kBlock, extents_[200 * kBlock], 2, 4);
+  extents_[100 * kBlock] = {1, 2, 0, 0, 5, 6};
+  const auto runs = Find(300, {1, 2, 3, 4, 5, 6});
+  ASSERT_EQ(runs.size(), 2u);
+  Expect(runs[0], 0, 100, 0, 2);
+  Expect(runs[1], 2, 200, 2, 4);
+}
+
 // A long row of equal blocks must not be cut into pieces as short as the first one seen.
 TEST_F(RunFinderTest, LongRowsOfEqualBlocksTakeFewSteps) {
   Find(100, {7, 7, 1});
