@@ -192,7 +192,8 @@ class Bench {
     LinuxFileTrees trees;
     ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree, trees.OpenRoot({"bench", directory_, directory_}));
     SharedTotals totals;
-    RETURN_IF_ERROR(ScanTree(ops, *tree, ScanRequest(), 64 << 20, Stop(), totals, [](const Duplicate&) {}));
+    Pace pace(0, nullptr, totals);
+    RETURN_IF_ERROR(ScanTree(ops, *tree, ScanRequest(), 64 << 20, pace, Stop(), totals, [](const Duplicate&) {}));
     return totals.Get().bytes_accepted == kSize ? absl::OkStatus() : absl::InternalError("not all shared");
   }
 
