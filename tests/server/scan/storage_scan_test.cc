@@ -95,6 +95,7 @@ class StorageScanTest : public ::testing::Test {
     const auto state = ScanStateFile::Open(directory_, "uuid", "key");
     EXPECT_THAT(state, IsOk());
     SharedTotals totals;
+    Pace pace(0, nullptr, totals);
     const Stop& stop = *stop_;
     Pace pace(0, nullptr, totals);
     const absl::Status status = ScanStorage(
