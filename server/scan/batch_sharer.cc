@@ -13,13 +13,13 @@ namespace cowherd {
 struct BatchSharer::Running {
   Running(FileTree& tree, ShareBatch batch)
       : paths(std::move(batch.paths)),
-        files(tree, [this](const FileKey& key) { return PathOf(key); }),
+        files(tree, [this](const FileKey& key) { return Locate(key); }),
         queue(GroupShares(std::move(batch.shares))) {}
 
-  absl::StatusOr<std::string> PathOf(const FileKey& key) const {
+  absl::StatusOr<ScanFile> Locate(const FileKey& key) const {
     const auto path = paths.find(key);
     if (path == paths.end()) return absl::NotFoundError("not of this batch");
-    return path->second;
+    return ScanFile{path->second, /*generation=*/0};
   }
 
   const absl::flat_hash_map<FileKey, std::string> paths;
