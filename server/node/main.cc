@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "server/base/log.h"
+#include "server/base/memory_limit.h"
 #include "server/base/read_file.h"
 #include "server/base/status.h"
 #include "server/base/work_pool.h"
@@ -44,9 +45,7 @@ std::string HostName() {
 }
 
 absl::StatusOr<size_t> FindIndexBudget(unsigned mib, bool given, size_t scans) {
-  const absl::StatusOr<std::string> cgroups = ReadFile("/proc/self/cgroup");
-  const uint64_t limit =
-      cgroups.ok() ? LowestMemoryLimit(MemoryLimitFiles(*cgroups, "/sys/fs/cgroup")) : kNoMemoryLimit;
+  const uint64_t limit = OwnMemoryLimit();
   ASSIGN_OR_RETURN(const size_t budget, FitIndexBudget(mib, given, scans, limit));
   if (budget < size_t{mib} << 20) {
     Log(LogLevel::kInfo, "the index budget is lowered to fit the memory limit",

@@ -1,57 +1,33 @@
 #include "server/scan/page_cache_share.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <string>
+#include <vector>
 
-#include "absl/strings/match.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/base/memory_limit.h"
+#include "server/base/read_file.h"
 
 namespace cowherd {
-namespace {
 
-std::string Contents(const std::string& path) {
-  std::ifstream in(path);
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
-
-// The number behind `name` in lines of "name number ...". 0: none.
-uint64_t NumberBehind(absl::string_view text, absl::string_view name) {
-  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+uint64_t PageCacheShareOf(absl::string_view meminfo, uint64_t limit) {
+  uint64_t available = 0;
+  for (absl::string_view line : absl::StrSplit(meminfo, '\n')) {
+    // "MemAvailable:    4194304 kB"
     const std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
-    uint64_t number = 0;
-    if (words.size() > 1 && words[0] == name && absl::SimpleAtoi(words[1], &number)) return number;
+    uint64_t kib = 0;
+    if (words.size() > 1 && words[0] == "MemAvailable:" && absl::SimpleAtoi(words[1], &kib)) {
+      available = kib << 10;
+    }
   }
-  return 0;
-}
-
-}  // namespace
-
-uint64_t PageCacheShareOf(absl::string_view meminfo, absl::string_view group_max,
-                          absl::string_view group_current, absl::string_view group_stat) {
-  uint64_t available = NumberBehind(meminfo, "MemAvailable:") << 10;
-  uint64_t max = 0;
-  uint64_t current = 0;
-  // "max": no limit.
-  if (absl::SimpleAtoi(group_max, &max) && absl::SimpleAtoi(group_current, &current)) {
-    // Its page cache gives way.
-    const uint64_t used = current - std::min(current, NumberBehind(group_stat, "file"));
-    available = std::min(available, max - std::min(max, used));
-  }
-  return std::clamp(available / 4, kMinPageCache, kMaxPageCache);
+  return std::clamp(std::min(available, limit) / 4, kMinPageCache, kMaxPageCache);
 }
 
 uint64_t PageCacheShare() {
-  std::string group;
-  for (absl::string_view line : absl::StrSplit(Contents("/proc/self/cgroup"), '\n')) {
-    // cgroup v2's line (cgroups(7)).
-    if (absl::StartsWith(line, "0::")) group = absl::StrCat("/sys/fs/cgroup", line.substr(3), "/");
-  }
-  return PageCacheShareOf(Contents("/proc/meminfo"), Contents(group + "memory.max"),
-                          Contents(group + "memory.current"), Contents(group + "memory.stat"));
+  const absl::StatusOr<std::string> meminfo = ReadFile("/proc/meminfo");
+  return PageCacheShareOf(meminfo.ok() ? *meminfo : "", OwnMemoryLimit());
 }
 
 }  // namespace cowherd

@@ -8,17 +8,15 @@
 namespace cowherd {
 
 // What a scan may bring into the page cache and keep there until it is shared: a quarter of the memory that
-// the machine has available and, with cgroup v2, of what this process's group has left of its limit; at least
-// kMinPageCache, at most kMaxPageCache. Looks at /proc and /sys/fs/cgroup.
+// the machine has available, or of this process's limit if that is less; at least kMinPageCache, at most
+// kMaxPageCache.
 uint64_t PageCacheShare();
 
 constexpr uint64_t kMinPageCache = uint64_t{128} << 20;
 constexpr uint64_t kMaxPageCache = uint64_t{4} << 30;
 
-// The same from what the files say: /proc/meminfo, memory.max, memory.current and memory.stat of the group;
-// empty where there is no such file. Pure.
-uint64_t PageCacheShareOf(absl::string_view meminfo, absl::string_view group_max,
-                          absl::string_view group_current, absl::string_view group_stat);
+// The same, by the text of /proc/meminfo and the limit in bytes. Pure.
+uint64_t PageCacheShareOf(absl::string_view meminfo, uint64_t limit);
 
 }  // namespace cowherd
 
