@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "absl/types/span.h"
 #include "client/commands/scan_flags.h"
 #include "client/commands/totals_text.h"
 #include "client/format.h"
@@ -51,8 +52,12 @@ class Printer {
       if (context_.PrintJson(event) != kExitOk) code_ = kExitFailed;
     } else if (event.has_duplicate()) {
       PrintDuplicate(event.duplicate());
+    } else if (event.has_largest()) {
+      largest_ = event.largest();
     } else if (event.has_summary()) {
       PrintTotals(context_.console.out, event.summary(), /*shares=*/false);
+      PrintGroups(context_.console.out,
+                  absl::MakeConstSpan(largest_.groups().data(), static_cast<size_t>(largest_.groups_size())));
     }
     if (!event.has_summary()) line_.Show(progress_.Line());
   }
@@ -77,6 +82,7 @@ class Printer {
   Progress progress_;
   ProgressLine line_;
   std::string group_;
+  v1::LargestGroups largest_;
   int code_ = kExitOk;
 };
 

@@ -1,6 +1,8 @@
 #include "client/commands/job_text.h"
 
 #include <algorithm>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -12,6 +14,9 @@
 namespace cowherd {
 namespace {
 
+// As many as of one task.
+constexpr size_t kLargestGroups = 20;
+
 std::string TaskStateText(v1::TaskState state) {
   const std::string name = v1::TaskState_Name(state);
   return std::string(absl::StripPrefix(name, "TASK_"));
@@ -20,14 +25,16 @@ std::string TaskStateText(v1::TaskState state) {
 std::string OrDash(const std::string& text) { return text.empty() ? "-" : EscapeName(text); }
 
 void PrintTasks(std::ostream& out, const v1::Job& job) {
+  const bool shares = !job.spec().scan().options().dry_run();
   Table table({{"NODE"},
                {"ROOT"},
                {"STATE"},
                {"TRY", true},
                {"SCANNED", true},
                {"DUPLICATE", true},
-               {"ACCEPTED", true},
-               {"WON", true},
+               {shares ? "PLANNED" : "WOULD FREE", true},
+               {shares ? "ACCEPTED" : "MOVED", true},
+               {shares ? "WON" : "READ", true},
                {"NOTE"}});
   for (const v1::Task& task : job.tasks()) {
     std::string note = task.has_error() ? ErrorLine(task.error()) : "";
@@ -37,10 +44,31 @@ void PrintTasks(std::ostream& out, const v1::Job& job) {
     }
     table.Add({EscapeName(task.node()), OrDash(task.root()), TaskStateText(task.state()),
                absl::StrCat(task.attempt()), FormatSize(task.totals().bytes_scanned()),
-               FormatSize(task.totals().duplicate_bytes()), FormatSize(task.totals().bytes_accepted()),
-               FormatSignedSize(task.totals().bytes_won()), note});
+               FormatSize(task.totals().duplicate_bytes()), FormatSize(task.totals().bytes_freeable()),
+               FormatSize(shares ? task.totals().bytes_accepted() : task.totals().bytes_moved()),
+               shares ? FormatSignedSize(task.totals().bytes_won()) : FormatSize(task.totals().bytes_read()),
+               note});
   }
   table.Flush(out);
+}
+
+// Of all tasks, the largest first.
+void PrintLargest(std::ostream& out, const v1::Job& job) {
+  std::vector<std::pair<const v1::DuplicateGroup*, const std::string*>> found;
+  for (const v1::Task& task : job.tasks()) {
+    for (const v1::DuplicateGroup& group : task.largest().groups()) found.emplace_back(&group, &task.node());
+  }
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    return a.first->bytes_freeable() > b.first->bytes_freeable();
+  });
+  if (found.size() > kLargestGroups) found.resize(kLargestGroups);
+  std::vector<const v1::DuplicateGroup*> groups;
+  std::vector<std::string> nodes;
+  for (const auto& [group, node] : found) {
+    groups.push_back(group);
+    nodes.push_back(*node);
+  }
+  PrintGroups(out, groups, nodes);
 }
 
 // Destinations that are not DEDUPED, and requests of which nothing was tried.
@@ -117,6 +145,7 @@ void PrintJob(std::ostream& out, const v1::Job& job) {
   out << '\n';
   PrintTasks(out, job);
   PrintFailedRanges(out, job);
+  PrintLargest(out, job);
 }
 
 Table MakeJobTable() {

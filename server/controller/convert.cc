@@ -137,6 +137,7 @@ absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks) {
     v1::TaskSummary summary;
     if (!summary.ParseFromString(results->second)) return Corrupt("the results of a task");
     added.mutable_ranges()->Swap(summary.mutable_ranges());
+    if (summary.has_largest()) added.mutable_largest()->Swap(summary.mutable_largest());
   }
   return proto;
 }
@@ -190,9 +191,10 @@ RunEvent FromProto(const v1::RunTaskResponse& response) {
   event.totals = FromProto(summary.totals());
   event.over = true;
   if (summary.has_error()) event.error = FromErrorDetail(summary.error());
-  if (summary.ranges_size() > 0) {
+  if (summary.ranges_size() > 0 || summary.largest().groups_size() > 0) {
     v1::TaskSummary results;
     *results.mutable_ranges() = summary.ranges();
+    if (summary.has_largest()) *results.mutable_largest() = summary.largest();
     event.results = results.SerializeAsString();
   }
   return event;

@@ -6,6 +6,9 @@
 namespace cowherd {
 namespace {
 
+// So many are told.
+constexpr size_t kLargestGroups = 20;
+
 v1::DedupeOutcome ToProto(DedupeOutcome outcome) {
   switch (outcome) {
     case DedupeOutcome::kDeduped:
@@ -69,7 +72,20 @@ v1::DuplicateRange ToProto(const Duplicate& duplicate, const Root& root) {
   SetPosition(*proto.mutable_destination(), HostPath(root, duplicate.destination_path),
               duplicate.destination_offset);
   proto.set_length(duplicate.length);
+  proto.set_bytes_freeable(duplicate.freeable);
   return proto;
+}
+
+v1::LargestGroups ToProto(const TopGroups& top, const Root& root) {
+  v1::LargestGroups largest;
+  for (const DuplicateGroup& group : top.Largest(kLargestGroups)) {
+    v1::DuplicateGroup& proto = *largest.add_groups();
+    SetPosition(*proto.mutable_source(), HostPath(root, group.source_path), group.source_offset);
+    proto.set_length(group.length);
+    proto.set_copies(group.copies);
+    proto.set_bytes_freeable(group.freeable);
+  }
+  return largest;
 }
 
 }  // namespace cowherd

@@ -9,6 +9,7 @@
 #include "server/fs/extent_ops.h"
 #include "server/fs/root.h"
 #include "server/scan/scanner.h"
+#include "server/scan/top_groups.h"
 
 // Plain structs to protobuf messages. Pure.
 namespace cowherd {
@@ -17,6 +18,7 @@ v1::TaskTotals ToProto(Totals totals, absl::Duration elapsed);
 v1::DedupeRangesResponse ToProto(const v1::DedupeRangesRequest& request, const RangesResult& result);
 v1::Extent ToProto(const FileExtent& extent);
 v1::DuplicateRange ToProto(const Duplicate& duplicate, const Root& root);
+v1::LargestGroups ToProto(const TopGroups& top, const Root& root);
 
 }  // namespace cowherd
 

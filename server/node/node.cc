@@ -85,10 +85,15 @@ absl::Status Node::RunScan(const RootedScan& scan, const Stop& stop, SharedTotal
   return ScanTree(ops_, *tree, request, config_.index_budget, pace, stop, totals, found);
 }
 
-absl::Status Node::FindDuplicates(const RootedScan& scan, const Stop& stop, SharedTotals& totals,
-                                  absl::FunctionRef<void(const v1::DuplicateRange&)> found) {
-  return RunScan(scan, stop, totals,
-                 [&](const Duplicate& duplicate) { found(ToProto(duplicate, *scan.root)); });
+absl::StatusOr<v1::LargestGroups> Node::FindDuplicates(
+    const RootedScan& scan, const Stop& stop, SharedTotals& totals,
+    absl::FunctionRef<void(const v1::DuplicateRange&)> found) {
+  TopGroups top;
+  RETURN_IF_ERROR(RunScan(scan, stop, totals, [&](const Duplicate& duplicate) {
+    top.Add(duplicate);
+    found(ToProto(duplicate, *scan.root));
+  }));
+  return ToProto(top, *scan.root);
 }
 
 absl::StatusOr<std::shared_ptr<TaskRun>> Node::RunTask(const v1::RunTaskRequest& request) {
@@ -105,8 +110,13 @@ absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request)
     ASSIGN_OR_RETURN(RootedScan scan, CheckScan(request.scan(), roots_));
     root = scan.root->name;
     task.totals = book_.Open(root);
-    task.work = [this, scan = std::move(scan)](SharedTotals& totals, const Stop& stop, v1::TaskSummary&) {
-      return RunScan(scan, stop, totals, [](const Duplicate&) {});
+    task.work = [this, scan = std::move(scan)](SharedTotals& totals, const Stop& stop,
+                                               v1::TaskSummary& summary) {
+      TopGroups top;
+      absl::Status status =
+          RunScan(scan, stop, totals, [&](const Duplicate& duplicate) { top.Add(duplicate); });
+      *summary.mutable_largest() = ToProto(top, *scan.root);
+      return status;
     };
   } else if (request.has_ranges()) {
     if (request.ranges().requests_size() == 0 || request.ranges().requests_size() > kMaxRangesOfTask) {

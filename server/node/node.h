@@ -18,6 +18,7 @@
 #include "server/node/task_table.h"
 #include "server/scan/pace.h"
 #include "server/scan/request.h"
+#include "server/scan/top_groups.h"
 
 namespace cowherd {
 
@@ -42,9 +43,10 @@ class Node {
   absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
                                                         const Stop& stop, SharedTotals* mine = nullptr);
 
-  // Calls `found` for each duplicate; it may block. `totals` can be read meanwhile.
-  absl::Status FindDuplicates(const RootedScan& scan, const Stop& stop, SharedTotals& totals,
-                              absl::FunctionRef<void(const v1::DuplicateRange&)> found);
+  // Calls `found` for each duplicate; it may block. `totals` can be read meanwhile. The largest groups.
+  absl::StatusOr<v1::LargestGroups> FindDuplicates(const RootedScan& scan, const Stop& stop,
+                                                   SharedTotals& totals,
+                                                   absl::FunctionRef<void(const v1::DuplicateRange&)> found);
   absl::StatusOr<RootedScan> CheckFind(const v1::FindDuplicatesRequest& request) const;
   std::shared_ptr<SharedTotals> OpenTotals(const Root& root) { return book_.Open(root.name); }
 

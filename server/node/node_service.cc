@@ -137,7 +137,7 @@ class FindStream final : public grpc::ServerWriteReactor<v1::FindDuplicatesRespo
 
  private:
   void Scan() {
-    absl::Status status =
+    absl::StatusOr<v1::LargestGroups> largest =
         node_.FindDuplicates(scan_, stop_, *totals_, [this](const v1::DuplicateRange& duplicate) {
           v1::FindDuplicatesResponse message;
           *message.mutable_duplicate() = duplicate;
@@ -148,8 +148,11 @@ class FindStream final : public grpc::ServerWriteReactor<v1::FindDuplicatesRespo
           WriteOrFinish(std::move(lock));
         });
     std::unique_lock<std::mutex> lock(mutex_);
-    if (status.ok()) *unsent_.emplace_back().mutable_summary() = Progress();
-    status_ = std::move(status);
+    if (largest.ok()) {
+      *unsent_.emplace_back().mutable_largest() = *std::move(largest);
+      *unsent_.emplace_back().mutable_summary() = Progress();
+    }
+    status_ = largest.status();
     scanned_ = true;
     alarm_.Cancel();
     WriteOrFinish(std::move(lock));

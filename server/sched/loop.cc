@@ -127,7 +127,7 @@ Task* Loop::FindTask(Active& active, uint32_t number) {
 absl::StatusOr<JobRecord> Loop::View(const Active& active) {
   JobRecord view = active.record;
   // They may be large: not for each step of a job that runs.
-  if (active.plan.ranges && Ended(active.record.job.state)) {
+  if (Ended(active.record.job.state)) {
     ASSIGN_OR_RETURN(view.results, store_.Results(view.job.id));
   }
   for (Task& task : view.tasks) {

@@ -28,6 +28,11 @@ v1::Job MakeJob(v1::JobState state) {
   totals.set_bytes_found(20 * kMiB);
   totals.set_duplicate_ranges(2);
   totals.set_duplicate_bytes(4 * kMiB);
+  totals.set_bytes_freeable(3 * kMiB + 512 * 1024);
+  totals.set_bytes_moved(512 * 1024);
+  totals.set_bytes_read(9 * kMiB);
+  totals.set_bytes_unprofitable(8192);
+  totals.set_rate_wait_ns(2'500'000'000);
   totals.set_bytes_requested(4 * kMiB);
   totals.set_bytes_accepted(3 * kMiB);
   totals.set_bytes_won(-4096);
@@ -56,14 +61,18 @@ constexpr char kJobText[] =
     "files:       10 scanned, 0 skipped, 0 failed\n"
     "scanned:     10 MiB of 20 MiB found\n"
     "duplicates:  4 MiB in 2 ranges\n"
+    "planned:     3.5 MiB to go free; 512 KiB to be moved, 9 MiB to be read\n"
+    "left:        0 B held by files outside the scan, 8 KiB that would not pay\n"
     "accepted:    3 MiB of 4 MiB requested\n"
     "ranges:      1 deduped, 1 differ, 0 failed\n"
     "space won:   -4 KiB\n"
+    "held back:   2 s by the rate, 0 s by I/O pressure\n"
     "time:        3 s\n"
     "\n"
-    "NODE  ROOT  STATE    TRY  SCANNED  DUPLICATE  ACCEPTED     WON  NOTE\n"
-    "n1    data  RUNNING    1   10 MiB      4 MiB     3 MiB  -4 KiB\n"
-    "n2    -     WAITING    0      0 B        0 B       0 B     0 B  UNAVAILABLE: node is down; next try "
+    "NODE  ROOT  STATE    TRY  SCANNED  DUPLICATE  PLANNED  ACCEPTED     WON  NOTE\n"
+    "n1    data  RUNNING    1   10 MiB      4 MiB  3.5 MiB     3 MiB  -4 KiB\n"
+    "n2    -     WAITING    0      0 B        0 B      0 B       0 B     0 B  UNAVAILABLE: node is down; "
+    "next try "
     "2023-11-14 "
     "22:14:20Z\n";
 
@@ -276,6 +285,48 @@ TEST_F(ControllerCommands, CancelPauseResumeAndDelete) {
   run({"job", "delete", "7f3a"});
   EXPECT_EQ(run.code, 1);
   EXPECT_TRUE(absl::StrContains(run.err, "next:    end it first: cowherd job cancel")) << run.err;
+}
+
+TEST_F(ControllerCommands, ADryRunShowsItsEstimateByRootAndByLargestGroups) {
+  v1::Job job = MakeJob(v1::SUCCEEDED);
+  job.mutable_spec()->mutable_scan()->mutable_options()->set_dry_run(true);
+  job.clear_tasks();
+  uint64_t bytes = 2 * kMiB;
+  for (const char* node : {"n1", "n2"}) {
+    v1::Task& task = *job.add_tasks();
+    task.set_node(node);
+    task.set_root("data");
+    task.set_state(v1::TASK_SUCCEEDED);
+    task.set_attempt(1);
+    *task.mutable_totals() = job.totals();
+    for (int i = 0; i < 15; ++i) {
+      v1::DuplicateGroup& group = *task.mutable_largest()->add_groups();
+      group.mutable_source()->set_path(absl::StrCat("/r/\n", i));
+      group.mutable_source()->set_offset(4096);
+      group.set_length(kMiB);
+      group.set_copies(2);
+      group.set_bytes_freeable(bytes - static_cast<uint64_t>(i) * 1024);
+    }
+    bytes = 3 * kMiB;
+  }
+  controller.job = job;
+  run({"job", "get", "7f3a"});
+  EXPECT_EQ(run.err, "");
+  EXPECT_TRUE(absl::StrContains(run.out, "would free:  3.5 MiB; 512 KiB to be moved, 9 MiB to be read\n"))
+      << run.out;
+  EXPECT_TRUE(
+      absl::StrContains(run.out,
+                        "NODE  ROOT  STATE      TRY  SCANNED  DUPLICATE  WOULD FREE    MOVED   READ  NOTE\n"
+                        "n1    data  SUCCEEDED    1   10 MiB      4 MiB     3.5 MiB  512 KiB  9 MiB\n"))
+      << run.out;
+  EXPECT_TRUE(absl::StrContains(run.out,
+                                "\n"
+                                "LARGEST GROUPS: FREES  COPIES  LENGTH  OFFSET  SOURCE   NODE\n"
+                                "                3 MiB       2   1 MiB    4096  /r/\\n0   n2\n"))
+      << run.out;
+  // The first fifteen are of the other node; no more than twenty in all.
+  EXPECT_TRUE(absl::StrContains(run.out, "/r/\\n4   n1\n")) << run.out;
+  EXPECT_FALSE(absl::StrContains(run.out, "/r/\\n5   n1\n")) << run.out;
 }
 
 TEST_F(ControllerCommands, ListGoesThroughAllPages) {

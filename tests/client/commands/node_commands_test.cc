@@ -184,8 +184,16 @@ TEST_F(NodeCommands, FindPrintsGroupsAndASummary) {
   summary.mutable_summary()->set_duplicate_ranges(3);
   summary.mutable_summary()->set_duplicate_bytes(2 * kMiB + 16384);
   summary.mutable_summary()->mutable_elapsed()->set_seconds(65);
-  node.found = {Duplicate("/r/a", "/r/b", kMiB), progress, Duplicate("/r/a", "/r/c\n", kMiB),
-                Duplicate("/r/d", "/r/e", 16384), summary};
+  summary.mutable_summary()->set_bytes_freeable(2 * kMiB);
+  summary.mutable_summary()->set_bytes_held(4096);
+  v1::FindDuplicatesResponse largest;
+  v1::DuplicateGroup& group = *largest.mutable_largest()->add_groups();
+  group.mutable_source()->set_path("/r/a");
+  group.set_length(kMiB);
+  group.set_copies(2);
+  group.set_bytes_freeable(2 * kMiB);
+  node.found = {Duplicate("/r/a", "/r/b", kMiB),  progress, Duplicate("/r/a", "/r/c\n", kMiB),
+                Duplicate("/r/d", "/r/e", 16384), largest,  summary};
   run({"find", "--root", "r", "--min_extent_length", "16k", "--min_file_size", "1k", "--bytes_per_second",
        "1g", "--workers", "4", "--include", "*.img", "--include", "[ab]", "--exclude", "*.tmp", "/r", "x"});
   EXPECT_EQ(run.err, "");
@@ -198,7 +206,12 @@ TEST_F(NodeCommands, FindPrintsGroupsAndASummary) {
             "files:       4 scanned, 0 skipped, 0 failed\n"
             "scanned:     3 MiB of 4 MiB found\n"
             "duplicates:  2 MiB in 3 ranges\n"
-            "time:        1 m 05 s\n");
+            "would free:  2 MiB; 0 B to be moved, 0 B to be read\n"
+            "left:        4 KiB held by files outside the scan, 0 B that would not pay\n"
+            "time:        1 m 05 s\n"
+            "\n"
+            "LARGEST GROUPS: FREES  COPIES  LENGTH  OFFSET  SOURCE\n"
+            "                2 MiB       2   1 MiB       0  /r/a\n");
   EXPECT_EQ(run.code, 0);
   ASSERT_EQ(node.finds().size(), 1u);
   EXPECT_EQ(

@@ -210,6 +210,21 @@ TEST_F(ControllerServiceTest, RangeResultsComeBack) {
   EXPECT_EQ(done.tasks(0).ranges(0).response().bytes_accepted(), 4096u);
 }
 
+TEST_F(ControllerServiceTest, LargestGroupsOfAScanAreKept) {
+  const v1::Job made = Create(ScanRequest());
+  const v1::RunTaskRequest run = node_.WaitForRun();
+  v1::TaskSummary summary = Done(3);
+  v1::DuplicateGroup& group = *summary.mutable_largest()->add_groups();
+  group.mutable_source()->set_path("/srv/a\xff");
+  group.set_copies(7);
+  node_.End(run.task_id(), summary);
+  const v1::Job done = WatchToTheEnd(made.id());
+  ASSERT_EQ(done.tasks(0).largest().groups_size(), 1);
+  EXPECT_EQ(done.tasks(0).largest().groups(0).source().path(), "/srv/a\xff");
+  EXPECT_EQ(done.tasks(0).largest().groups(0).copies(), 7u);
+  EXPECT_EQ(done.tasks(0).ranges_size(), 0);
+}
+
 TEST_F(ControllerServiceTest, CancelReachesTheNode) {
   const v1::Job made = Create(ScanRequest());
   const v1::RunTaskRequest run = node_.WaitForRun();

@@ -162,6 +162,7 @@ TEST_F(NodeServiceTest, FindDuplicatesToASlowReaderWithTheSummaryLast) {
   request.mutable_scan()->set_root("data");
   auto stream = stub_->FindDuplicates(&context_, request);
   int duplicates = 0;
+  bool largest = false;
   bool summary = false;
   v1::FindDuplicatesResponse response;
   while (stream->Read(&response)) {
@@ -170,8 +171,17 @@ TEST_F(NodeServiceTest, FindDuplicatesToASlowReaderWithTheSummaryLast) {
       ++duplicates;
       EXPECT_EQ(response.duplicate().length(), 4 * kBlock);
     }
+    if (response.has_largest()) {
+      largest = true;
+      ASSERT_EQ(response.largest().groups_size(), 1);
+      EXPECT_EQ(response.largest().groups(0).source().path(), "/data/0");
+      EXPECT_EQ(response.largest().groups(0).copies(), 999U);
+      EXPECT_EQ(response.largest().groups(0).bytes_freeable(), 999 * 4 * kBlock);
+    }
     if (response.has_summary()) {
       summary = true;
+      EXPECT_TRUE(largest);
+      EXPECT_EQ(response.summary().bytes_freeable(), 999 * 4 * kBlock);
       EXPECT_EQ(response.summary().duplicate_ranges(), 999U);
       EXPECT_EQ(response.summary().bytes_won(), 0);
     }

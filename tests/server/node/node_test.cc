@@ -100,6 +100,10 @@ TEST_F(NodeTest, ScanTask) {
   const auto report = RunToTheEnd(NodeUnderTest::ScanTask("t"));
   EXPECT_FALSE(report.summary().has_error());
   EXPECT_EQ(report.summary().totals().bytes_won(), static_cast<int64_t>(16 * kBlock));
+  EXPECT_EQ(report.summary().totals().bytes_freeable(), 16 * kBlock);
+  EXPECT_EQ(report.summary().totals().files_read(), report.summary().totals().files_scanned());
+  ASSERT_EQ(report.summary().largest().groups_size(), 1);
+  EXPECT_EQ(report.summary().largest().groups(0).bytes_freeable(), 16 * kBlock);
   EXPECT_EQ(under_test_.book.Sums()["data"].bytes_won, static_cast<int64_t>(16 * kBlock));
   EXPECT_EQ(node_.Describe().running_tasks(), 0U);
 }

@@ -1,0 +1,54 @@
+#ifndef COWHERD_SERVER_SCAN_TOP_GROUPS_H_
+#define COWHERD_SERVER_SCAN_TOP_GROUPS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "server/scan/scan_types.h"
+
+namespace cowherd {
+
+// Places that are equal to one range.
+struct DuplicateGroup {
+  std::string source_path;
+  uint64_t source_offset = 0;
+  uint64_t length = 0;
+  uint64_t copies = 0;    // places, at least
+  uint64_t freeable = 0;  // space that goes free, at least
+};
+
+// The groups that free most, of any number of duplicates, in fixed memory: so many groups are counted at a
+// time, and a new one takes the place of the least (Metwally et al., "Space-Saving", 2005). A group that
+// makes up more than 1/kCounted of all that goes free is never missed. Pure. One thread.
+class TopGroups {
+ public:
+  static constexpr size_t kCounted = 1024;
+
+  void Add(const Duplicate& duplicate);
+
+  // The largest first, at most `max`.
+  std::vector<DuplicateGroup> Largest(size_t max) const;
+
+ private:
+  using Key = std::tuple<std::string, uint64_t, uint64_t>;  // path, offset, length
+  struct Count;
+  using Counts = std::map<Key, Count>;
+  using ByWeight = std::multimap<uint64_t, Counts::iterator>;
+  struct Count {
+    uint64_t copies = 0;
+    uint64_t freeable = 0;  // since it is counted
+    uint64_t missed = 0;    // before that, at most
+    ByWeight::iterator place;
+  };
+
+  Counts counts_;
+  ByWeight by_weight_;  // by what each may free at most
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_TOP_GROUPS_H_
