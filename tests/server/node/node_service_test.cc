@@ -269,7 +269,10 @@ TEST_F(NodeServiceTest, RunTaskIsSharedByItsReadersAndOutlivesThem) {
 }
 
 TEST_F(NodeServiceTest, CancelTask) {
-  AddCopies(3, 16);
+  // Of two sources: places of one source would share in the same call of the kernel.
+  for (uint64_t seed : {1, 2}) {
+    for (const char* name : {"one", "two"}) fs_.AddFile(absl::StrCat("/data/", name, seed), Blocks(seed, 16));
+  }
   fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) { gate_.Pass(); });
   auto stream = stub_->RunTask(&context_, NodeUnderTest::ScanTask("t"));
   gate_.AwaitSomeoneWaiting();

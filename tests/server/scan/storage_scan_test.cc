@@ -97,7 +97,6 @@ class StorageScanTest : public ::testing::Test {
     SharedTotals totals;
     Pace pace(0, nullptr, totals);
     const Stop& stop = *stop_;
-    Pace pace(0, nullptr, totals);
     const absl::Status status = ScanStorage(
                                     fs_, *tree, map_, request_, [](const std::string&) { return true; },
                                     1 << 20, state->get(), pace, stop, totals, [](const Duplicate&) {})
