@@ -1,5 +1,6 @@
 // Random trees with random edits, scanned for real: no content, no time and no name changes, what is
 // duplicate comes back, and nothing is left to do for a second scan.
+//   COWHERD_SEED=N COWHERD_ROUNDS=N   the first seed of random trees, and how many: 1 and 4 by default
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
@@ -11,6 +12,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -26,6 +28,7 @@
 #include "server/fs/linux_extent_ops.h"
 #include "server/fs/linux_file_tree.h"
 #include "server/scan/scanner.h"
+#include "tests/kernel/space_model.h"
 #include "tests/testing/command.h"
 #include "tests/testing/loop_filesystem.h"
 
@@ -33,6 +36,13 @@ namespace cowherd {
 namespace {
 
 constexpr uint64_t kBlock = 4096;
+
+unsigned FromEnvironment(const char* name, unsigned otherwise) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? otherwise : static_cast<unsigned>(std::strtoul(value, nullptr, 10));
+}
+
+unsigned long long Number(uint64_t number) { return number; }  // for %llu
 
 struct Config {
   std::string name;
@@ -192,13 +202,29 @@ class ScanTest : public testing::TestWithParam<Config> {
     return {places.size() * kBlock, contents.size() * kBlock};
   }
 
+  bool HasChecksums() const { return GetParam().type == "btrfs" && GetParam().name != "nodatasum"; }
+
+  SpaceModel Space() {
+    const auto tree = trees_.OpenRoot({"test", loop_->path(), loop_->path()});
+    EXPECT_TRUE(tree.ok()) << tree.status();
+    const auto map = (*tree)->OpenStorageMap();
+    EXPECT_TRUE(map.ok()) << map.status();
+    const auto space = ModelSpace(**map, loop_->path(), ScanRequest().min_freed_per_moved);
+    EXPECT_TRUE(space.ok()) << space.status();
+    return *space;
+  }
+
   LinuxExtentOps ops_;
   LinuxFileTrees trees_;
   std::unique_ptr<LoopFilesystem> loop_;
 };
 
 TEST_P(ScanTest, RandomTrees) {
-  for (unsigned seed = 1; seed <= 4; ++seed) {
+  const unsigned first = FromEnvironment("COWHERD_SEED", 1);
+  const unsigned rounds = FromEnvironment("COWHERD_ROUNDS", 4);
+  uint64_t freed_in_all = 0;
+  uint64_t expected_in_all = 0;
+  for (unsigned seed = first; seed < first + rounds; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     Make();
     ASSERT_FALSE(HasFatalFailure());
@@ -223,22 +249,39 @@ TEST_P(ScanTest, RandomTrees) {
     ::sync();
     const auto before = LookAtAll();
     const auto [used, least] = Model();
+    const SpaceModel space = HasChecksums() ? Space() : SpaceModel();
     const Totals totals = Scan();
     EXPECT_EQ(totals.ranges_failed, 0u);
     EXPECT_TRUE(LookAtAll() == before);
     const auto [used_after, least_after] = Model();
-    EXPECT_EQ(least_after, least);
-    const double won = static_cast<double>(used - used_after) / static_cast<double>(used - least);
-    EXPECT_GE(won, 0.75) << used << " bytes before, " << used_after << " after, at least " << least;
+    // Zeros that were written may lie on preallocated storage now, which counts as no content.
+    EXPECT_LE(least_after, least);
+    uint64_t freed = used - used_after;
+    uint64_t expected = used - least;
+    if (HasChecksums()) {
+      freed = space.used - Space().used;
+      expected = space.attainable;
+    }
+    std::printf(
+        "%s, seed %u: freed %.3f of what could be; of %llu bytes used and %llu duplicate, %llu are in "
+        "extents with too much that is unique, %llu have no neighbour that is a duplicate too\n",
+        GetParam().name.c_str(), seed, static_cast<double>(freed) / static_cast<double>(expected),
+        Number(HasChecksums() ? space.used : used), Number(HasChecksums() ? space.duplicate : used - least),
+        Number(space.unprofitable), Number(space.single));
+    // A run may start where another one would have been the better choice.
+    EXPECT_GE(freed * 10, expected * 9);
+    freed_in_all += freed;
+    expected_in_all += expected;
     EXPECT_GT(totals.bytes_won, 0);
     const Totals again = Scan();
-    EXPECT_LT(again.bytes_accepted, totals.bytes_accepted / 10);
+    EXPECT_LT(again.bytes_won, totals.bytes_won / 10);
     EXPECT_TRUE(LookAtAll() == before);
     // Dropped from the cache, contents come from the disk: they were written right.
     ASSERT_EQ(loop_->Unmount(), absl::OkStatus());
     ASSERT_EQ(loop_->Mount(GetParam().mount_options), absl::OkStatus());
     EXPECT_TRUE(LookAtAll() == before);
   }
+  EXPECT_GE(freed_in_all * 100, expected_in_all * (GetParam().type == "xfs" ? 95 : 97));
 }
 
 // Pages of a file that are in the page cache.
