@@ -82,14 +82,14 @@ struct CacheStat {
   uint64_t other[4];
 };
 
-// Whether at least half of the range is in the page cache.
-bool IsCached(int fd, uint64_t offset, uint64_t length) {
-  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+// Bytes of the range that are in the page cache, or on their way there. -1: the kernel does not tell.
+int64_t CachedBytes(int fd, uint64_t offset, uint64_t length) {
   CacheRange range = {offset, std::max<uint64_t>(length, 1)};
   CacheStat stat = {};
-  if (::syscall(kSysCachestat, fd, &range, &stat, 0) == 0) return stat.cached * 2 * page >= range.length;
-  // Older kernels, and files that this process may neither write nor owns.
-  return Probe(fd, offset) > 0;
+  // Not on older kernels, nor of files that this process neither owns nor may write.
+  if (::syscall(kSysCachestat, fd, &range, &stat, 0) != 0) return -1;
+  static const int64_t page = ::sysconf(_SC_PAGESIZE);
+  return static_cast<int64_t>(stat.cached) * page;
 }
 
 // False: nothing more to read here.
@@ -225,23 +225,28 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
   const uint64_t end = offset + std::min(length, std::numeric_limits<uint64_t>::max() - offset);
   while (offset < end) {
     const uint64_t step_end = offset + std::min(end - offset, kReadStep);
-    ssize_t probed = 1;
-    while (offset < step_end && (probed = Probe(fd, offset)) > 0) {
-      offset += std::min(step_end - offset, kProbeStep);
+    const int64_t cached = CachedBytes(fd, offset, step_end - offset);
+    if (cached < static_cast<int64_t>(step_end - offset)) {
+      ssize_t probed = -1;
+      while (cached < 0 && offset < step_end && (probed = Probe(fd, offset)) > 0) {
+        offset += std::min(step_end - offset, kProbeStep);
+      }
+      if (probed == 0 || (probed < 0 && !ReadThrough(fd, offset, step_end - offset))) return;
     }
-    if (probed == 0 || (probed < 0 && !ReadThrough(fd, offset, step_end - offset))) return;
     offset = step_end;
   }
 }
 
 bool LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
-  if (IsCached(fd, offset, length)) return true;
+  const int64_t cached = CachedBytes(fd, offset, length);
+  if (cached < 0 && Probe(fd, offset) > 0) return true;
+  if (cached >= static_cast<int64_t>(std::max<uint64_t>(length, 1))) return true;
   // One call reads no more than the device takes at once (mm/readahead.c).
   for (uint64_t done = 0; done < length; done += kAdviseStep) {
     const uint64_t step = std::min(length - done, kAdviseStep);
     ::posix_fadvise(fd, static_cast<off_t>(offset + done), static_cast<off_t>(step), POSIX_FADV_WILLNEED);
   }
-  return false;
+  return cached > 0 && cached * 2 >= static_cast<int64_t>(length);
 }
 
 void LinuxExtentOps::Forget(int fd, uint64_t offset, uint64_t length) {

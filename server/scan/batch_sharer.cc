@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/scan/scan_files.h"
+#include "server/scan/share_queue.h"
 #include "server/scan/share_worker.h"
 
 namespace cowherd {
@@ -14,7 +15,7 @@ struct BatchSharer::Running {
   Running(FileTree& tree, ShareBatch batch)
       : paths(std::move(batch.paths)),
         files(tree, [this](const FileKey& key) { return Locate(key); }),
-        queue(GroupShares(std::move(batch.shares))) {}
+        parts(OrderShares(std::move(batch.shares))) {}
 
   absl::StatusOr<ScanFile> Locate(const FileKey& key) const {
     const auto path = paths.find(key);
@@ -24,8 +25,8 @@ struct BatchSharer::Running {
 
   const absl::flat_hash_map<FileKey, std::string> paths;
   ScanFiles files;
-  ShareQueue queue;
-  std::vector<std::thread> threads;
+  std::vector<std::vector<Share>> parts;
+  std::thread thread;
 };
 
 BatchSharer::BatchSharer(ExtentOps& ops, FileTree& tree, uint32_t block_size, unsigned workers, Pace& pace,
@@ -44,16 +45,28 @@ void BatchSharer::Begin(ShareBatch batch) {
   Wait();
   if (batch.shares.empty()) return;
   running_ = std::make_unique<Running>(tree_, std::move(batch));
-  for (unsigned i = 0; i < workers_; ++i) {
-    running_->threads.emplace_back([this] {
-      ShareWorker(ops_, running_->files, block_size_, pace_, stop_, totals_).Empty(running_->queue);
-    });
-  }
+  running_->thread = std::thread([this] {
+    for (std::vector<Share>& part : running_->parts) {
+      ShareQueue queue(GroupShares(std::move(part)));
+      std::vector<std::thread> workers;
+      for (unsigned i = 0; i < workers_; ++i) workers.emplace_back([this, &queue] { Empty(queue); });
+      for (std::thread& worker : workers) worker.join();
+      for (const ShareQueue::Cached& range : queue.AllDone()) {
+        ops_.Forget(range.file->fd.get(), range.offset, range.length);
+      }
+    }
+  });
+}
+
+void BatchSharer::Empty(ShareQueue& queue) {
+  ShareWorker worker(ops_, tree_, running_->files, block_size_, pace_, stop_, totals_);
+  // Only moving can fail, and nothing is moved here.
+  worker.Empty(queue).IgnoreError();
 }
 
 void BatchSharer::Wait() {
   if (running_ == nullptr) return;
-  for (std::thread& thread : running_->threads) thread.join();
+  running_->thread.join();
   running_.reset();
 }
 

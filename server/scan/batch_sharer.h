@@ -14,6 +14,7 @@
 #include "server/fs/file_tree.h"
 #include "server/scan/pace.h"
 #include "server/scan/share.h"
+#include "server/scan/share_queue.h"
 
 namespace cowherd {
 
@@ -37,6 +38,8 @@ class BatchSharer {
 
  private:
   struct Running;
+
+  void Empty(ShareQueue& queue);
 
   ExtentOps& ops_;
   FileTree& tree_;

@@ -33,7 +33,8 @@ void Append(std::vector<Segment>& segments, const Segment& next) {
     Segment& last = segments.back();
     const bool goes_on = last.offset + last.length == next.offset && last.move == next.move &&
                          (next.move || (last.source.file == next.source.file &&
-                                        last.source.offset + last.length == next.source.offset));
+                                        last.source.offset + last.length == next.source.offset &&
+                                        last.source_storage.extent == next.source_storage.extent));
     if (goes_on) {
       last.length += next.length;
       // What is moved lies together.
@@ -97,12 +98,12 @@ bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> run
   if (source == nullptr || source->extent.length != plan.extent.length) return false;
   for (const Interval& live : Live(plan.references)) {
     for (uint64_t at = live.begin; at < live.end;) {
-      const Piece piece = LocateReference(source->references, true, at, live.end - at);
+      const Piece piece = LocateReference(run.source_extent, source->references, true, at, live.end - at);
       if (!piece.found) {
         sourceless_.push_back({0, plan.extent.length, run.source_extent, 0});
         return false;
       }
-      Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces});
+      Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces, piece.storage});
       at += piece.length;
     }
   }
@@ -127,7 +128,7 @@ void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs,
         const uint64_t source_offset = run.source_block * options_.block_size + (at - run_begin);
         const Piece piece = Locate(plan, run.source_extent, source_offset, end - at, use_of);
         if (piece.found && (piece.length >= min_length || end - begin >= min_length)) {
-          Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces});
+          Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces, piece.storage});
           at += piece.length;
         } else {
           if (!piece.found) sourceless_.push_back({at, at + piece.length, run.source_extent, source_offset});
@@ -150,7 +151,7 @@ ExtentPlanner::Piece ExtentPlanner::Locate(const ExtentPlan& current, uint64_t a
   if (plan == nullptr) {
     const ExtentUse* use = use_of(address);
     if (use == nullptr) return {length, false, {}};
-    return LocateReference(use->references, false, offset, length);
+    return LocateReference(address, use->references, false, offset, length);
   }
   // That extent goes free: what it held is where its plan says.
   auto segment = std::upper_bound(plan->segments.begin(), plan->segments.end(), offset,
@@ -160,12 +161,16 @@ ExtentPlanner::Piece ExtentPlanner::Locate(const ExtentPlan& current, uint64_t a
   if (offset >= segment->offset + segment->length) return {options_.block_size, false, {}};
   const uint64_t delta = offset - segment->offset;
   const uint64_t most = std::min(length, segment->length - delta);
-  if (segment->move) return LocateReference(plan->references, false, offset, most);
-  return {most, true, {segment->source.file, segment->source.offset + delta}, segment->pieces};
+  if (segment->move) return LocateReference(address, plan->references, false, offset, most);
+  return {most,
+          true,
+          {segment->source.file, segment->source.offset + delta},
+          segment->pieces,
+          {segment->source_storage.extent, segment->source_storage.offset + delta}};
 }
 
-ExtentPlanner::Piece ExtentPlanner::LocateReference(absl::Span<const Reference> references, bool encoded,
-                                                    uint64_t offset, uint64_t length) {
+ExtentPlanner::Piece ExtentPlanner::LocateReference(uint64_t address, absl::Span<const Reference> references,
+                                                    bool encoded, uint64_t offset, uint64_t length) {
   const Reference* best = nullptr;
   uint64_t nearest = UINT64_MAX;  // where a reference begins behind the offset
   for (const Reference& r : references) {
@@ -179,7 +184,8 @@ ExtentPlanner::Piece ExtentPlanner::LocateReference(absl::Span<const Reference> 
   }
   if (best == nullptr) return {std::min(length, nearest), false, {}};
   const uint64_t delta = offset - best->extent_offset;
-  return {std::min(length, best->length - delta), true, {best->file, best->offset + delta}};
+  return {
+      std::min(length, best->length - delta), true, {best->file, best->offset + delta}, 1, {address, offset}};
 }
 
 }  // namespace cowherd

@@ -27,6 +27,11 @@ struct FilePosition {
   }
 };
 
+struct StoragePosition {
+  uint64_t extent = 0;  // address
+  uint64_t offset = 0;  // in the extent, as files see it
+};
+
 // A part of an extent, and where its files are to find those bytes from now on.
 struct Segment {
   uint64_t offset = 0;  // in the extent, as files see it
@@ -34,6 +39,7 @@ struct Segment {
   bool move = false;  // unique: copied, so that the extent goes free. Else a duplicate of:
   FilePosition source;
   uint32_t pieces = 1;  // extents that it becomes, at most
+  StoragePosition source_storage = {};
 };
 
 // How to free an extent: every byte of it that a file refers to is in one segment.
@@ -98,6 +104,7 @@ class ExtentPlanner {
     bool found = false;
     FilePosition position;
     uint32_t pieces = 1;
+    StoragePosition storage = {};
   };
 
   bool PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of);
@@ -105,8 +112,8 @@ class ExtentPlanner {
   // Where a file has the bytes of that extent, from `offset` on.
   Piece Locate(const ExtentPlan& current, uint64_t address, uint64_t offset, uint64_t length,
                UseOf use_of) const;
-  static Piece LocateReference(absl::Span<const Reference> references, bool encoded, uint64_t offset,
-                               uint64_t length);
+  static Piece LocateReference(uint64_t address, absl::Span<const Reference> references, bool encoded,
+                               uint64_t offset, uint64_t length);
 
   const PlanOptions options_;
   std::map<uint64_t, ExtentPlan> batch_;

@@ -25,10 +25,13 @@ class PressurePause {
   // once.
   PressurePause(const PressureGate& gate, ReadText read) : gate_(gate), read_(std::move(read)) {}
 
-  // Until when to wait before asking again, at most a second; `now`: go on.
-  PressureGate::Time Until(PressureGate::Time now);
+  // Waits while there is a pause, or until `stop` says to end.
+  void Wait(const Stop& stop);
 
  private:
+  // When to ask again; `now` or earlier: go on.
+  PressureGate::Time Ask(PressureGate::Time now);
+
   std::mutex mutex_;
   PressureGate gate_;
   const ReadText read_;

@@ -11,7 +11,6 @@ namespace cowherd {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::minutes;
 using std::chrono::seconds;
 
 constexpr auto kFirstLook = seconds(10);
@@ -23,8 +22,8 @@ constexpr auto kSettle = milliseconds(200);
 constexpr auto kFirstMeasure = milliseconds(300);
 constexpr auto kMeasure = seconds(1);
 constexpr auto kLongestPause = seconds(60);
-// Nobody asked for so long: there was no scan. One with a low rate asks seldom.
-constexpr auto kForgotten = minutes(1);
+// Nobody asked for so long: there was no scan.
+constexpr auto kForgotten = seconds(5);
 
 }  // namespace
 

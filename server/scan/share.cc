@@ -1,7 +1,9 @@
 #include "server/scan/share.h"
 
 #include <algorithm>
+#include <map>
 #include <tuple>
+#include <utility>
 
 #include "server/fs/extent_ops.h"
 
@@ -14,8 +16,13 @@ auto SourceKey(const Share& share) {
 }
 
 bool Fits(const ShareGroup& group, const Share& share) {
-  return SourceKey(group.front()) == SourceKey(share) && group.size() < kMaxDedupeTargets &&
-         share.length * (group.size() + 2) <= kMaxGroupBytes;
+  return SourceKey(group.places.front()) == SourceKey(share) && group.places.size() < kMaxDedupeTargets &&
+         share.length * (group.places.size() + 2) <= kMaxGroupBytes;
+}
+
+// Whether both groups read the same source.
+bool SameSource(const ShareGroup& a, const ShareGroup& b) {
+  return !a.move && !b.move && SourceKey(a.places.front()) == SourceKey(b.places.front());
 }
 
 }  // namespace
@@ -25,11 +32,38 @@ Share Share::Rest(uint64_t done) const {
   rest.source.offset += done;
   rest.destination.offset += done;
   rest.storage += done;
+  rest.source_storage += done;
   rest.length -= done;
   return rest;
 }
 
-uint64_t BytesOf(const ShareGroup& group) { return group.front().length * (group.size() + 1); }
+uint64_t BytesOf(const ShareGroup& group) {
+  return group.move ? group.length() : group.length() * (group.places.size() + 1);
+}
+
+std::vector<std::vector<Share>> OrderShares(std::vector<Share> shares) {
+  struct GivenUp {
+    uint64_t end = 0;
+    size_t part = 0;
+  };
+  std::map<std::pair<FileKey, uint64_t>, GivenUp> given_up;  // by where it begins
+  std::vector<std::vector<Share>> parts;
+  for (Share& share : shares) {
+    const FileKey& file = share.source.file;
+    size_t part = 0;
+    auto next = given_up.lower_bound({file, share.source.offset + share.length});
+    while (next != given_up.begin()) {
+      --next;
+      if (!(next->first.first == file) || next->second.end <= share.source.offset) break;
+      part = std::max(part, next->second.part + 1);
+    }
+    given_up[{share.destination.file, share.destination.offset}] = {share.destination.offset + share.length,
+                                                                    part};
+    if (parts.size() <= part) parts.resize(part + 1);
+    parts[part].push_back(std::move(share));
+  }
+  return parts;
+}
 
 std::vector<ShareGroup> GroupShares(std::vector<Share> shares) {
   std::vector<Share> pieces;
@@ -43,6 +77,7 @@ std::vector<ShareGroup> GroupShares(std::vector<Share> shares) {
     pieces.push_back(share);
   }
   std::sort(pieces.begin(), pieces.end(), [](const Share& a, const Share& b) {
+    if (a.source_storage != b.source_storage) return a.source_storage < b.source_storage;
     const auto key_a = SourceKey(a);
     const auto key_b = SourceKey(b);
     return key_a != key_b ? key_a < key_b : a.storage < b.storage;
@@ -50,12 +85,31 @@ std::vector<ShareGroup> GroupShares(std::vector<Share> shares) {
   std::vector<ShareGroup> groups;
   for (const Share& piece : pieces) {
     if (!groups.empty() && Fits(groups.back(), piece)) {
-      groups.back().push_back(piece);
+      groups.back().places.push_back(piece);
     } else {
-      groups.push_back({piece});
+      groups.push_back({{piece}});
     }
   }
   return groups;
+}
+
+std::vector<std::vector<ShareGroup>> SplitGroups(std::vector<ShareGroup> groups, uint64_t max_bytes,
+                                                 size_t max_ranges) {
+  std::vector<std::vector<ShareGroup>> parts;
+  uint64_t bytes = 0;
+  size_t ranges = 0;
+  for (ShareGroup& group : groups) {
+    const bool same_source = !parts.empty() && SameSource(parts.back().back(), group);
+    const uint64_t more = BytesOf(group) - (same_source ? group.length() : 0);
+    if (parts.empty() || bytes + more > max_bytes || ranges + group.places.size() + 1 > max_ranges) {
+      parts.emplace_back();
+      bytes = ranges = 0;
+    }
+    bytes += more;
+    ranges += group.places.size() + 1;
+    parts.back().push_back(std::move(group));
+  }
+  return parts;
 }
 
 }  // namespace cowherd

@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCAN_SHARE_H_
 #define COWHERD_SERVER_SCAN_SHARE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -13,18 +14,36 @@ struct Share {
   FilePosition source;
   FilePosition destination;
   uint64_t length = 0;
-  uint64_t storage = 0;  // address of what the destination gives up
+  uint64_t storage = 0;         // address of what the destination gives up
+  uint64_t source_storage = 0;  // address of what both share from then on; 0: not known
 
   // What is behind the first `done` bytes.
   Share Rest(uint64_t done) const;
 };
 
-// Places that share with the same range; `source` and `length` of all are equal.
-using ShareGroup = std::vector<Share>;
+// What is done at once. Either places that share with the same range: `source` and `length` of all are equal.
+// Or, with `move`, places that have the same storage already, to be copied and then share with the copy;
+// their sources mean nothing.
+struct ShareGroup {
+  std::vector<Share> places;
+  bool move = false;
 
-// In the order of sources, so that what overlaps is read once. Ranges are cut so that a group is one call of
-// the kernel, and bounded in bytes: see the constants. Pure.
+  uint64_t length() const { return places.front().length; }
+};
+
+// Parts to be carried out one after the other: what shares with a place that itself gives up its storage
+// comes in a later part, and so shares what that place has by then. In each part as in the list, where such a
+// place must come before those that share with it. No two destinations overlap. Pure.
+std::vector<std::vector<Share>> OrderShares(std::vector<Share> shares);
+
+// In the order of the sources' storage, so that little has to be kept while it is read. Ranges are cut so
+// that a group is one call of the kernel, and bounded in bytes: see the constants. Pure.
 std::vector<ShareGroup> GroupShares(std::vector<Share> shares);
+
+// Cuts a list of groups so that what the parts read and keep is bounded, but for groups that alone are more.
+// Pure.
+std::vector<std::vector<ShareGroup>> SplitGroups(std::vector<ShareGroup> groups, uint64_t max_bytes,
+                                                 size_t max_ranges);
 
 // One comparison of the kernel; cancel takes effect between two. btrfs itself goes in steps of 16 MiB
 // (fs/btrfs/reflink.c).
@@ -32,7 +51,7 @@ constexpr uint64_t kMaxShareLength = 16 << 20;
 // Of the source and all places of a group, unless there is only one place.
 constexpr uint64_t kMaxGroupBytes = 32 << 20;
 
-// Bytes that comparing a group reads.
+// Bytes that a group reads.
 uint64_t BytesOf(const ShareGroup& group);
 
 }  // namespace cowherd

@@ -1,6 +1,9 @@
 #include "server/scan/share_worker.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <utility>
 
@@ -13,76 +16,133 @@
 namespace cowherd {
 namespace {
 
-constexpr uint64_t kBytesAhead = kMaxGroupBytes;
-constexpr size_t kFilesAhead = 128;
-// What was read stays for so much longer: the next groups often compare with the same source.
-constexpr uint64_t kMaxBroughtBytes = 3 * kMaxGroupBytes;
-constexpr size_t kMaxBroughtIn = 2 * kFilesAhead + kMaxDedupeTargets;
+bool IsNoRoom(const absl::Status& status) {
+  const int error = ErrnoOf(status);
+  return error == ENOSPC || error == EDQUOT;
+}
 
 }  // namespace
 
-void ShareWorker::Empty(ShareQueue& queue) {
-  std::deque<ReadyGroup> ahead;
-  uint64_t bytes = 0;
-  size_t files = 0;
-  bool more = true;
-  const absl::Cleanup forget = [this] { ForgetUntil(0, 0); };
+absl::Status ShareWorker::Empty(ShareQueue& queue) {
   while (stop_.Check().ok()) {
-    while (more && (ahead.empty() || (bytes < kBytesAhead && files < kFilesAhead))) {
-      const ShareGroup* next = queue.Next();
-      more = next != nullptr;
-      absl::optional<ReadyGroup> group = more ? Open(*next) : absl::nullopt;
-      if (!group) continue;
-      bytes += group->bytes;
-      files += group->places.size() + 1;
-      ahead.push_back(*std::move(group));
+    const ShareQueue::Step step = queue.Next();
+    switch (step.kind) {
+      case ShareQueue::Step::Kind::kRead:
+        Read(queue, step.index);
+        break;
+      case ShareQueue::Step::Kind::kShare:
+        RETURN_IF_ERROR(ShareOrCopy(queue, step.index));
+        break;
+      case ShareQueue::Step::Kind::kEnd:
+        return absl::OkStatus();
     }
-    if (ahead.empty()) return;
-    // It was read already, but comparing it may take the disk again.
-    pace_.Wait(0, stop_);
-    const ReadyGroup group = std::move(ahead.front());
-    ahead.pop_front();
-    bytes -= group.bytes;
-    files -= group.places.size() + 1;
-    ShareWith({group.source->fd.get(), group.source->facts.size, group.offset}, group.places,
+  }
+  return absl::OkStatus();
+}
+
+void ShareWorker::Read(ShareQueue& queue, size_t range) {
+  const ShareQueue::Range& r = queue.range(range);
+  pace_.Wait(r.length, stop_);
+  // Gone by now, or no longer of this scan: its groups see that too.
+  absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(r.file);
+  if (!file.ok()) return;
+  const bool brought_in = !ops_.StartReading((*file)->fd.get(), r.offset, r.length);
+  queue.Opened(range, *std::move(file), brought_in);
+}
+
+absl::Status ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
+  // It was read already, but comparing it may take the disk again.
+  pace_.Wait(0, stop_);
+  const ShareGroup& group = queue.group(index);
+  std::vector<std::shared_ptr<const OpenFile>> open;
+  for (const size_t range : queue.RangesOf(index)) {
+    open.push_back(queue.FileOf(range));
+    // Another worker has it in hand, or it is gone.
+    if (open.back() == nullptr) open.back() = files_.Open(queue.range(range).file).value_or(nullptr);
+  }
+  absl::Status status;
+  if (open.front() == nullptr) {
+    // Nothing to share with, or to copy.
+  } else if (group.move) {
+    status = Copy(*open.front(), group.places);
+  } else {
+    std::vector<Place> places;
+    for (size_t i = 0; i < group.places.size(); ++i) {
+      if (open[i + 1] != nullptr) places.push_back({group.places[i], std::move(open[i + 1])});
+    }
+    const OpenFile& source = *open.front();
+    ShareWith({source.fd.get(), source.facts.size, group.places.front().source.offset}, places,
               /*duplicates=*/true);
   }
-}
-
-absl::optional<ShareWorker::ReadyGroup> ShareWorker::Open(const ShareGroup& group) {
-  const uint64_t length = group.front().length;
-  pace_.Wait(BytesOf(group), stop_);
-  // Gone by now, or no longer of this scan.
-  absl::StatusOr<std::shared_ptr<const OpenFile>> source = files_.Open(group.front().source.file);
-  if (!source.ok()) return absl::nullopt;
-  ReadyGroup ready;
-  ready.source = *std::move(source);
-  ready.offset = group.front().source.offset;
-  Read(ready.source, ready.offset, length);
-  for (const Share& share : group) {
-    absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(share.destination.file);
-    if (!file.ok()) continue;
-    Read(*file, share.destination.offset, length);
-    ready.places.push_back({share, *std::move(file)});
+  const std::vector<ShareQueue::Cached> cached = queue.Done(index);
+  if (group.move) {
+    copied_.insert(copied_.end(), cached.begin(), cached.end());
+    if (status.ok() && copy_out_.full()) status = FinishCopies();
+  } else {
+    Forget(cached);
   }
-  if (ready.places.empty()) return absl::nullopt;
-  ready.bytes = BytesOf(group);
-  return ready;
+  return status;
 }
 
-void ShareWorker::Read(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length) {
-  if (ops_.StartReading(file->fd.get(), offset, length)) return;
-  brought_in_.push_back({file, offset, length});
-  brought_bytes_ += length;
-  ForgetUntil(kMaxBroughtIn, kMaxBroughtBytes);
+absl::Status ShareWorker::Copy(const OpenFile& file, const std::vector<Share>& places) {
+  absl::Status copied = copy_out_.Add(file.fd.get(), places);
+  if (IsNoRoom(copied)) {
+    NoRoom(copied, places);
+  } else if (ErrnoOf(copied) == EIO) {
+    totals_.Update([](Totals& t) { ++t.ranges_failed; });
+    Log(LogLevel::kWarning, "what cannot be read cannot be moved: it stays",
+        {{"offset", places.front().destination.offset},
+         {"length", places.front().length},
+         {"error", copied}});
+  } else {
+    return copied;
+  }
+  return absl::OkStatus();
 }
 
-void ShareWorker::ForgetUntil(size_t ranges, uint64_t bytes) {
-  while (brought_in_.size() > ranges || brought_bytes_ > bytes) {
-    const CachedRange& oldest = brought_in_.front();
-    ops_.Forget(oldest.file->fd.get(), oldest.offset, oldest.length);
-    brought_bytes_ -= oldest.length;
-    brought_in_.pop_front();
+// There may be more once what was shared is committed.
+void ShareWorker::NoRoom(const absl::Status& why, const std::vector<Share>& places) {
+  Log(LogLevel::kInfo, "no room to move what holds an extent",
+      {{"length", places.front().length}, {"error", why}});
+  leftover_.insert(leftover_.end(), places.begin(), places.end());
+}
+
+absl::Status ShareWorker::FinishCopies() {
+  const absl::Cleanup let_go = [this] {
+    copy_out_.Clear();
+    Forget(std::exchange(copied_, {}));
+  };
+  if (copy_out_.copies().empty()) return absl::OkStatus();
+  if (absl::Status flushed = copy_out_.Flush(); IsNoRoom(flushed)) {
+    for (const CopyOut::Copied& copy : copy_out_.copies()) NoRoom(flushed, copy.places);
+    return absl::OkStatus();
+  } else if (!flushed.ok()) {
+    return flushed;
+  }
+  for (const CopyOut::Copied& copy : copy_out_.copies()) {
+    RETURN_IF_ERROR(stop_.Check());
+    // The other files that hold the same storage have pages of their own to be read.
+    pace_.Wait(copy.length * (copy.places.size() + 1), stop_);
+    std::vector<Place> places;
+    const Source source = {copy_out_.fd(copy.file), copy.offset + copy.length, copy.offset};
+    for (const Share& place : copy.places) {
+      absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(place.destination.file);
+      if (file.ok()) places.push_back({place, *std::move(file)});
+      if (places.size() == kMaxDedupeTargets) ShareWith(source, std::exchange(places, {}), false);
+    }
+    ShareWith(source, places, /*duplicates=*/false);
+  }
+  absl::StatusOr<ExtentList> extents =
+      ops_.Extents(copy_out_.main_fd(), 0, copy_out_.size(), SIZE_MAX, /*flush=*/false);
+  if (extents.ok()) {
+    for (const FileExtent& extent : extents->extents) moved_.push_back({extent.physical, extent.length});
+  }
+  return absl::OkStatus();
+}
+
+void ShareWorker::Forget(absl::Span<const ShareQueue::Cached> cached) {
+  for (const ShareQueue::Cached& range : cached) {
+    ops_.Forget(range.file->fd.get(), range.offset, range.length);
   }
 }
 

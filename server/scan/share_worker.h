@@ -1,47 +1,57 @@
 #ifndef COWHERD_SERVER_SCAN_SHARE_WORKER_H_
 #define COWHERD_SERVER_SCAN_SHARE_WORKER_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include "absl/types/optional.h"
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "server/base/stop.h"
 #include "server/dedupe/shared_totals.h"
 #include "server/fs/extent_ops.h"
+#include "server/fs/file_tree.h"
+#include "server/fs/storage_map.h"
+#include "server/scan/copy_out.h"
 #include "server/scan/pace.h"
 #include "server/scan/scan_files.h"
 #include "server/scan/share.h"
+#include "server/scan/share_queue.h"
 
 namespace cowherd {
 
-// Groups to be carried out, each once. Any thread.
-class ShareQueue {
- public:
-  explicit ShareQueue(std::vector<ShareGroup> groups) : groups_(std::move(groups)) {}
-
-  // Null: there are no more.
-  const ShareGroup* Next() {
-    const size_t next = next_++;
-    return next < groups_.size() ? &groups_[next] : nullptr;
-  }
-
- private:
-  const std::vector<ShareGroup> groups_;
-  std::atomic<size_t> next_{0};
-};
-
-// Shares places with their sources. Opens files and has them read while earlier groups are compared: one
-// after the other, each would take the disk's latency. What that brings into the page cache is taken out
-// again. One thread; several workers may empty one queue, at some 100 MiB of page cache and 400 open files
-// each.
+// Carries out what a queue says: reads ranges ahead, shares places with their sources, and moves what is to
+// be moved, by copies. What that brings into the page cache is taken out again. One thread; several workers
+// may empty one queue.
 class ShareWorker {
  public:
+  ShareWorker(ExtentOps& ops, FileTree& tree, ScanFiles& files, uint32_t block_size, Pace& pace,
+              const Stop& stop, SharedTotals& totals)
+      : ops_(ops),
+        files_(files),
+        block_size_(block_size),
+        pace_(pace),
+        stop_(stop),
+        totals_(totals),
+        copy_out_(tree, block_size) {}
+
+  // Until the queue is empty or `stop` says to end. Duplicates count in the totals, and what differs is
+  // halved until the odd block is alone. What is to be moved is copied only: see FinishCopies. An error: no
+  // copy can be made, though there is room.
+  absl::Status Empty(ShareQueue& queue);
+
+  // Shares the places of what was copied with the copies, and lets go of these. Nothing is counted.
+  absl::Status FinishCopies();
+
+  // Since the last call: what could not be shared, because it differs or is not whole blocks, or not be moved
+  // for lack of room.
+  std::vector<Share> TakeLeftover() { return std::exchange(leftover_, {}); }
+  // Since the last call: where moved data lies.
+  std::vector<StorageExtent> TakeMoved() { return std::exchange(moved_, {}); }
+
+ private:
   struct Source {
     int fd = -1;
     uint64_t size = 0;
@@ -52,42 +62,13 @@ class ShareWorker {
     std::shared_ptr<const OpenFile> file;
   };
 
-  ShareWorker(ExtentOps& ops, ScanFiles& files, uint32_t block_size, Pace& pace, const Stop& stop,
-              SharedTotals& totals)
-      : ops_(ops), files_(files), block_size_(block_size), pace_(pace), stop_(stop), totals_(totals) {}
-
-  // Until the queue is empty or `stop` says to end. The shares are duplicates: they count in the totals, and
-  // what differs is halved until the odd block is alone.
-  void Empty(ShareQueue& queue);
-
-  // Shares copies of what is to be moved; nothing is counted.
-  void ShareCopies(const Source& source, absl::Span<const Place> places) {
-    ShareWith(source, places, /*duplicates=*/false);
-  }
-
-  // What could not be shared since the last call, because it differs or is not whole blocks.
-  std::vector<Share> TakeLeftover() { return std::exchange(leftover_, {}); }
-
- private:
-  struct ReadyGroup {
-    std::shared_ptr<const OpenFile> source;
-    uint64_t offset = 0;  // in the source
-    std::vector<Place> places;
-    uint64_t bytes = 0;
-  };
-
-  struct CachedRange {
-    std::shared_ptr<const OpenFile> file;
-    uint64_t offset = 0;
-    uint64_t length = 0;
-  };
-
-  absl::optional<ReadyGroup> Open(const ShareGroup& group);
-  void Read(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length);
-  // Takes the oldest out of the page cache, until so much is left.
-  void ForgetUntil(size_t ranges, uint64_t bytes);
+  void Read(ShareQueue& queue, size_t range);
+  absl::Status ShareOrCopy(ShareQueue& queue, size_t group);
+  absl::Status Copy(const OpenFile& file, const std::vector<Share>& places);
+  void NoRoom(const absl::Status& why, const std::vector<Share>& places);
   void ShareWith(const Source& source, absl::Span<const Place> places, bool duplicates);
   void Bisect(const Source& source, int destination, const Share& share);
+  void Forget(absl::Span<const ShareQueue::Cached> cached);
 
   ExtentOps& ops_;
   ScanFiles& files_;
@@ -95,9 +76,10 @@ class ShareWorker {
   Pace& pace_;
   const Stop& stop_;
   SharedTotals& totals_;
+  CopyOut copy_out_;
+  std::vector<ShareQueue::Cached> copied_;  // read to be copied; to be read again when that is shared
   std::vector<Share> leftover_;
-  std::deque<CachedRange> brought_in_;  // into the page cache, by this worker
-  uint64_t brought_bytes_ = 0;
+  std::vector<StorageExtent> moved_;
 };
 
 }  // namespace cowherd

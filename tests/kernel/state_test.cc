@@ -96,7 +96,8 @@ class StateTest : public testing::TestWithParam<std::string> {
   absl::Status ScanUntil(const Stop& stop, SharedTotals& totals) {
     const auto tree = trees_.OpenRoot({"test", loop_->path(), loop_->path()});
     if (!tree.ok()) return tree.status();
-    return ScanTree(ops_, **tree, request_, 8 << 20, stop, totals, [](const Duplicate&) {});
+    Pace pace(request_.bytes_per_second, nullptr, totals);
+    return ScanTree(ops_, **tree, request_, 8 << 20, pace, stop, totals, [](const Duplicate&) {});
   }
 
   std::vector<fs::path> States() {

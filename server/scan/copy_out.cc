@@ -1,0 +1,108 @@
+#include "server/scan/copy_out.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "server/base/status.h"
+
+namespace cowherd {
+namespace {
+
+constexpr uint64_t kCopyBytes = 1 << 20;
+// Long enough for extents that are as long as they get.
+constexpr uint64_t kWriteBytes = 32 << 20;
+
+absl::Status Write(int fd, const char* bytes, size_t size, uint64_t offset) {
+  while (size > 0) {
+    const ssize_t wrote = ::pwrite(fd, bytes, size, static_cast<off_t>(offset));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return ErrnoError(wrote < 0 ? errno : ENOSPC, "write a scratch file");
+    bytes += wrote;
+    size -= static_cast<size_t>(wrote);
+    offset += static_cast<uint64_t>(wrote);
+  }
+  return absl::OkStatus();
+}
+
+std::vector<Share> PartOf(const std::vector<Share>& places, uint64_t begin, uint64_t length) {
+  std::vector<Share> part;
+  for (const Share& place : places) {
+    part.push_back(place.Rest(begin));
+    part.back().length = length;
+  }
+  return part;
+}
+
+}  // namespace
+
+absl::Status CopyOut::Add(int fd, const std::vector<Share>& places) {
+  const size_t copies = copies_.size();
+  const size_t files = files_.size();
+  const uint64_t size = size_;
+  absl::Status added = Copy(fd, places);
+  if (!added.ok()) {
+    copies_.resize(copies);
+    files_.resize(files);
+    size_ = size;
+  } else if (size_ - writing_ >= kWriteBytes) {
+    // Only begun: what fails shows when it is shared.
+    ::sync_file_range(files_.front().get(), static_cast<off_t>(writing_),
+                      static_cast<off_t>(size_ - writing_), SYNC_FILE_RANGE_WRITE);
+    writing_ = size_;
+  }
+  return added;
+}
+
+absl::Status CopyOut::Copy(int fd, const std::vector<Share>& places) {
+  if (files_.empty()) {
+    ASSIGN_OR_RETURN(Fd file, tree_.MakeScratch());
+    files_.push_back(std::move(file));
+  }
+  const uint64_t from = places.front().destination.offset;
+  const uint64_t length = places.front().length;
+  std::vector<char> buffer(std::min(length, kCopyBytes));
+  for (uint64_t done = 0; done < length;) {
+    const size_t want = std::min<uint64_t>(buffer.size(), length - done);
+    const ssize_t got = ::pread(fd, buffer.data(), want, static_cast<off_t>(from + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError(errno, "read what is to be moved");
+    if (got == 0) break;
+    const uint64_t whole = static_cast<uint64_t>(got) / block_size_ * block_size_;
+    const uint64_t tail = static_cast<uint64_t>(got) - whole;
+    if (whole > 0) {
+      RETURN_IF_ERROR(Write(files_.front().get(), buffer.data(), whole, size_));
+      copies_.push_back({0, size_, whole, PartOf(places, done, whole)});
+      size_ += whole;
+    }
+    if (tail > 0) {
+      // Only a tail that ends its file is the same as one that ends another.
+      ASSIGN_OR_RETURN(Fd file, tree_.MakeScratch());
+      RETURN_IF_ERROR(Write(file.get(), buffer.data() + whole, tail, 0));
+      copies_.push_back({files_.size(), 0, tail, PartOf(places, done + whole, block_size_)});
+      files_.push_back(std::move(file));
+      break;
+    }
+    done += whole;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CopyOut::Flush() {
+  constexpr unsigned kAll = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  for (const Fd& file : files_) {
+    if (::sync_file_range(file.get(), 0, 0, kAll) != 0) return ErrnoError(errno, "write a scratch file");
+  }
+  return absl::OkStatus();
+}
+
+void CopyOut::Clear() {
+  copies_.clear();
+  files_.clear();
+  size_ = writing_ = 0;
+}
+
+}  // namespace cowherd

@@ -1,0 +1,87 @@
+#ifndef COWHERD_SERVER_SCAN_SHARE_QUEUE_H_
+#define COWHERD_SERVER_SCAN_SHARE_QUEUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "server/fs/file_tree.h"
+#include "server/scan/share.h"
+
+namespace cowherd {
+
+// Says what is read and what is shared next. Each range is read once, in the order of storage, however many
+// groups need it; a group is shared as soon as all of it is read. Then its places are let go; sources are
+// kept to the end, since those of other groups overlap them: what is kept is bounded by the groups given, see
+// SplitGroups. Decides, and touches no file. Any thread.
+class ShareQueue {
+ public:
+  struct Range {
+    FileKey file;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    uint64_t storage = 0;
+  };
+  struct Step {
+    enum class Kind { kRead, kShare, kEnd };
+    Kind kind = Kind::kEnd;
+    size_t index = 0;  // of a range, of a group
+  };
+  // A range that was brought into the page cache for this.
+  struct Cached {
+    std::shared_ptr<const OpenFile> file;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+  };
+
+  explicit ShareQueue(std::vector<ShareGroup> groups);
+
+  // Each range and each group comes once.
+  Step Next();
+
+  const Range& range(size_t index) const { return ranges_[index].range; }
+  const ShareGroup& group(size_t index) const { return groups_[index]; }
+  // The ranges of a group: the source's, unless it is moved, then the places' in their order; of moved ones
+  // the first place's.
+  absl::Span<const size_t> RangesOf(size_t group) const { return ranges_of_[group]; }
+
+  // The file is open from now on, and the range was brought into the page cache, or was there.
+  void Opened(size_t range, std::shared_ptr<const OpenFile> file, bool brought_in);
+  // Null: it was not opened, or not yet.
+  std::shared_ptr<const OpenFile> FileOf(size_t range) const;
+
+  // The group is done with: tells what was brought in and is not needed any more.
+  std::vector<Cached> Done(size_t group);
+  // The same of all groups, done or not.
+  std::vector<Cached> AllDone();
+
+ private:
+  struct RangeState {
+    Range range;
+    std::vector<size_t> groups;
+    size_t users = 0;  // groups that are not done, and one more for a source
+    bool kept = false;
+    std::shared_ptr<const OpenFile> file;
+    bool brought_in = false;
+  };
+
+  void LetGo(RangeState& state, std::vector<Cached>& cached);
+
+  std::vector<ShareGroup> groups_;
+  std::vector<std::vector<size_t>> ranges_of_;
+  mutable std::mutex mutex_;        // of what follows
+  std::vector<RangeState> ranges_;  // by storage
+  std::vector<size_t> unread_;      // ranges of each group that are still to be read
+  size_t next_range_ = 0;
+  std::deque<size_t> ready_;  // groups
+  uint64_t ready_bytes_ = 0;
+  size_t ready_places_ = 0;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_SHARE_QUEUE_H_

@@ -1,0 +1,127 @@
+#include "server/scan/share_queue.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace cowherd {
+namespace {
+
+using Kind = ShareQueue::Step::Kind;
+
+constexpr uint64_t kMiB = 1 << 20;
+
+// `source` and `destination` are inodes and, in MiB, places in storage.
+Share Make(uint64_t source, uint64_t destination, uint64_t length = kMiB) {
+  return {{{5, source}, 0}, {{5, destination}, 0}, length, destination * kMiB, source * kMiB};
+}
+
+std::vector<ShareQueue::Step> TakeAll(ShareQueue& queue) {
+  std::vector<ShareQueue::Step> steps;
+  while (true) {
+    const ShareQueue::Step step = queue.Next();
+    if (step.kind == Kind::kEnd) return steps;
+    steps.push_back(step);
+  }
+}
+
+std::shared_ptr<const OpenFile> AFile() {
+  return std::make_shared<const OpenFile>(OpenFile{Fd(::open("/dev/null", O_RDONLY)), {}});
+}
+
+TEST(ShareQueueTest, NothingEndsAtOnce) {
+  ShareQueue queue({});
+  EXPECT_EQ(queue.Next().kind, Kind::kEnd);
+}
+
+TEST(ShareQueueTest, RangesAreReadOnceInTheOrderOfStorage) {
+  ShareQueue queue(GroupShares({Make(7, 3), Make(7, 1, kMiB), Make(2, 9)}));
+  std::vector<uint64_t> read;
+  for (const ShareQueue::Step& step : TakeAll(queue)) {
+    if (step.kind == Kind::kRead) read.push_back(queue.range(step.index).storage / kMiB);
+  }
+  EXPECT_EQ(read, (std::vector<uint64_t>{1, 2, 3, 7, 9}));
+}
+
+TEST(ShareQueueTest, AGroupIsSharedOnceAndWhenAllOfItIsRead) {
+  std::vector<Share> shares;
+  for (uint64_t i = 0; i < 300; ++i) shares.push_back(Make(i * 7 % 300, 300 + i * 11 % 300, 4096));
+  ShareQueue queue(GroupShares(shares));
+  std::set<size_t> read;
+  std::set<size_t> shared;
+  for (const ShareQueue::Step& step : TakeAll(queue)) {
+    if (step.kind == Kind::kRead) {
+      EXPECT_TRUE(read.insert(step.index).second);
+      continue;
+    }
+    EXPECT_TRUE(shared.insert(step.index).second);
+    EXPECT_EQ(queue.RangesOf(step.index).size(), queue.group(step.index).places.size() + 1);
+    for (const size_t range : queue.RangesOf(step.index)) EXPECT_EQ(read.count(range), 1u);
+  }
+  EXPECT_EQ(shared.size(), 300u);
+  EXPECT_EQ(read.size(), 600u);
+}
+
+TEST(ShareQueueTest, WhatIsReadAheadIsBounded) {
+  std::vector<Share> shares;
+  for (uint64_t i = 0; i < 200; ++i) shares.push_back(Make(2 * i, 2 * i + 1));
+  ShareQueue queue(GroupShares(shares));
+  uint64_t ready = 0;
+  uint64_t most = 0;
+  for (const ShareQueue::Step& step : TakeAll(queue)) {
+    ready = step.kind == Kind::kRead ? ready + kMiB : ready - 2 * kMiB;
+    most = std::max(most, ready);
+  }
+  EXPECT_EQ(ready, 0u);
+  EXPECT_GE(most, 32 * kMiB);
+  EXPECT_LE(most, 34 * kMiB);
+}
+
+TEST(ShareQueueTest, OfWhatIsMovedTheFirstPlaceIsRead) {
+  ShareQueue queue({{{Make(0, 4), Make(0, 5)}, /*move=*/true}});
+  const std::vector<ShareQueue::Step> steps = TakeAll(queue);
+  ASSERT_EQ(steps.size(), 2u);
+  EXPECT_EQ(queue.range(steps[0].index).file.inode, 4u);
+  EXPECT_EQ(steps[1].kind, Kind::kShare);
+  EXPECT_EQ(queue.RangesOf(steps[1].index).size(), 1u);
+}
+
+TEST(ShareQueueTest, PlacesAreLetGoWithTheirGroupAndSourcesAtTheEnd) {
+  ShareQueue queue(GroupShares({Make(1, 2), Make(1, 3, 2 * kMiB)}));
+  std::vector<size_t> groups;
+  for (const ShareQueue::Step& step : TakeAll(queue)) {
+    if (step.kind == Kind::kRead) queue.Opened(step.index, AFile(), /*brought_in=*/true);
+    if (step.kind == Kind::kShare) groups.push_back(step.index);
+  }
+  ASSERT_EQ(groups.size(), 2u);
+  const auto place = queue.FileOf(queue.RangesOf(groups[0])[1]);
+  ASSERT_NE(place, nullptr);
+  const std::vector<ShareQueue::Cached> first = queue.Done(groups[0]);
+  ASSERT_EQ(first.size(), 1u);
+  EXPECT_EQ(first[0].file, place);
+  EXPECT_EQ(first[0].length, queue.group(groups[0]).length());
+  EXPECT_EQ(queue.FileOf(queue.RangesOf(groups[0])[1]), nullptr);
+  EXPECT_NE(queue.FileOf(queue.RangesOf(groups[0])[0]), nullptr);
+  EXPECT_EQ(queue.Done(groups[1]).size(), 1u);
+  EXPECT_EQ(queue.AllDone().size(), 2u);
+  EXPECT_TRUE(queue.AllDone().empty());
+}
+
+TEST(ShareQueueTest, WhatWasCachedBeforeStays) {
+  ShareQueue queue(GroupShares({Make(1, 2)}));
+  for (const ShareQueue::Step& step : TakeAll(queue)) {
+    if (step.kind == Kind::kRead) queue.Opened(step.index, AFile(), /*brought_in=*/false);
+    if (step.kind == Kind::kShare) {
+      EXPECT_TRUE(queue.Done(step.index).empty());
+    }
+  }
+  EXPECT_TRUE(queue.AllDone().empty());
+}
+
+}  // namespace
+}  // namespace cowherd
