@@ -429,6 +429,19 @@ absl::StatusOr<std::unique_ptr<FileTree>> FakeFilesystem::OpenRoot(const Root& r
   return std::unique_ptr<FileTree>(new Tree(this, root.local_path, Reopen(node->memory.get())));
 }
 
+FileFacts FakeFilesystem::FactsOf(const Node& node) {
+  struct stat stat;
+  Require(::fstat(node.memory.get(), &stat) == 0, "fstat");
+  FileFacts facts;
+  facts.device = stat.st_dev;
+  facts.inode = stat.st_ino;
+  facts.size = static_cast<uint64_t>(stat.st_size);
+  facts.links = node.links;
+  facts.modified_ns = stat.st_mtim.tv_sec * int64_t{1000000000} + stat.st_mtim.tv_nsec;
+  facts.changed_ns = stat.st_ctim.tv_sec * int64_t{1000000000} + stat.st_ctim.tv_nsec;
+  return facts;
+}
+
 absl::StatusOr<OpenFile> FakeFilesystem::Open(const std::string& root, absl::string_view relative) {
   const std::string doing = absl::StrCat("open \"", absl::CEscape(relative), "\"");
   ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, Walk(root, relative, doing));
@@ -441,14 +454,7 @@ absl::StatusOr<OpenFile> FakeFilesystem::Open(const std::string& root, absl::str
   OpenFile file;
   file.fd = Reopen(node->memory.get());
   if (!file.fd.valid()) return ErrnoError(errno, doing);
-  struct stat stat;
-  Require(::fstat(file.fd.get(), &stat) == 0, "fstat");
-  file.facts.device = stat.st_dev;
-  file.facts.inode = stat.st_ino;
-  file.facts.size = static_cast<uint64_t>(stat.st_size);
-  file.facts.links = node->links;
-  file.facts.modified_ns = stat.st_mtim.tv_sec * int64_t{1000000000} + stat.st_mtim.tv_nsec;
-  file.facts.changed_ns = stat.st_ctim.tv_sec * int64_t{1000000000} + stat.st_ctim.tv_nsec;
+  file.facts = FactsOf(*node);
   return file;
 }
 
@@ -466,12 +472,13 @@ absl::StatusOr<std::vector<DirEntry>> FakeFilesystem::List(const std::string& ro
     if (name.empty() || absl::StrContains(name, '/')) continue;
     const Node::Kind kind = it->second->kind;
     const auto inode = told_inodes_.find(it->first);
-    entries.push_back({name,
-                       kind == Node::Kind::kFile ? DirEntry::Kind::kFile
-                       : kind == Node::Kind::kDirectory || kind == Node::Kind::kMountPoint
-                           ? DirEntry::Kind::kDirectory
-                           : DirEntry::Kind::kOther,
-                       inode == told_inodes_.end() ? 0 : inode->second});
+    entries.push_back(
+        {name,
+         kind == Node::Kind::kFile                                           ? DirEntry::Kind::kFile
+         : kind == Node::Kind::kDirectory || kind == Node::Kind::kMountPoint ? DirEntry::Kind::kDirectory
+                                                                             : DirEntry::Kind::kOther,
+         inode == told_inodes_.end() ? 0 : inode->second,
+         kind == Node::Kind::kFile ? absl::make_optional(FactsOf(*it->second)) : absl::nullopt});
   }
   return entries;
 }

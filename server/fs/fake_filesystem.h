@@ -116,6 +116,7 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   void Drop(uint64_t address);
   static bool SameBytes(const Node& a, uint64_t a_offset, const Node& b, uint64_t b_offset, uint64_t length);
   DedupeAnswer DedupeOne(Node& source, uint64_t offset, uint64_t length, const DedupeTarget& target);
+  static FileFacts FactsOf(const Node& node);
   absl::StatusOr<OpenFile> Open(const std::string& root, absl::string_view relative);
   absl::StatusOr<std::vector<DirEntry>> List(const std::string& root, absl::string_view relative);
   // Walks from `root`; an error as openat2 gives it.

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
 #include "server/base/fd.h"
 #include "server/fs/root.h"
 #include "server/fs/storage_map.h"
@@ -34,6 +35,8 @@ struct DirEntry {
   std::string name;
   Kind kind = Kind::kOther;
   uint64_t inode = 0;  // 0: the directory does not tell
+  // Of files. None: it could not be looked at, or has gone since.
+  absl::optional<FileFacts> facts;
 };
 
 // One root, opened. Lives for one request or task: as long as it lives, the filesystem cannot be unmounted.

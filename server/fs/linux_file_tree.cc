@@ -172,7 +172,12 @@ class LinuxFileTree final : public FileTree {
       errno = 0;
       const dirent* entry = ::readdir(directory.get());
       if (entry == nullptr) break;
-      DirEntry found{entry->d_name, KindOf(::dirfd(directory.get()), *entry), entry->d_ino};
+      DirEntry found{entry->d_name, KindOf(::dirfd(directory.get()), *entry), entry->d_ino, {}};
+      struct stat stat;
+      if (found.kind == DirEntry::Kind::kFile &&
+          ::fstatat(::dirfd(directory.get()), entry->d_name, &stat, AT_SYMLINK_NOFOLLOW) == 0) {
+        found.facts = FactsOf(stat);
+      }
       if (found.name != "." && found.name != "..") entries.push_back(std::move(found));
     }
     if (errno != 0) return ErrnoError(errno, doing);

@@ -5,8 +5,11 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "server/fs/storage_map.h"
+#include "server/scan/scan_state.h"
 
 namespace cowherd {
 
@@ -31,16 +34,36 @@ class FileTable {
   // The file that has this address. Null: it is forgotten. Good until the next Add.
   const File* Find(uint64_t address) const;
 
+  // Forgets a file of an earlier scan, which is looked at anew.
+  void Forget(const FileKey& key);
+
+  void Save(StateWriter& writer) const;
+  // Takes what an earlier scan saved, into an empty table. Devices may have other numbers since: files of
+  // device `then` are now on `now`, and those of others are left out if the two differ. DATA_LOSS: it is no
+  // such table.
+  absl::Status Load(StateReader& reader, uint64_t then, uint64_t now);
+
   size_t files() const { return files_.size(); }
   size_t bytes() const { return bytes_; }
 
  private:
+  struct Loaded {
+    FileKey key;
+    uint64_t address = 0;
+    friend bool operator<(const Loaded& a, const Loaded& b) {
+      return a.key == b.key ? a.address < b.address : a.key < b.key;
+    }
+  };
+
+  void MakeRoom();
+  static size_t BytesOf(const File& file);
   bool Keeps(const File& file) const { return (file.sample & mask_) < file.blocks; }
 
   const size_t budget_;
   const uint32_t block_size_;
   std::deque<File> files_;  // by address; grows without a second copy
   size_t bytes_ = 0;
+  std::vector<Loaded> loaded_;  // ascending
   uint64_t end_ = 0;
   uint64_t mask_ = 0;
 };

@@ -1,8 +1,11 @@
 #include "server/scan/reading_scan.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
+#include <ctime>
 
 #include "absl/hash/hash.h"
 #include "server/base/log.h"
@@ -36,6 +39,18 @@ size_t OpenFilesFor() {
   rlimit limit = {};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 128;
   return std::clamp<size_t>(limit.rlim_cur / 4, 128, kMaxOpen);
+}
+
+uint64_t DeviceOf(int fd) {
+  struct stat stat;
+  return ::fstat(fd, &stat) == 0 ? stat.st_dev : 0;
+}
+
+// Files' times go by this clock, in steps of some milliseconds: a change within the step would not show.
+bool Settled(const FileFacts& facts) {
+  timespec now = {};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return facts.changed_ns < int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
 }
 
 bool HasData(const FileExtent& extent) { return !extent.inline_data && !extent.unwritten && !extent.delayed; }
@@ -80,8 +95,8 @@ uint64_t BytesOf(absl::Span<const FileExtent> extents) {
 
 // AnchorTable doubles within its budget: three quarters of a power of two let it become that half.
 ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, uint32_t block_size,
-                         const ReadingLimits& limits, Pace& pace, const Stop& stop, SharedTotals& totals,
-                         SpaceWon& won, absl::FunctionRef<void(const Duplicate&)> found)
+                         const ReadingLimits& limits, ScanStateFile* state, Pace& pace, const Stop& stop,
+                         SharedTotals& totals, SpaceWon& won, absl::FunctionRef<void(const Duplicate&)> found)
     : ops_(ops),
       tree_(tree),
       request_(request),
@@ -97,15 +112,23 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
       pace_(pace),
       rows_(std::max<uint64_t>(1, (request.min_extent_length + block_size - 1) / block_size)),
       finder_(limits.memory / 4 * 3, block_size, /*checksum_bits=*/64),
-      recent_(limits.memory / 8),
+      recent_(limits.memory / (state == nullptr ? 8 : 16)),
       table_(limits.memory / 16, block_size),
+      state_(state, request.checkpoint_interval, limits.memory / 16, DeviceOf(tree.root_fd()),
+             finder_.anchors(), table_),
       looked_at_(limits.memory / 32),
       given_up_(limits.memory / 32),
       cached_(ops),
       reader_(block_size, std::max(1U, request.workers)),
-      sharer_(ops, tree, block_size, std::max(1U, request.workers), pace_, stop, totals) {}
+      sharer_(ops, tree, block_size, std::max(1U, request.workers), pace_, stop, totals) {
+  if (!request.full_scan) state_.Load();
+}
 
 absl::Status ReadingScan::Add(WalkedFile file) {
+  if (file.facts && state_.Met(file.path, *file.facts)) {
+    totals_.Update([](Totals& t) { ++t.files_skipped; });
+    return absl::OkStatus();
+  }
   collected_bytes_ += file.path.size();
   collected_.push_back(std::move(file));
   if (collected_.size() < kMaxCollected && collected_bytes_ < kMaxCollectedBytes) return absl::OkStatus();
@@ -120,17 +143,61 @@ absl::Status ReadingScan::ReadCollected() {
   for (const WalkedFile& file : std::exchange(collected_, {})) {
     RETURN_IF_ERROR(stop_.Check());
     RETURN_IF_ERROR(LookAt(file));
+    if (state_.CheckpointDue(std::chrono::steady_clock::now())) RETURN_IF_ERROR(Checkpoint());
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadingScan::Finish() {
-  RETURN_IF_ERROR(ReadCollected());
+absl::Status ReadingScan::Drain() {
   while (std::unique_ptr<Section> section = reader_.Pop()) RETURN_IF_ERROR(Compare(std::move(section)));
   EndRun();
   sharer_.Begin(std::exchange(batch_, {}));
+  BatchBegun();
   sharer_.Wait();
+  BatchBegun();
   return stop_.Check();
+}
+
+absl::Status ReadingScan::Checkpoint() {
+  RETURN_IF_ERROR(Drain());
+  if (!state_.news()) return absl::OkStatus();
+  RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
+  state_.Save(/*complete=*/false);
+  return absl::OkStatus();
+}
+
+void ReadingScan::BatchBegun() {
+  // A batch that is stopped is not done.
+  if (!state_.kept() || !stop_.Check().ok()) return;
+  for (const LookedAt& file : std::exchange(in_batch_, {})) state_.Done(file.path, file.facts);
+  while (!unfinished_.empty() && IsCompared(unfinished_.front())) {
+    const ReadFile& file = *unfinished_.front();
+    if (file.shares) {
+      in_batch_.push_back({file.path, file.open->facts});
+    } else if (!file.failed) {
+      state_.Done(file.path, file.open->facts);
+    }
+    unfinished_.pop_front();
+  }
+}
+
+bool ReadingScan::IsCompared(const std::shared_ptr<ReadFile>& file) const {
+  return file->sections_ahead == 0 && (run_.empty() || run_.back().file != file);
+}
+
+absl::Status ReadingScan::Finish(bool complete) {
+  absl::Status status = ReadCollected();
+  if (status.ok()) status = Drain();
+  sharer_.Wait();
+  // A stopped scan keeps what it has done, too.
+  for (const std::shared_ptr<ReadFile>& file : unfinished_) {
+    if (!file->shares && !file->failed && IsCompared(file)) state_.Done(file->path, file->open->facts);
+  }
+  if (state_.news() && !index_torn_) {
+    RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
+    state_.Save(complete && status.ok());
+  }
+  return status;
 }
 
 absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
@@ -142,11 +209,15 @@ absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
     return absl::OkStatus();
   }
   const FileFacts facts = opened->facts;
+  file->settled = Settled(facts);
+  const bool met = !walked.facts && state_.Met(walked.path, facts);
   const bool seen = facts.links > 1 && !seen_links_.insert(absl::HashOf(facts.device, facts.inode)).second;
-  if (seen || facts.size < request_.min_file_size || facts.size == 0) {
+  if (met || seen || facts.size < request_.min_file_size || facts.size == 0) {
     totals_.Update([](Totals& t) { ++t.files_skipped; });
+    if (!met && file->settled) state_.Done(walked.path, facts);
     return absl::OkStatus();
   }
+  state_.BeforeReading(facts);
   totals_.Update([&](Totals& t) {
     ++t.files_scanned;
     ++t.files_read;
@@ -161,6 +232,12 @@ absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
       Failed(*file, status);
       break;
     }
+  }
+  if (!state_.kept() || !file->settled) return absl::OkStatus();
+  if (file->sections > 0) {
+    unfinished_.push_back(std::move(file));
+  } else if (!file->failed) {
+    state_.Done(file->path, facts);
   }
   return absl::OkStatus();
 }
@@ -180,6 +257,8 @@ absl::Status ReadingScan::ReadWindow(const std::shared_ptr<ReadFile>& file, uint
   std::vector<FileExtent> fresh;
   std::vector<FileExtent> skipped;
   for (const FileExtent& extent : extents) {
+    // It has its place, and can be looked at, once it is written.
+    if (extent.delayed) file->settled = false;
     if (!HasData(extent)) continue;
     if (!extent.shared || extent.encoded) {
       fresh.push_back(Clip(extent, offset, offset + length));
@@ -225,6 +304,8 @@ absl::Status ReadingScan::ReadSection(std::unique_ptr<Section> section) {
   cached_.ForgetUntil(max_open_, page_cache_);
   bytes_ahead_ += bytes;
   ++sections_ahead_;
+  ++section->file->sections;
+  ++section->file->sections_ahead;
   reader_.Push(std::move(section));
   while (bytes_ahead_ > kBytesAhead || sections_ahead_ > kSectionsAhead) {
     RETURN_IF_ERROR(Compare(reader_.Pop()));
@@ -253,6 +334,7 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
   if (status.ok()) status = ReadSkipped(*section);
   RETURN_IF_ERROR(stop_.Check());
   if (!status.ok()) {
+    --file.sections_ahead;
     Failed(file, status);
     return absl::OkStatus();
   }
@@ -278,6 +360,11 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
     }
     recent_.Keep(address, std::move(section->fingerprints));
   }
+  if (absl::Status stopped = stop_.Check(); !stopped.ok()) {
+    index_torn_ = true;
+    return stopped;
+  }
+  --file.sections_ahead;
   ShareBatchWhenDue();
   return absl::OkStatus();
 }
@@ -412,6 +499,7 @@ void ReadingScan::Take(const Run& run) {
     });
     found_(duplicate);
     if (request_.dry_run) continue;
+    run.file->shares = true;
     batch_.paths.emplace(run.source_key, run.source_path);
     batch_.paths.emplace(run.file->key, run.file->path);
     batch_.shares.push_back({{run.source_key, duplicate.source_offset},
@@ -462,6 +550,7 @@ void ReadingScan::ShareBatchWhenDue() {
   batch_sections_ = 0;
   if (request_.dry_run) return;
   sharer_.Begin(std::exchange(batch_, {}));
+  BatchBegun();
   won_.MeasureNowAndThen();
 }
 

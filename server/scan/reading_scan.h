@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@
 #include "server/scan/cached_ranges.h"
 #include "server/scan/file_table.h"
 #include "server/scan/pace.h"
+#include "server/scan/reading_state.h"
 #include "server/scan/recent_sections.h"
 #include "server/scan/row_finder.h"
 #include "server/scan/run_finder.h"
@@ -47,16 +49,17 @@ struct ReadingLimits {
 // all have to give it up. Memory is bounded by the limits, and some MiB a worker. One thread.
 class ReadingScan {
  public:
+  // `state` may be null; a file that it says was looked at is passed over.
   ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, uint32_t block_size,
-              const ReadingLimits& limits, Pace& pace, const Stop& stop, SharedTotals& totals, SpaceWon& won,
-              absl::FunctionRef<void(const Duplicate&)> found);
+              const ReadingLimits& limits, ScanStateFile* state, Pace& pace, const Stop& stop,
+              SharedTotals& totals, SpaceWon& won, absl::FunctionRef<void(const Duplicate&)> found);
 
   // Collects files, some thousands at a time, before they are read. Files that cannot be read are counted and
   // logged. An error: `stop`'s.
   absl::Status Add(WalkedFile file);
 
-  // Reads what was added, and shares what is left to share.
-  absl::Status Finish();
+  // Reads what was added, and shares what is left to share. `complete`: all files of the scan were added.
+  absl::Status Finish(bool complete);
 
  private:
   // A duplicate run, or a part of one: within one section on both sides.
@@ -71,7 +74,20 @@ class ReadingScan {
     std::vector<FileExtent> extents;  // of this place
   };
 
+  // A file that was looked at.
+  struct LookedAt {
+    std::string path;
+    FileFacts facts;
+  };
+
   absl::Status ReadCollected();
+  // Compares and shares all that was read.
+  absl::Status Drain();
+  absl::Status Checkpoint();
+  // All batches but the one begun last are done.
+  void BatchBegun();
+  // What has nothing to share is done when it is compared.
+  bool IsCompared(const std::shared_ptr<ReadFile>& file) const;
   absl::Status LookAt(const WalkedFile& walked);
   absl::Status ReadWindow(const std::shared_ptr<ReadFile>& file, uint64_t offset, uint64_t length);
   absl::Status ReadSection(std::unique_ptr<Section> section);
@@ -113,6 +129,11 @@ class ReadingScan {
   RunFinder finder_;
   RecentSections recent_;
   FileTable table_;
+  ReadingState state_;
+  std::deque<std::shared_ptr<ReadFile>> unfinished_;  // sections are on the way, or shares not in a batch
+  // A stop came while anchors were followed: those that led to what was not read any more are lost.
+  bool index_torn_ = false;
+  std::vector<LookedAt> in_batch_;            // all their shares are in the batch begun last, or before
   StorageSet looked_at_;                      // shared storage
   StorageSet given_up_;                       // shared storage that was counted as such
   absl::flat_hash_map<uint64_t, int> asked_;  // sections that anchors of the one in hand lead to

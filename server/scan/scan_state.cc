@@ -275,7 +275,7 @@ absl::StatusOr<std::string> ScanStateFile::ReadHead() {
   return text.substr(front.key_size);
 }
 
-absl::Status ScanStateFile::ReadBody(absl::FunctionRef<absl::Status(StateReader&)> take) {
+absl::Status ScanStateFile::CheckBody() {
   Checksum checksum;
   std::string buffer(kBufferBytes, '\0');
   for (uint64_t done = 0; done < body_size_;) {
@@ -284,7 +284,10 @@ absl::Status ScanStateFile::ReadBody(absl::FunctionRef<absl::Status(StateReader&
     checksum.Add(buffer.data(), part);
     done += part;
   }
-  if (checksum.value() != body_checksum_) return Untrusted("its checksum is wrong");
+  return checksum.value() == body_checksum_ ? absl::OkStatus() : Untrusted("its checksum is wrong");
+}
+
+absl::Status ScanStateFile::ReadBody(absl::FunctionRef<absl::Status(StateReader&)> take) {
   StateReader reader(file_.get(), body_offset_, body_size_);
   RETURN_IF_ERROR(take(reader));
   return reader.at_end() ? absl::OkStatus() : Untrusted("longer than what it holds");

@@ -105,7 +105,10 @@ class ScanStateFile {
   // What was saved last. NOT_FOUND: nothing. DATA_LOSS: it is not to be trusted; the message says why.
   absl::StatusOr<std::string> ReadHead();
 
-  // Checks all of the body, then lets it be taken. After a ReadHead that was OK.
+  // Reads all of the body once. DATA_LOSS as ReadHead, after which it is called.
+  absl::Status CheckBody();
+
+  // Lets the body be taken. After a CheckBody that was OK.
   absl::Status ReadBody(absl::FunctionRef<absl::Status(StateReader&)> take);
 
   // Replaces what was saved, all or nothing, also across a crash of the machine.

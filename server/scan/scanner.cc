@@ -1,5 +1,7 @@
 #include "server/scan/scanner.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <memory>
@@ -50,13 +52,15 @@ std::unique_ptr<ScanStateFile> OpenState(const Scan& scan, absl::string_view kin
 }
 
 // `feed` adds the files.
-absl::Status ScanByReading(const Scan& scan, absl::FunctionRef<absl::Status(ReadingScan&)> feed) {
+absl::Status ScanByReading(const Scan& scan, const FileKey& root,
+                           absl::FunctionRef<absl::Status(ReadingScan&)> feed) {
   // Blocks smaller than a page would be many and win little.
   const uint32_t block_size = std::max<uint32_t>(4096, scan.facts.block_size);
+  const std::unique_ptr<ScanStateFile> state = OpenState(scan, absl::StrCat("reading ", block_size), root);
   ReadingScan reading(scan.ops, scan.tree, scan.request, block_size, {scan.index_budget, PageCacheShare()},
-                      scan.pace, scan.stop, scan.totals, scan.won, scan.found);
+                      state.get(), scan.pace, scan.stop, scan.totals, scan.won, scan.found);
   const absl::Status fed = feed(reading);
-  absl::Status finished = reading.Finish();
+  absl::Status finished = reading.Finish(fed.ok());
   finished.Update(fed);
   return finished;
 }
@@ -67,7 +71,9 @@ absl::Status ScanAll(const Scan& scan, StorageMap* map) {
   const PathFilter filter(scan.request.include, scan.request.exclude);
   const std::vector<std::string> tops = Tops(scan.request.paths);
   if (map == nullptr) {
-    return ScanByReading(scan, [&](ReadingScan& reading) {
+    struct stat root;
+    if (::fstat(scan.tree.root_fd(), &root) != 0) return ErrnoError(errno, "fstat");
+    return ScanByReading(scan, {0, root.st_ino}, [&](ReadingScan& reading) {
       absl::Status walked;
       for (const std::string& top : tops) {
         // One path that is not there does not keep the others from being scanned; a stop ends each walk.
@@ -93,8 +99,8 @@ absl::Status ScanAll(const Scan& scan, StorageMap* map) {
   if (unchecked->empty()) return named;
   Log(LogLevel::kInfo, "scan by reading",
       {{"files", unchecked->size()}, {"reason", "they have no checksums (nodatasum)"}});
-  RETURN_IF_ERROR(ScanByReading(scan, [&](ReadingScan& reading) {
-    for (std::string& path : *unchecked) RETURN_IF_ERROR(reading.Add({std::move(path), 0}));
+  RETURN_IF_ERROR(ScanByReading(scan, map->root(), [&](ReadingScan& reading) {
+    for (std::string& path : *unchecked) RETURN_IF_ERROR(reading.Add({std::move(path), 0, {}}));
     return absl::OkStatus();
   }));
   return named;

@@ -26,7 +26,11 @@ struct ReadFile {
   uint64_t address = 0;  // in the FileTable, once a section of it was read
   bool in_table = false;
   bool failed = false;
-  uint64_t extents = 0;  // that it has so far, sharing included
+  bool settled = false;       // if it is changed from now on, its times will tell
+  size_t sections = 0;        // that it has in all
+  size_t sections_ahead = 0;  // that are not compared yet
+  bool shares = false;        // it has places that are to share
+  uint64_t extents = 0;       // that it has so far, sharing included
 };
 
 // A stretch of a file that is read and compared as one.

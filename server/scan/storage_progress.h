@@ -9,8 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/span.h"
 #include "server/scan/anchor_table.h"
+#include "server/scan/kept_index.h"
 #include "server/scan/scan_state.h"
 
 namespace cowherd {
@@ -37,17 +37,14 @@ struct StorageProgress {
 std::string EncodeProgress(const StorageProgress& progress);
 absl::StatusOr<StorageProgress> DecodeProgress(absl::string_view text);
 
-// Keeps a scan's progress and anchors in a state file, if there is one. Failures are logged: a scan needs no
-// state. One thread.
+// Keeps a scan's progress and anchors in a state file, if there is one. One thread.
 class StorageState {
  public:
-  using Time = std::chrono::steady_clock::time_point;
-
   // `file` may be null. Both must outlive this.
   StorageState(ScanStateFile* file, AnchorTable& anchors, std::chrono::milliseconds checkpoint_interval)
-      : file_(file), anchors_(anchors), checkpoint_interval_(checkpoint_interval) {}
+      : kept_(file, checkpoint_interval), anchors_(anchors) {}
 
-  bool kept() const { return file_ != nullptr; }
+  bool kept() const { return kept_.kept(); }
 
   // What is not to be trusted, or is of a generation that the filesystem has yet to come to, is discarded.
   // The anchors are not loaded yet.
@@ -55,22 +52,12 @@ class StorageState {
   // False: they are not to be trusted, nor is the progress. The state is discarded, the anchors are empty.
   bool LoadAnchors();
 
-  // The interval after the last, or later if saving takes long.
-  bool CheckpointDue(Time now) const { return kept() && now >= next_save_; }
+  bool CheckpointDue(KeptIndex::Time now) const { return kept_.CheckpointDue(now); }
   void Save(const StorageProgress& progress);
 
  private:
-  absl::StatusOr<StorageProgress> ReadProgress(uint64_t generation);
-  absl::Status TakeAnchors(StateReader& reader);
-  void Distrust(const absl::Status& reason);
-
-  ScanStateFile* const file_;
+  KeptIndex kept_;
   AnchorTable& anchors_;
-  const std::chrono::milliseconds checkpoint_interval_;
-  Time next_save_ = std::chrono::steady_clock::now() + checkpoint_interval_;
-
-  // Saving takes this part of the time at most.
-  static constexpr int kSavingPart = 20;
 };
 
 }  // namespace cowherd

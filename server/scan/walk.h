@@ -7,6 +7,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/types/optional.h"
 #include "server/base/stop.h"
 #include "server/dedupe/shared_totals.h"
 #include "server/fs/file_tree.h"
@@ -18,6 +19,7 @@ namespace cowherd {
 struct WalkedFile {
   std::string path;  // below the root
   uint64_t inode = 0;
+  absl::optional<FileFacts> facts;  // if the directory tells
 };
 
 // Those of `paths` that are not beneath another of them, so that no file is met twice. "": the root.

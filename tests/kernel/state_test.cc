@@ -54,10 +54,12 @@ class StateTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     LoopFilesystem::Options options;
-    options.type = GetParam();
+    options.type = GetParam() == "xfs" ? "xfs" : "btrfs";
+    if (GetParam() == "nodatasum") mount_options_ = GetParam();
     absl::StatusOr<std::unique_ptr<LoopFilesystem>> made = LoopFilesystem::Make(options);
     ASSERT_TRUE(made.ok()) << made.status();
     loop_ = *std::move(made);
+    Remount();
     const absl::StatusOr<std::string> test_directory = TestDirectory();
     ASSERT_TRUE(test_directory.ok()) << test_directory.status();
     std::string name = absl::StrCat(*test_directory, "/state.XXXXXX");
@@ -77,6 +79,9 @@ class StateTest : public testing::TestWithParam<std::string> {
     fs::create_directories(fs::path(Path(name)).parent_path());
     std::ofstream(Path(name), std::ios::binary) << bytes;
   }
+
+  // Where a scan does not move what is unique, btrfs keeps whole extents for it.
+  static bool GoesFreeInParts() { return GetParam() != "nodatasum"; }
 
   // Committed.
   uint64_t Free() {
@@ -126,12 +131,13 @@ class StateTest : public testing::TestWithParam<std::string> {
 
   void Remount() {
     ASSERT_EQ(loop_->Unmount(), absl::OkStatus());
-    ASSERT_EQ(loop_->Mount(), absl::OkStatus());
+    ASSERT_EQ(loop_->Mount(mount_options_), absl::OkStatus());
   }
 
   LinuxExtentOps ops_;
   LinuxFileTrees trees_;
   std::unique_ptr<LoopFilesystem> loop_;
+  std::string mount_options_;
   ScanRequest request_;
 };
 
@@ -158,9 +164,11 @@ TEST_P(StateTest, OnlyWhatIsNewIsLookedAtAndSharesWithWhatIsOld) {
   const auto before = LookAtAll();
   const uint64_t free = Free();
   const Totals second = Scan();
-  EXPECT_LE(second.bytes_scanned, 3 * kMiB);
+  EXPECT_LE(second.bytes_scanned, 4 * kMiB);
   EXPECT_EQ(second.bytes_accepted, kMiB);
-  EXPECT_GE(Free() - free, kMiB - kMiB / 50);
+  if (GoesFreeInParts()) {
+    EXPECT_GE(Free() - free, kMiB - kMiB / 50);
+  }
   EXPECT_TRUE(LookAtAll() == before);
   EXPECT_EQ(Scan().bytes_scanned, 0U);
 }
@@ -190,7 +198,8 @@ TEST_P(StateTest, AnotherRequestHasAStateOfItsOwn) {
   EXPECT_EQ(Scan().duplicate_bytes, 0U);
   request_.paths = {};
   EXPECT_EQ(Scan().bytes_accepted, 2 * kMiB);
-  EXPECT_EQ(States().size(), 2U);
+  // Files without checksums have one beside that of the storage.
+  EXPECT_EQ(States().size(), GetParam() == "nodatasum" ? 4U : 2U);
 }
 
 TEST_P(StateTest, AFilesystemMadeAnewIsLookedAtInFull) {
@@ -199,7 +208,7 @@ TEST_P(StateTest, AFilesystemMadeAnewIsLookedAtInFull) {
   const fs::path old = States().at(0);
   ASSERT_EQ(loop_->Unmount(), absl::OkStatus());
   ASSERT_EQ(loop_->Format(), absl::OkStatus());
-  ASSERT_EQ(loop_->Mount(), absl::OkStatus());
+  ASSERT_EQ(loop_->Mount(mount_options_), absl::OkStatus());
   for (int i = 0; i < 4; ++i) Write(absl::StrCat("f", i), Bytes(i % 2, kMiB));
   // Also where somebody puts the old state in the place of the new one.
   Scan();
@@ -241,6 +250,7 @@ TEST_P(StateTest, CancelledScansGoOn) {
   const auto before = LookAtAll();
   const uint64_t free = Free();
   request_.bytes_per_second = 40 * kMiB;
+  request_.checkpoint_interval = std::chrono::milliseconds(0);
   int cancelled = 0;
   for (int round = 0; round < 6; ++round) {
     Stop stop(std::chrono::steady_clock::now() + std::chrono::milliseconds(150));
@@ -269,6 +279,8 @@ TEST_P(StateTest, KilledScansGoOn) {
   request_.bytes_per_second = 100 * kMiB;
   int killed = 0;
   for (int round = 0; round < 40; ++round) {
+    // What is not cached takes its time.
+    if (round % 10 == 0) Remount();
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
@@ -292,14 +304,16 @@ TEST_P(StateTest, KilledScansGoOn) {
   Remount();
   EXPECT_TRUE(LookAtAll() == before);
   // Space that a scratch file would take is free.
-  EXPECT_GE(Free() - free, duplicate / 100 * 98);
+  if (GoesFreeInParts()) {
+    EXPECT_GE(Free() - free, duplicate / 100 * 98);
+  }
   EXPECT_EQ(Scan().bytes_scanned, 0U);
   for (const auto& entry : fs::recursive_directory_iterator(request_.state_dir)) {
     EXPECT_NE(entry.path().extension(), ".new");
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Filesystems, StateTest, testing::Values("btrfs"),
+INSTANTIATE_TEST_SUITE_P(Filesystems, StateTest, testing::Values("btrfs", "nodatasum", "xfs"),
                          [](const auto& info) { return info.param; });
 
 class BtrfsStateTest : public StateTest {};

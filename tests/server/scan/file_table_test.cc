@@ -62,5 +62,66 @@ TEST(FileTableTest, LargeFilesStay) {
   EXPECT_EQ(table.Find(large + 12345 * kBlock)->path, "large");
 }
 
+FileTable Loaded(const FileTable& saved, uint64_t then, uint64_t now, size_t budget = 1 << 20) {
+  StateWriter writer(-1);
+  saved.Save(writer);
+  StateReader reader(writer.text());
+  FileTable table(budget, kBlock);
+  EXPECT_EQ(table.Load(reader, then, now), absl::OkStatus());
+  EXPECT_TRUE(reader.at_end());
+  return table;
+}
+
+TEST(FileTableTest, GoesOnWhereAnEarlierScanEnded) {
+  FileTable saved(1 << 20, kBlock);
+  const uint64_t a = saved.Add("a", {7, 10}, 3 * kBlock, Mix(1));
+  const uint64_t b = saved.Add("b", {8, 10}, kBlock, Mix(2));
+  FileTable same = Loaded(saved, 7, 7);
+  EXPECT_EQ(same.Find(a + kBlock)->path, "a");
+  EXPECT_EQ(same.Find(b)->key, (FileKey{8, 10}));
+  EXPECT_GT(same.Add("c", {7, 12}, 1, Mix(3)), b);
+  // The device has another number, and who knows what 8 is now.
+  const FileTable moved = Loaded(saved, 7, 9);
+  EXPECT_EQ(moved.Find(a)->key, (FileKey{9, 10}));
+  EXPECT_EQ(moved.Find(b), nullptr);
+}
+
+TEST(FileTableTest, FilesThatAreLookedAtAnewAreForgotten) {
+  FileTable saved(1 << 20, kBlock);
+  const uint64_t a = saved.Add("a", {7, 10}, 3 * kBlock, Mix(1));
+  const uint64_t b = saved.Add("b", {7, 11}, kBlock, Mix(2));
+  FileTable table = Loaded(saved, 7, 7);
+  table.Forget({7, 10});
+  table.Forget({7, 12});
+  EXPECT_EQ(table.Find(a), nullptr);
+  EXPECT_NE(table.Find(b), nullptr);
+  const uint64_t again = table.Add("a", {7, 10}, 3 * kBlock, Mix(1));
+  const FileTable next = Loaded(table, 7, 7);
+  EXPECT_EQ(next.Find(a), nullptr);
+  EXPECT_NE(next.Find(again), nullptr);
+  EXPECT_EQ(next.files(), 2U);
+}
+
+TEST(FileTableTest, ASmallerBudgetHoldsForWhatIsLoaded) {
+  FileTable saved(8 << 20, kBlock);
+  for (uint64_t i = 0; i < 20000; ++i) saved.Add(absl::StrCat("directory/file", i), {1, i}, kBlock, Mix(i));
+  EXPECT_EQ(saved.files(), 20000U);
+  const FileTable table = Loaded(saved, 1, 1, 1 << 18);
+  EXPECT_LE(table.bytes(), size_t{1} << 18);
+  EXPECT_GT(table.files(), 100U);
+}
+
+TEST(FileTableTest, WhatIsNoTableIsTold) {
+  FileTable saved(1 << 20, kBlock);
+  for (uint64_t i = 0; i < 3; ++i) saved.Add(absl::StrCat(i), {1, i}, kBlock, Mix(i));
+  StateWriter writer(-1);
+  saved.Save(writer);
+  for (size_t size = 0; size < writer.text().size(); ++size) {
+    StateReader reader(writer.text().substr(0, size));
+    FileTable table(1 << 20, kBlock);
+    EXPECT_TRUE(absl::IsDataLoss(table.Load(reader, 1, 1))) << size;
+  }
+}
+
 }  // namespace
 }  // namespace cowherd

@@ -53,7 +53,9 @@ class ScanStateTest : public ::testing::Test {
     absl::StatusOr<std::string> head = file.ReadHead();
     if (!head.ok()) return head;
     std::string body;
-    absl::Status status = file.ReadBody([&](StateReader& reader) {
+    absl::Status status = file.CheckBody();
+    if (!status.ok()) return status;
+    status = file.ReadBody([&](StateReader& reader) {
       absl::StatusOr<std::string> text = reader.TakeText(1 << 20);
       if (text.ok()) body = *text;
       return text.status();

@@ -1,0 +1,60 @@
+#ifndef COWHERD_SERVER_SCAN_READING_STATE_H_
+#define COWHERD_SERVER_SCAN_READING_STATE_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/strings/string_view.h"
+#include "server/fs/file_tree.h"
+#include "server/scan/anchor_table.h"
+#include "server/scan/file_table.h"
+#include "server/scan/kept_index.h"
+#include "server/scan/scan_state.h"
+#include "server/scan/seen_files.h"
+
+namespace cowherd {
+
+// What a scan by reading keeps for the next, if there is a state file: which files it has looked at, and the
+// index of their blocks, with which new files are compared. One thread.
+class ReadingState {
+ public:
+  // `file` may be null. `budget`: bytes for the files looked at. `device`: the number that the root's has
+  // now.
+  ReadingState(ScanStateFile* file, std::chrono::milliseconds checkpoint_interval, size_t budget,
+               uint64_t device, AnchorTable& anchors, FileTable& table);
+
+  bool kept() const { return kept_.kept(); }
+
+  // Takes what was saved, but for the index; what is not to be trusted is discarded.
+  void Load();
+
+  // Whether an earlier scan has looked at this file, as it is.
+  bool Met(absl::string_view path, const FileFacts& facts);
+
+  // Before a file is read that was not met: loads the index, and forgets there what the file held.
+  void BeforeReading(const FileFacts& facts);
+
+  // This scan has looked at it, and shared what it has to share.
+  void Done(absl::string_view path, const FileFacts& facts) {
+    if (kept()) seen_.Add(SeenFiles::HashOf(path, facts));
+  }
+
+  bool CheckpointDue(KeptIndex::Time now) const { return kept_.CheckpointDue(now); }
+  // There is something to save.
+  bool news() const { return kept() && seen_.added() > 0; }
+  // `complete`: files that were not met are gone.
+  void Save(bool complete);
+
+ private:
+  KeptIndex kept_;
+  SeenFiles seen_;
+  const uint64_t device_;
+  AnchorTable& anchors_;
+  FileTable& table_;
+  bool index_kept_ = false;  // and not loaded yet
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_SCAN_READING_STATE_H_
