@@ -1,6 +1,5 @@
 #include "server/node/io_class.h"
 
-#include <linux/ioprio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,12 +11,15 @@
 namespace cowherd {
 namespace {
 
+// As ioprio_set(2) has it. The linux/ioprio.h of some kernels is no C++.
+constexpr int kWhoProcess = 1;
 constexpr int kThisThread = 0;
-// The kernel's default within the class.
-constexpr int kMiddle = 4;
+constexpr int kClassShift = 13;
+constexpr int kBestEffort = 2 << kClassShift | 4;  // the kernel's default within the class
+constexpr int kIdle = 3 << kClassShift;
 
 bool Set(int priority) {
-  if (::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, kThisThread, priority) == 0) return true;
+  if (::syscall(SYS_ioprio_set, kWhoProcess, kThisThread, priority) == 0) return true;
   Log(LogLevel::kWarning, "cannot set the I/O class", {{"error", ErrnoError(errno, "ioprio_set")}});
   return false;
 }
@@ -33,10 +35,8 @@ absl::StatusOr<IoClass> ParseIoClass(absl::string_view name) {
 
 ScopedIoClass::ScopedIoClass(IoClass io_class) {
   if (io_class == IoClass::kNone) return;
-  const int before = static_cast<int>(::syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, kThisThread));
-  const int wanted = io_class == IoClass::kIdle ? IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)
-                                                : IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, kMiddle);
-  if (Set(wanted)) before_ = before;
+  const int before = static_cast<int>(::syscall(SYS_ioprio_get, kWhoProcess, kThisThread));
+  if (Set(io_class == IoClass::kIdle ? kIdle : kBestEffort)) before_ = before;
 }
 
 ScopedIoClass::~ScopedIoClass() {
