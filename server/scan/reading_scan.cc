@@ -480,11 +480,13 @@ void ReadingScan::Take(const Run& run) {
     Duplicate duplicate{
         run.source_path, run.source_offset + stretch.offset, run.file->path, begin, stretch.length, 0};
     for (const FileExtent& extent : extents) {
+      // A file's last block goes free as a whole.
+      const uint64_t length = (extent.length + block_size_ - 1) / block_size_ * block_size_;
       if (!extent.shared) {
-        duplicate.freeable += extent.length;
+        duplicate.freeable += length;
         continue;
       }
-      const uint64_t end = extent.physical + extent.length;
+      const uint64_t end = extent.physical + length;
       // Each of its places comes here; the space is one.
       for (const StorageSet::Range& range : given_up_.Missing(extent.physical, end))
         duplicate.freeable += range.second - range.first;

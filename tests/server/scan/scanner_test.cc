@@ -460,6 +460,13 @@ TEST_F(ScannerTest, DryRunEstimatesWhatIsFreed) {
   ScanAndWin(16 + 13);
 }
 
+TEST_F(ScannerTest, ALastBlockGoesFreeAsAWhole) {
+  for (const char* name : {"/data/a", "/data/b"}) fs_.AddFile(name, Blocks(1, 8).substr(0, 7 * kBlock + 100));
+  ScanAndWin(8);
+  EXPECT_EQ(totals_.bytes_freeable, 8 * kBlock);
+  EXPECT_EQ(totals_.duplicate_bytes, 7 * kBlock + 100);
+}
+
 // More anchors than the index holds: long runs are found all the same.
 TEST_F(ScannerTest, LongRunsAreFoundWhenTheIndexIsSampled) {
   fs_.AddFile("/data/big", Blocks(1, 60000));
