@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -173,14 +174,19 @@ class LinuxFileTree final : public FileTree {
       const dirent* entry = ::readdir(directory.get());
       if (entry == nullptr) break;
       DirEntry found{entry->d_name, KindOf(::dirfd(directory.get()), *entry), entry->d_ino, {}};
-      struct stat stat;
-      if (found.kind == DirEntry::Kind::kFile &&
-          ::fstatat(::dirfd(directory.get()), entry->d_name, &stat, AT_SYMLINK_NOFOLLOW) == 0) {
-        found.facts = FactsOf(stat);
-      }
       if (found.name != "." && found.name != "..") entries.push_back(std::move(found));
     }
     if (errno != 0) return ErrnoError(errno, doing);
+    // In the order in which they lie on disk.
+    std::sort(entries.begin(), entries.end(),
+              [](const DirEntry& a, const DirEntry& b) { return a.inode < b.inode; });
+    for (DirEntry& entry : entries) {
+      struct stat stat;
+      if (entry.kind == DirEntry::Kind::kFile &&
+          ::fstatat(::dirfd(directory.get()), entry.name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) == 0) {
+        entry.facts = FactsOf(stat);
+      }
+    }
     return entries;
   }
 

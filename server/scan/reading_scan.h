@@ -47,6 +47,12 @@ struct ReadingLimits {
 // the page cache where the limit allows it; what was not there before is taken out again. Storage that
 // several places share already is read once; if it turns out to be a duplicate, each of its places is, since
 // all have to give it up. Memory is bounded by the limits, and some MiB a worker. One thread.
+//
+// With a state, a file that an earlier scan has looked at is passed over as long as its path, inode number,
+// size and times stay; new ones are compared with the blocks it had. Such a scan misses what only a full one
+// would find: what could not be shared for an error, and new data whose only equal lies in a file that was
+// itself a duplicate of one that is changed or gone by now. A stop loses what was read for the batch in hand
+// at most, kill -9 what was since the last checkpoint; a file counts as looked at when all of it is.
 class ReadingScan {
  public:
   // `state` may be null; a file that it says was looked at is passed over.

@@ -142,6 +142,29 @@ TEST_P(FileTreeConformance, ListsADirectory) {
   EXPECT_EQ(ListError("none"), "ENOENT");
 }
 
+TEST_P(FileTreeConformance, ListsTheFactsOfFilesAsOpenTellsThem) {
+  filesystem_->AddFile("d/file", "some");
+  filesystem_->AddDirectory("d/directory");
+  const auto entries = tree_->List("d");
+  ASSERT_TRUE(entries.ok()) << entries.status();
+  ASSERT_EQ(entries->size(), 2u);
+  for (const DirEntry& entry : *entries) {
+    if (entry.kind == DirEntry::Kind::kDirectory) {
+      EXPECT_FALSE(entry.facts);
+      continue;
+    }
+    const auto file = tree_->Open("d/file", /*for_destination=*/false);
+    ASSERT_TRUE(file.ok()) << file.status();
+    ASSERT_TRUE(entry.facts);
+    EXPECT_EQ(entry.facts->device, file->facts.device);
+    EXPECT_EQ(entry.facts->inode, file->facts.inode);
+    EXPECT_EQ(entry.facts->size, 4u);
+    EXPECT_EQ(entry.facts->links, 1u);
+    EXPECT_EQ(entry.facts->modified_ns, file->facts.modified_ns);
+    EXPECT_EQ(entry.facts->changed_ns, file->facts.changed_ns);
+  }
+}
+
 TEST_P(FileTreeConformance, ListsManyEntries) {
   for (int i = 0; i < 3000; ++i) filesystem_->AddFile("many/" + std::to_string(i), "");
   EXPECT_EQ(List("many").size(), 3000u);

@@ -1,6 +1,10 @@
 #include "server/scan/scanner.h"
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -65,6 +69,129 @@ class ScannerTest : public ::testing::Test {
   std::vector<Duplicate> found_;
   Totals totals_;
 };
+
+// With a folder for states.
+class ScannerStateTest : public ScannerTest {
+ protected:
+  ScannerStateTest() {
+    request_.state_dir = absl::StrCat(::testing::TempDir(), "/scanner.XXXXXX");
+    EXPECT_NE(::mkdtemp(&request_.state_dir[0]), nullptr);
+  }
+  ~ScannerStateTest() override { std::filesystem::remove_all(request_.state_dir); }
+
+  // A file that is changed within one step of the clock may be so again without a trace: it is read again.
+  static void LetTheClockStep() {
+    timespec begin = {};
+    timespec now = {};
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &begin);
+    do {
+      ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    } while (now.tv_sec == begin.tv_sec && now.tv_nsec == begin.tv_nsec);
+  }
+
+  // Blocks that a scan reads.
+  uint64_t ScanAndRead() {
+    LetTheClockStep();
+    EXPECT_THAT(Scan(), IsOk());
+    return totals_.bytes_scanned / kBlock;
+  }
+};
+
+TEST_F(ScannerStateTest, FilesThatWereLookedAtAreNotOpened) {
+  for (int i = 0; i < 4; ++i) fs_.AddFile(absl::StrCat("/data/", i), Blocks(i / 2, 16));
+  fs_.AddFile("/data/small", "x");
+  fs_.AddLink("/data/link", "/data/0");
+  EXPECT_EQ(ScanAndRead(), 64U);
+  EXPECT_EQ(totals_.duplicate_bytes, 32 * kBlock);
+  for (const char* name : {"0", "1", "2", "3", "small", "link"}) {
+    fs_.Fail(Operation::kOpen, absl::StrCat("/data/", name), EIO);
+  }
+  EXPECT_EQ(ScanAndRead(), 0U);
+  EXPECT_EQ(totals_.files_failed, 0U);
+  EXPECT_EQ(totals_.files_skipped, 6U);
+}
+
+TEST_F(ScannerStateTest, NewFilesAreComparedWithThoseThatWereLookedAt) {
+  for (int i = 0; i < 4; ++i) fs_.AddFile(absl::StrCat("/data/", i), Blocks(i, 16));
+  EXPECT_EQ(ScanAndRead(), 64U);
+  fs_.AddFile("/data/new", Blocks(9, 3) + Blocks(2, 16));
+  // The old side is read again to compare it.
+  EXPECT_LE(ScanAndRead(), 19U + 16U);
+  EXPECT_TRUE(Shares("2", 0, "new", 3, 16));
+  EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+TEST_F(ScannerStateTest, FilesThatChangedAreReadAgain) {
+  for (int i = 0; i < 4; ++i) fs_.AddFile(absl::StrCat("/data/", i), Blocks(i, 16));
+  EXPECT_EQ(ScanAndRead(), 64U);
+  fs_.Write("/data/1", 0, Blocks(3, 16));
+  EXPECT_LE(ScanAndRead(), 16U + 16U);
+  EXPECT_TRUE(Shares("3", 0, "1", 0, 16));
+  // It is not compared with what it was.
+  fs_.Write("/data/2", 15 * kBlock, Blocks(8, 1));
+  EXPECT_LE(ScanAndRead(), 16U);
+  EXPECT_EQ(totals_.duplicate_bytes, 0U);
+  EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+TEST_F(ScannerStateTest, WhatDoesNotCountAsLookedAtIsReadAgain) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/bad", Blocks(2, 16));
+  fs_.Fail(Operation::kExtents, "/data/bad", EIO);
+  EXPECT_EQ(ScanAndRead(), 16U);
+  EXPECT_EQ(totals_.files_failed, 1U);
+  fs_.Fail(Operation::kExtents, "/data/bad", 0);
+  EXPECT_EQ(ScanAndRead(), 16U);
+  EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+TEST_F(ScannerStateTest, ADryRunAndAFullScanReadAll) {
+  for (int i = 0; i < 4; ++i) fs_.AddFile(absl::StrCat("/data/", i), Blocks(i, 16));
+  request_.dry_run = true;
+  EXPECT_EQ(ScanAndRead(), 64U);
+  request_.dry_run = false;
+  EXPECT_EQ(ScanAndRead(), 64U);
+  request_.dry_run = true;
+  EXPECT_EQ(ScanAndRead(), 64U);
+  request_.dry_run = false;
+  EXPECT_EQ(ScanAndRead(), 0U);
+  request_.full_scan = true;
+  EXPECT_EQ(ScanAndRead(), 64U);
+}
+
+TEST_F(ScannerStateTest, ATornIndexIsToldBeforeFilesArePassedOver) {
+  for (int i = 0; i < 4; ++i) fs_.AddFile(absl::StrCat("/data/", i), Blocks(i, 16));
+  EXPECT_EQ(ScanAndRead(), 64U);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(request_.state_dir)) {
+    if (entry.path().extension() != ".state") continue;
+    std::FILE* const file = std::fopen(entry.path().c_str(), "r+");
+    ASSERT_NE(file, nullptr);
+    std::fseek(file, -1, SEEK_END);
+    std::fputc('x', file);
+    std::fclose(file);
+  }
+  EXPECT_EQ(ScanAndRead(), 64U);
+  EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+TEST_F(ScannerStateTest, TwoScansOfTheSameDoNotShareAState) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  LetTheClockStep();
+  uint64_t inner = 0;
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) {
+    fs_.BeforeDedupe(nullptr);
+    const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
+    SharedTotals totals;
+    Pace pace(0, nullptr, totals);
+    EXPECT_THAT(ScanTree(fs_, *tree, request_, 4 << 20, pace, stop_, totals, [](const Duplicate&) {}),
+                IsOk());
+    inner = totals.Get().bytes_scanned / kBlock;
+  });
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(inner, 32U);
+  EXPECT_EQ(ScanAndRead(), 0U);
+}
 
 TEST_F(ScannerTest, EmptyTree) {
   ScanAndWin(0);
