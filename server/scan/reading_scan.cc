@@ -116,8 +116,9 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
       table_(limits.memory / 16, block_size),
       state_(state, request.checkpoint_interval, limits.memory / 16, DeviceOf(tree.root_fd()),
              finder_.anchors(), table_),
-      looked_at_(limits.memory / 32),
-      given_up_(limits.memory / 32),
+      origins_(limits.memory / 32),
+      looked_at_(limits.memory / 64),
+      given_up_(limits.memory / 64),
       cached_(ops),
       reader_(block_size, std::max(1U, request.workers)),
       sharer_(ops, tree, block_size, std::max(1U, request.workers), pace_, stop, totals) {
@@ -465,7 +466,32 @@ void ReadingScan::Join(Run run) {
 void ReadingScan::EndRun() {
   const std::vector<Run> parts = std::exchange(run_, {});
   if (std::exchange(run_bytes_, 0) < request_.min_extent_length) return;
-  for (const Run& run : parts) Take(run);
+  for (const Run& part : parts) {
+    for (const Run& run : WithOrigins(part)) {
+      Take(run);
+      origins_.Add(run.file->address + run.offset, run.length, run.source_address + run.source_offset);
+    }
+  }
+}
+
+std::vector<ReadingScan::Run> ReadingScan::WithOrigins(const Run& run) const {
+  std::vector<Run> runs;
+  const uint64_t source = run.source_address + run.source_offset;
+  for (const OriginMap::Piece& piece : origins_.Find(source, run.length)) {
+    Run part = run;
+    part.source_offset += piece.address - source;
+    part.offset += piece.address - source;
+    part.length = piece.length;
+    const FileTable::File* file = piece.origin == piece.address ? nullptr : table_.Find(piece.origin);
+    if (file != nullptr) {
+      part.source_path = file->path;
+      part.source_key = file->key;
+      part.source_address = file->address;
+      part.source_offset = piece.origin - file->address;
+    }
+    runs.push_back(std::move(part));
+  }
+  return runs;
 }
 
 void ReadingScan::Take(const Run& run) {

@@ -23,6 +23,7 @@
 #include "server/scan/batch_sharer.h"
 #include "server/scan/cached_ranges.h"
 #include "server/scan/file_table.h"
+#include "server/scan/origin_map.h"
 #include "server/scan/pace.h"
 #include "server/scan/reading_state.h"
 #include "server/scan/recent_sections.h"
@@ -108,6 +109,8 @@ class ReadingScan {
   void Join(Run run);
   // The run in hand is at its end.
   void EndRun();
+  // With sources that share with no other place themselves.
+  std::vector<Run> WithOrigins(const Run& run) const;
   void Take(const Run& run);
   std::vector<Stretch> Unshared(const Run& run);
   bool FitsIntoFile(const Run& run, const Stretch& stretch);
@@ -140,6 +143,7 @@ class ReadingScan {
   // A stop came while anchors were followed: those that led to what was not read any more are lost.
   bool index_torn_ = false;
   std::vector<LookedAt> in_batch_;            // all their shares are in the batch begun last, or before
+  OriginMap origins_;
   StorageSet looked_at_;                      // shared storage
   StorageSet given_up_;                       // shared storage that was counted as such
   absl::flat_hash_map<uint64_t, int> asked_;  // sections that anchors of the one in hand lead to
