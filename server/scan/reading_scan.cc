@@ -31,6 +31,9 @@ constexpr uint64_t kProbeBytes = 1 << 20;
 constexpr uint64_t kSmallRead = 256 << 10;
 // A section that has to be read again for one anchor may be so large; a larger one needs two.
 constexpr uint64_t kReadForOneAnchor = 2 << 20;
+// A batch is shared when so much was read, or a quarter of what may be kept: the sharing goes on beside the
+// reading of the next.
+constexpr uint64_t kBatchBytes = 128 << 20;
 constexpr size_t kMaxBatchPlaces = 1 << 16;
 constexpr size_t kMaxOpen = 8192;
 
@@ -120,7 +123,7 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
       looked_at_(limits.memory / 64),
       given_up_(limits.memory / 64),
       cached_(ops),
-      reader_(block_size, std::max(1U, request.workers)),
+      reader_(block_size),
       sharer_(ops, tree, block_size, std::max(1U, request.workers), pace_, stop, totals) {
   if (!request.full_scan) state_.Load();
 }
@@ -570,7 +573,7 @@ bool ReadingScan::FitsIntoFile(const Run& run, const Stretch& stretch) {
 
 void ReadingScan::ShareBatchWhenDue() {
   // Two batches and what is on the way fit into what may be kept, so that nothing goes before it is shared.
-  if (batch_bytes_ < page_cache_ / 4 && batch_sections_ < max_open_ / 4 &&
+  if (batch_bytes_ < std::min(page_cache_ / 4, kBatchBytes) && batch_sections_ < max_open_ / 4 &&
       batch_.shares.size() < kMaxBatchPlaces) {
     return;
   }

@@ -6,36 +6,33 @@
 
 namespace cowherd {
 
-SectionReader::SectionReader(uint32_t block_size, unsigned threads) : block_size_(block_size) {
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
-}
+SectionReader::SectionReader(uint32_t block_size) : block_size_(block_size), thread_([this] { Run(); }) {}
 
 SectionReader::~SectionReader() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     ending_ = true;
   }
-  pushed_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  pushed_.notify_one();
+  thread_.join();
 }
 
 void SectionReader::Push(std::unique_ptr<Section> section) {
-  auto job = std::make_shared<Job>();
-  job->section = std::move(section);
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    jobs_.push_back(job);
-    waiting_.push_back(std::move(job));
+    waiting_.push_back(std::move(section));
+    ++on_the_way_;
   }
   pushed_.notify_one();
 }
 
 std::unique_ptr<Section> SectionReader::Pop() {
   std::unique_lock<std::mutex> lock(mutex_);
-  if (jobs_.empty()) return nullptr;
-  read_.wait(lock, [this] { return jobs_.front()->read; });
-  std::unique_ptr<Section> section = std::move(jobs_.front()->section);
-  jobs_.pop_front();
+  if (on_the_way_ == 0) return nullptr;
+  read_.wait(lock, [this] { return !done_.empty(); });
+  std::unique_ptr<Section> section = std::move(done_.front());
+  done_.pop_front();
+  --on_the_way_;
   return section;
 }
 
@@ -44,17 +41,16 @@ void SectionReader::Run() {
   while (true) {
     pushed_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
     if (ending_) return;
-    const std::shared_ptr<Job> job = std::move(waiting_.front());
+    std::unique_ptr<Section> section = std::move(waiting_.front());
     waiting_.pop_front();
     lock.unlock();
-    Section& section = *job->section;
     absl::StatusOr<std::vector<uint64_t>> fingerprints =
-        ReadFingerprints(section.file->open->fd.get(), block_size_, section.extents, section.first_block,
-                         section.blocks, section.bytes_read);
-    section.status = fingerprints.status();
-    if (fingerprints.ok()) section.fingerprints = *std::move(fingerprints);
+        ReadFingerprints(section->file->open->fd.get(), block_size_, section->extents, section->first_block,
+                         section->blocks, section->bytes_read);
+    section->status = fingerprints.status();
+    if (fingerprints.ok()) section->fingerprints = *std::move(fingerprints);
     lock.lock();
-    job->read = true;
+    done_.push_back(std::move(section));
     read_.notify_one();
   }
 }

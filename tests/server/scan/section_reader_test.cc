@@ -37,7 +37,7 @@ class SectionReaderTest : public ::testing::Test {
 };
 
 TEST_F(SectionReaderTest, SectionsComeBackInOrder) {
-  SectionReader reader(kBlock, 4);
+  SectionReader reader(kBlock);
   for (int i = 0; i < 100; ++i) {
     fs_.AddFile(absl::StrCat("/data/", i), Blocks(i, 1 + i % 7 * 40));
     reader.Push(Make(absl::StrCat(i), 1 + i % 7 * 40));
@@ -54,7 +54,7 @@ TEST_F(SectionReaderTest, SectionsComeBackInOrder) {
 }
 
 TEST_F(SectionReaderTest, AnErrorIsTheSectionsOwn) {
-  SectionReader reader(kBlock, 1);
+  SectionReader reader(kBlock);
   fs_.AddFile("/data/a", Blocks(1, 1));
   reader.Push(Make("", 1));
   reader.Push(Make("a", 1));
@@ -64,7 +64,7 @@ TEST_F(SectionReaderTest, AnErrorIsTheSectionsOwn) {
 
 TEST_F(SectionReaderTest, EndsWithSectionsOnTheWay) {
   fs_.AddFile("/data/a", Blocks(1, 100));
-  SectionReader reader(kBlock, 2);
+  SectionReader reader(kBlock);
   for (int i = 0; i < 50; ++i) reader.Push(Make("a", 100));
 }
 
