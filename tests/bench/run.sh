@@ -1,21 +1,47 @@
 #!/usr/bin/env bash
-# Measures, as root; drops the machine's page cache. Compare figures within one run only.
-#   tests/bench/run.sh dedupe    the kernel's dedupe, cached and not, with and without reading ahead
-#   tests/bench/run.sh index     what the index of a scan finds on a filesystem of 1 TiB
-#   tests/bench/run.sh scan ...  whole scans beside duperemove and jdupes; options as tests/bench/scan.py --help
+# Measures, as root; drops the machine's page cache. Each part prints tables in Markdown that say which bars are met.
+# Compare figures within one run only.
+#   tests/bench/run.sh all [OPTION...]    everything; options as those of scan, an hour or two with the defaults
+#   tests/bench/run.sh scan [OPTION...]   whole scans beside Debian's peers; options as tests/bench/scan.py --help
+#   tests/bench/run.sh service [RUNS]     DedupeRanges and the scan's sharing beside the bare ioctl
+#   tests/bench/run.sh latency [OPTION...]  a foreground reader beside a job; options as tests/bench/latency.py --help
+#   tests/bench/run.sh index [TIB [MIB]]  memory of a scan of 1 TiB, and what its index finds at 1, 10 and 100 TiB
+#   tests/bench/run.sh dedupe             the kernel's dedupe, cached and not, with and without reading ahead
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 what=${1:-}
-case $what in dedupe | index | scan) shift ;; *)
+case $what in all | scan | service | latency | index | dedupe) shift ;; *)
   sed -n 's/^# \{0,1\}//p' "$0" | tail -n +2 >&2
   exit 2
   ;;
 esac
 deploy/install_packages.sh --tests
-declare -A program=([dedupe]=dedupe_speed [index]=index_scale [scan]=scan_engine)
-bazel build --noshow_progress --ui_event_filters=-info "//tests/bench:${program[$what]}"
-if [ "$what" = scan ]; then
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends duperemove jdupes >/dev/null
-  exec tests/bench/scan.py --peers "$@"
+DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends duperemove jdupes rmlint >/dev/null
+bazel build --noshow_progress --ui_event_filters=-info //tests/bench:{dedupe_speed,index_scale,scan_engine,service_speed} \
+  //server/node:cowherd-node //server/controller:cowherd-controller //client:cowherd
+bin=bazel-bin/tests/bench
+part() { # PART OPTION...
+  local part=$1
+  shift
+  case $part in
+    scan) tests/bench/scan.py --peers "$@" ;;
+    service) $bin/service_speed "$PWD/bazel-bin/server/node/cowherd-node" "$@" ;;
+    latency) tests/bench/latency.py "$@" ;;
+    index) $bin/index_scale "$@" ;;
+    dedupe) $bin/dedupe_speed "$@" ;;
+  esac
+}
+if [ "$what" != all ]; then
+  part "$what" "$@"
+  exit
 fi
-exec "bazel-bin/tests/bench/${program[$what]}" "$@"
+for filesystem in btrfs xfs; do
+  printf '\n## Scans, '
+  part scan --service --filesystem $filesystem "$@"
+done
+printf '\n## DedupeRanges and sharing\n\n'
+part service
+printf '\n## A reader beside a job\n\n'
+part latency
+printf '\n## A large filesystem\n\n'
+part index 2>/dev/null

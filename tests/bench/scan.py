@@ -1,35 +1,59 @@
 #!/usr/bin/python3
-"""Measures the scan engine on sets of test data, beside the peers that Debian has.
+"""Measures the scan engine on sets of test data, beside the peers that Debian has, and compares it with its bars.
 
-    tests/bench/scan.py [--mib N] [--runs N] [--filesystem btrfs|xfs] [--peers] [SET...]
+    tests/bench/scan.py [--mib N] [--runs N] [--filesystem btrfs|xfs] [--peers] [--service] [SET...]
 
 Each tool gets the same data on a fresh loop filesystem, mounted anew and with cold caches. Times are ratios to the floor:
-reading every file once with cat. Freed is the gain in free space, in parts of what is duplicate at a granularity of 4 KiB.
-Needs root and a build of //tests/bench:scan_engine; drops the machine's page cache. Compare within one run only.
+reading every file once with cat. Freed is the gain in free space after sync, in parts of what is duplicate at a granularity
+of 4 KiB. Read is what the device read during the job, in parts of the set. Needs root and a build of
+//tests/bench:scan_engine, with --service also of the servers; drops the machine's page cache. Compare within one run only.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import pathlib
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 ENGINE = REPOSITORY / "bazel-bin/tests/bench/scan_engine"
 SETS = ["copies", "smallfiles", "vmimages", "sparse", "unique"]
+# By the path of the filesystem and of a directory elsewhere.
 PEERS = {
-    "duperemove": ["duperemove", "-drhq", "--hashfile=:memory:"],
-    "jdupes": ["jdupes", "-rBq"],
+    "duperemove": "duperemove -drhq --hashfile=:memory: {path}",
+    "duperemove partial": "duperemove -drhq --hashfile=:memory: --dedupe-options=partial {path}",
+    "duperemove -b 4k": "duperemove -drhq -b 4k --hashfile=:memory: {path}",
+    "jdupes": "jdupes -rBq {path}",
+    "rmlint": "cd {elsewhere} && rmlint -T df -o sh:{elsewhere}/rmlint.sh -c sh:handler=clone {path} && {elsewhere}/rmlint.sh -dq",
 }
+MANY_PEERS = ("duperemove partial", "duperemove -b 4k")  # only with --all_peers: they take long
+FREED = {("btrfs", "copies"): 0.98, ("btrfs", "smallfiles"): 0.98, ("btrfs", "vmimages"): 0.98, ("btrfs", "sparse"): 0.95,
+         ("xfs", "vmimages"): 0.95}
+JOB = {("btrfs", "copies"): 1.1, ("btrfs", "smallfiles"): 0.7, ("btrfs", "vmimages"): 1.5, ("btrfs", "sparse"): 2,
+       ("btrfs", "unique"): 0.1, ("xfs", "unique"): 1.1, ("xfs", "copies"): 1.3, ("xfs", "vmimages"): 2.2}
+FIND = 0.12  # btrfs
+FOUND_BY_READING = {"smallfiles": 0.02}  # btrfs; others 0.005
+DROPPED = {("btrfs", "copies"): 1.2}
+LARGER = {("xfs", "copies"): 2.2}
+SERVICE = 1.05
+FIEMAP = 0xC020660B  # linux/fs.h: FS_IOC_FIEMAP
 
 
 def run(*command, **more):
     return subprocess.run([str(c) for c in command], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **more)
+
+
+def drop_caches(which="3"):
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text(which)
 
 
 class Volume:
@@ -37,10 +61,13 @@ class Volume:
 
     def __init__(self, directory, kind):
         self.kind = kind
+        self.directory = directory
         self.image = directory / "image"
         self.original = directory / "original"
         self.path = directory / "mount"
         self.path.mkdir()
+        self.size = 0
+        self.extents = 0.0
 
     def fill(self, name, mib):
         with open(self.original, "wb") as image:
@@ -48,41 +75,237 @@ class Volume:
         run(f"mkfs.{self.kind}", "-q", "-f", self.original)
         run("mount", "-o", "loop", self.original, self.path)
         try:
-            return int(run(REPOSITORY / "tests/bench/sets.py", name, self.path, mib).stdout)
+            duplicate = int(run(REPOSITORY / "tests/bench/sets.py", name, self.path, mib).stdout)
+            self.size = sum(file.stat().st_blocks * 512 for file in self.files())
+            self.extents = self.extents_per_file()
+            return duplicate
         finally:
             run("umount", self.path)
 
     def mount_cold(self):
         run("cp", "--sparse=always", self.original, self.image)
-        os.sync()
-        pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+        drop_caches()
         run("mount", "-o", "loop", self.image, self.path)
 
     def unmount(self):
         subprocess.run(["umount", str(self.path)], stderr=subprocess.DEVNULL)
+        # A mount namespace that somebody made meanwhile may hold it for longer.
+        for _ in range(600):
+            if not run("losetup", "-j", self.image).stdout:
+                return
+            time.sleep(0.1)
+        sys.exit(f"scan.py: {self.image} is still mounted somewhere")
 
     def free(self):
         run("sync", "-f", self.path)
         stat = os.statvfs(self.path)
         return stat.f_bfree * stat.f_frsize
 
+    def files(self):
+        return (path for path in self.path.rglob("*") if path.is_file())
 
-def measure(volume, command, after=lambda output: {}):
-    """Seconds, bytes freed and whatever `after` makes of the output, from a cold start."""
+    def extents_per_file(self):
+        files = extents = 0
+        for path in self.files():
+            # With no room for extents the kernel only counts them.
+            argument = bytearray(struct.pack("=QQLLLL", 0, (1 << 64) - 1, 0, 0, 0, 0))
+            with open(path, "rb") as file:
+                fcntl.ioctl(file, FIEMAP, argument)
+            extents += struct.unpack("=QQLLLL", argument)[3]
+            files += 1
+        return extents / max(files, 1)
+
+    def bytes_read(self):
+        device = run("findmnt", "-no", "SOURCE", self.path).stdout.decode().strip()
+        return int(pathlib.Path(f"/sys/block/{os.path.basename(device)}/stat").read_text().split()[2]) * 512
+
+
+class Memory:
+    """A control group with little memory for what is run in it; without one, the page cache is dropped five times a second."""
+
+    def __init__(self, mib):
+        self.bytes = mib << 20
+        self.how = ""
+        self.group = None
+        for top, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+            group = pathlib.Path(top) / f"cowherd-bench-{os.getpid()}"
+            try:
+                group.mkdir()
+                (group / limit).write_text(str(self.bytes))
+                self.group, self.how = group, f"a control group of {mib} MiB"
+                return
+            except OSError:
+                if group.is_dir():
+                    group.rmdir()
+        self.how = "the page cache dropped every 200 ms"
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.drop)
+
+    def drop(self):
+        while not self.ended.wait(0.2):
+            pathlib.Path("/proc/sys/vm/drop_caches").write_text("1")
+
+    def __enter__(self):
+        if self.group is None:
+            self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        if self.group is None:
+            self.ended.set()
+            self.thread.join()
+        else:
+            self.group.rmdir()
+
+    def enter(self):
+        if self.group is not None:
+            (self.group / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def measure(volume, command, after=lambda output: {}, enter=None):
+    """What a command took and what it freed, from a cold start."""
     volume.mount_cold()
     try:
         free = volume.free()
+        read = volume.bytes_read()
         begin = time.monotonic()
-        done = subprocess.run(command, shell=isinstance(command, str), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, shell=isinstance(command, str), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                   preexec_fn=enter)
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
         run("sync", "-f", volume.path)
         seconds = time.monotonic() - begin
-        return {"seconds": seconds, "freed": volume.free() - free, "code": done.returncode, **after(done.stdout)}
+        return {
+            "job": seconds,
+            "freed": volume.free() - free,
+            "read": volume.bytes_read() - read,
+            "cpu": usage.ru_utime + usage.ru_stime,
+            "rss": usage.ru_maxrss / 1024,
+            "code": process.returncode,
+            "extents": volume.extents_per_file(),
+            **after(output),
+        }
     finally:
         volume.unmount()
 
 
-def median(results, key):
-    return statistics.median(r[key] for r in results)
+def medians(results):
+    return {key: statistics.median(r[key] for r in results) for key in results[0]}
+
+
+def engine(volume, *flags):
+    return f"{ENGINE} {' '.join(flags)} {volume.path}"
+
+
+def told(output):
+    """The engine's own words of its first run, and the seconds of the second one if there was one."""
+    own = [json.loads(line) for line in output.splitlines()]
+    if not own:
+        sys.exit("scan.py: scan_engine failed")
+    more = {"again": own[1]["seconds"]} if len(own) > 1 else {}
+    return {"job": own[0]["seconds"], "cpu": own[0]["cpu"], "rss": own[0]["rss_mib"], **more}
+
+
+def twice(volume):
+    state = volume.directory / "state"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir()
+    command = engine(volume, "--state", str(state))
+    return measure(volume, f"{command} && {command}", told)
+
+
+def dropped(volume):
+    """The page cache is dropped between finding and the job, which finds again; both count."""
+    script = f"{engine(volume, '--dry_run')} && sync && echo 1 >/proc/sys/vm/drop_caches && {engine(volume)}"
+    both = lambda output: {"job": sum(json.loads(line)["seconds"] for line in output.splitlines())}
+    return measure(volume, script, both)
+
+
+def served(volume):
+    """The same job by a controller and a node, from creating it to its end."""
+    sys.path.insert(0, str(REPOSITORY / "tests/integration"))
+    import cluster
+
+    servers = []
+
+    def server(program, *flags):
+        made = cluster.Server(volume.directory / f"{program.name}.log", program, *flags)
+        servers.append(made)
+        return made.start()
+
+    volume.mount_cold()
+    try:
+        store = volume.directory / "jobs.db"
+        for file in volume.directory.glob("jobs.db*"):
+            file.unlink()
+        node = server(cluster.NODE, "--name=one", f"--root=bench={volume.path}", "--max_io_pressure=0", "--io_class=none")
+        controller = server(cluster.CONTROLLER, f"--store={store}", f"--node=one={node.address}", "--probe_interval=0.2s")
+        ask = lambda *more: subprocess.run([cluster.COWHERD, *more, "--controller", controller.address], stdout=subprocess.PIPE,
+                                           stderr=subprocess.DEVNULL, check=True, timeout=600).stdout
+        cluster.wait_for("the node is up", lambda: b"NODE_UP" in ask("-o", "json", "node", "list"))
+        begin = time.monotonic()
+        ask("job", "create", "--all", "--wait", "--min_extent_length", "4k", "--min_file_size", "1")
+        return {"job": time.monotonic() - begin}
+    finally:
+        for made in reversed(servers):
+            made.kill()
+        volume.unmount()
+
+
+def bench(volume, runs, peers, arguments, name):
+    repeat = lambda once: medians([once() for _ in range(runs)])
+    rows = {"floor": repeat(lambda: measure(volume, f"find {volume.path} -type f -print0 | xargs -0 cat >/dev/null"))}
+    find = repeat(lambda: measure(volume, engine(volume, "--dry_run"), told))
+    own = repeat(lambda: twice(volume))
+    rows["cowherd"] = {**own, "find": find["job"], "found": find["read"]}
+    kind = volume.kind
+    if (kind, name) in DROPPED:
+        rows["cowherd"]["dropped"] = repeat(lambda: dropped(volume))["job"]
+    if (kind, name) in LARGER:
+        with Memory(max(64, arguments.mib // 8)) as memory:
+            larger = lambda: measure(volume, engine(volume, "--index_mib", "16"), told, memory.enter)
+            rows["cowherd"]["larger"] = repeat(larger)["job"]
+            rows["cowherd"]["how"] = memory.how
+    if arguments.service:
+        rows["cowherd"]["served"] = repeat(lambda: served(volume))["job"]
+        rows["cowherd"]["direct"] = repeat(lambda: measure(volume, engine(volume), told))["job"]
+    for peer, command in peers.items():
+        text = command.format(path=volume.path, elsewhere=volume.directory)
+        rows[peer] = repeat(lambda: measure(volume, text))
+    return rows
+
+
+def bars(kind, name, rows, duplicate, size):
+    """(what, measured, bar, met) of each bar that the set has."""
+    own, floor = rows["cowherd"], rows["floor"]["job"]
+    most = lambda what, value, bar, form="{:.2f}": (what, form.format(value), "<= " + form.format(bar), value <= bar)
+    least = lambda what, value, bar: (what, f"{value:.3f}", f">= {bar:.3f}", value >= bar)
+    peers = {peer: row for peer, row in rows.items() if peer not in ("floor", "cowherd")}
+    if duplicate:
+        if (kind, name) in FREED:
+            yield least("freed / duplicate", own["freed"] / duplicate, FREED[kind, name])
+        if peers:
+            # A thousandth: metadata comes and goes.
+            best = max(row["freed"] for row in peers.values()) / duplicate
+            what, value, bar, _ = least("freed / duplicate, best peer", own["freed"] / duplicate, best)
+            yield what, value, bar, own["freed"] / duplicate >= best - 0.001
+    if kind == "btrfs":
+        yield most("finding / floor", own["find"] / floor, FIND)
+        yield most("data read by finding / set", own["found"] / size, FOUND_BY_READING.get(name, 0.005), "{:.4f}")
+    if (kind, name) in JOB:
+        yield most("whole job / floor", own["job"] / floor, JOB[kind, name])
+    rivals = [row["job"] for row in peers.values() if row["freed"] > 0 and row["freed"] >= own["freed"] * 0.99]
+    if rivals:
+        yield most("whole job / fastest peer that frees as much", own["job"] / min(rivals), 1)
+    if "dropped" in own:
+        yield most("job / floor, cache dropped after finding", own["dropped"] / floor, DROPPED[kind, name])
+    if "larger" in own:
+        yield most(f"job / floor, data larger than memory ({own['how']})", own["larger"] / floor, LARGER[kind, name])
+    yield most("second run / first", own["again"] / own["job"], 0.02, "{:.3f}")
+    yield most("second run, seconds", own["again"], 0.3)
+    if "served" in own:
+        yield most("job by controller and node / engine", own["served"] / own["direct"], SERVICE)
 
 
 def main():
@@ -91,47 +314,39 @@ def main():
     parser.add_argument("--mib", type=int, default=2000, help="size of a set (default 2000)")
     parser.add_argument("--runs", type=int, default=3, help="medians of so many runs (default 3)")
     parser.add_argument("--filesystem", choices=["btrfs", "xfs"], default="btrfs")
-    parser.add_argument("--peers", action="store_true", help="also run those of duperemove and jdupes that are installed")
+    parser.add_argument("--peers", action="store_true", help="also run the peers that are installed")
+    parser.add_argument("--all_peers", action="store_true", help="and duperemove with other options, which takes long")
+    parser.add_argument("--service", action="store_true", help="also run the job by a controller and a node")
     arguments = parser.parse_args()
     if os.geteuid() != 0 or not ENGINE.exists():
         sys.exit("scan.py: run as root, after: bazel build //tests/bench:scan_engine")
-    peers = {n: c for n, c in PEERS.items() if arguments.peers and shutil.which(c[0])}
-    print(f"{arguments.filesystem}, {arguments.mib} MiB a set, median of {arguments.runs}\n")
-    print("| set | tool | finding / floor | whole job / floor | freed / duplicate | CPU s | memory MiB | second run / first |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
-    with tempfile.TemporaryDirectory(prefix="cowherd-bench.", dir=os.environ.get("COWHERD_TEST_DIR", "/var/tmp")) as name:
-        for index, chosen in enumerate(arguments.sets):
-            directory = pathlib.Path(name) / str(index)
+    wanted = lambda peer: arguments.all_peers or (arguments.peers and peer not in MANY_PEERS)
+    peers = {peer: command for peer, command in PEERS.items() if wanted(peer) and shutil.which(peer.split()[0])}
+    kind = arguments.filesystem
+    print(f"{kind}, {arguments.mib} MiB a set, median of {arguments.runs}\n")
+    print("| set | tool | finding / floor | whole job / floor | read / set | freed / duplicate | extents per file | CPU s | memory MiB |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    judged = []
+    with tempfile.TemporaryDirectory(prefix="cowherd-bench.", dir=os.environ.get("COWHERD_TEST_DIR", "/var/tmp")) as top:
+        for index, name in enumerate(arguments.sets):
+            directory = pathlib.Path(top) / str(index)
             directory.mkdir()
-            volume = Volume(directory, arguments.filesystem)
-            duplicate = volume.fill(chosen, arguments.mib)
-            rows = bench(volume, arguments.runs, peers)
-            floor = rows.pop("floor")
+            volume = Volume(directory, kind)
+            duplicate = volume.fill(name, arguments.mib)
+            rows = bench(volume, arguments.runs, peers, arguments, name)
+            floor = rows["floor"]["job"]
             for tool, row in rows.items():
-                ratio = lambda key: f"{row[key] / floor:.2f}" if key in row else "–"
-                freed = f"{row['freed'] / duplicate:.3f}" if duplicate else f"{row['freed'] / 1e6:.0f} MB"
-                again = f"{row['again'] / row['job']:.3f}" if "again" in row else "–"
-                print(f"| {chosen} | {tool} | {ratio('find')} | {ratio('job')} | {freed} | {row.get('cpu', '–')} | {row.get('rss', '–')} | {again} |", flush=True)
+                if tool == "floor":
+                    continue
+                finding = f"{row['find'] / floor:.2f}" if "find" in row else "–"
+                freed = f"{row['freed'] / duplicate:.3f}" if duplicate else "–"
+                print(f"| {name} | {tool} | {finding} | {row['job'] / floor:.2f} | {row['read'] / volume.size:.2f} | {freed} | "
+                      f"{volume.extents:.1f} → {row['extents']:.1f} | {row['cpu']:.1f} | {row['rss']:.0f} |", flush=True)
+            judged += [(name, *bar) for bar in bars(kind, name, rows, duplicate, volume.size)]
             shutil.rmtree(directory)
-
-
-def bench(volume, runs, peers):
-    rows = {"floor": median([measure(volume, f"find {volume.path} -type f -print0 | xargs -0 cat >/dev/null") for _ in range(runs)], "seconds")}
-    own = lambda output: {"own": [json.loads(line) for line in output.splitlines()]}
-    find = [measure(volume, [ENGINE, "--dry_run", volume.path], own) for _ in range(runs)]
-    job = [measure(volume, f"{ENGINE} {volume.path} && {ENGINE} {volume.path}", own) for _ in range(runs)]
-    rows["cowherd"] = {
-        "find": statistics.median(r["own"][0]["seconds"] for r in find),
-        "job": statistics.median(r["own"][0]["seconds"] for r in job),
-        "again": statistics.median(r["own"][1]["seconds"] for r in job),
-        "cpu": statistics.median(r["own"][0]["cpu"] for r in job),
-        "rss": statistics.median(r["own"][0]["rss_mib"] for r in job),
-        "freed": median(job, "freed"),
-    }
-    for name, command in peers.items():
-        results = [measure(volume, [*command, str(volume.path)]) for _ in range(runs)]
-        rows[name] = {"job": median(results, "seconds"), "freed": median(results, "freed")}
-    return rows
+    print("\n| set | what | measured | bar | |\n|---|---|---|---|---|")
+    for name, what, measured, bar, met in judged:
+        print(f"| {name} | {what} | {measured} | {bar} | {'met' if met else 'MISSED'} |")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 // The scan engine alone, without a server: scans a directory and prints what it did as one JSON object.
-//   scan_engine [--dry_run] [--index_mib N] [--workers N] [--state DIRECTORY [--full]] DIRECTORY
+//   scan_engine [--dry_run] [--index_mib N] [--workers N] [--bytes_per_second N] [--state DIRECTORY [--full]]
+//   DIRECTORY
 #include <sys/resource.h>
 
 #include <chrono>
@@ -25,6 +26,8 @@ int main(int argc, char** argv) {
       index_budget = std::strtoul(argv[++i], nullptr, 10) << 20;
     } else if (word == "--workers" && i + 1 < argc) {
       request.workers = static_cast<unsigned>(std::strtoul(argv[++i], nullptr, 10));
+    } else if (word == "--bytes_per_second" && i + 1 < argc) {
+      request.bytes_per_second = std::strtoul(argv[++i], nullptr, 10);
     } else if (word == "--state" && i + 1 < argc) {
       request.state_dir = argv[++i];
     } else if (word == "--full") {

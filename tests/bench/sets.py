@@ -4,7 +4,7 @@
 copies      whole files, each several times, 4 KiB to 64 MiB
 smallfiles  files of 1 to 64 KiB, about half of them copies
 vmimages    images that share most 128 KiB regions, with 4 KiB blocks changed and regions shifted
-sparse      holes, zeros, and blocks in repeated patterns
+sparse      holes, zeros, blocks in repeated patterns, preallocated stretches
 unique      nothing twice
 
 Prints the duplicate bytes at a granularity of 4 KiB as one number: what a perfect tool frees.
@@ -30,13 +30,17 @@ class Set:
         return self.random.randbytes(size)
 
     def write(self, name, chunks):
-        """Writes one file and counts the blocks that were there before. A chunk that is a number is a hole."""
+        """Writes one file and counts the blocks that were there before. A chunk that is a number is a hole, one that is
+        negative is storage reserved and not written."""
         path = os.path.join(self.directory, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             for chunk in chunks:
                 if isinstance(chunk, int):
-                    file.seek(chunk, os.SEEK_CUR)
+                    if chunk < 0:
+                        file.flush()
+                        os.posix_fallocate(file.fileno(), file.tell(), -chunk)
+                    file.seek(abs(chunk), os.SEEK_CUR)
                     continue
                 file.write(chunk)
                 for at in range(0, len(chunk), BLOCK):
@@ -100,7 +104,7 @@ def sparse(made, total):
     while written < total:
         chunks = []
         for _ in range(64):
-            kind = made.random.randrange(4)
+            kind = made.random.randrange(5)
             size = made.random.randrange(1, 64) * BLOCK
             if kind == 0:
                 chunks.append(size)
@@ -108,9 +112,11 @@ def sparse(made, total):
                 chunks.append(bytes(size))
             elif kind == 2:
                 chunks.append(made.random.choice(patterns) * (size // BLOCK))
+            elif kind == 3:
+                chunks.append(-size)
             else:
                 chunks.append(made.data(size // 8 + BLOCK - (size // 8) % BLOCK))
-            if kind != 0:
+            if isinstance(chunks[-1], bytes):
                 written += len(chunks[-1])
         made.write(f"sparse{number}", chunks)
         number += 1
