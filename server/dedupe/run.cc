@@ -1,10 +1,17 @@
 #include "server/dedupe/run.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "server/base/status.h"
 
 namespace cowherd {
+namespace {
+
+// Of each side, beyond the call that is being made.
+constexpr uint64_t kMaxReadAhead = 4 << 20;
+
+}  // namespace
 
 absl::Status RunDedupe(ExtentOps& ops, const DedupeRange& range, absl::Span<const DedupeTarget> targets,
                        const Stop& stop, DedupePlan& plan) {
@@ -18,12 +25,23 @@ absl::Status RunDedupe(ExtentOps& ops, const DedupeRange& range, absl::Span<cons
     std::vector<DedupeTarget> batch;
     batch.reserve(call->targets.size());
     for (size_t i : call->targets) batch.push_back({targets[i].fd, targets[i].offset + call->offset});
-    // Further batches of targets compare with the same bytes of the source.
-    if (call->offset + call->length > source_cached_to) {
+    // Further batches of targets compare with the same bytes of the source. All sides are begun before any is
+    // waited for, so that the disk has enough to do.
+    const bool reads_source = call->offset + call->length > source_cached_to;
+    if (reads_source) ops.StartReading(range.source, range.offset + call->offset, call->length);
+    for (const DedupeTarget& target : batch) ops.StartReading(target.fd, target.offset, call->length);
+    if (reads_source) {
       ops.Prefetch(range.source, range.offset + call->offset, call->length);
       source_cached_to = call->offset + call->length;
     }
     for (const DedupeTarget& target : batch) ops.Prefetch(target.fd, target.offset, call->length);
+    // So that it goes on reading during the comparison.
+    const uint64_t next = call->offset + call->length;
+    if (next < range.length) {
+      const uint64_t ahead = std::min({range.length - next, call->length, kMaxReadAhead});
+      ops.StartReading(range.source, range.offset + next, ahead);
+      for (size_t i : call->targets) ops.StartReading(targets[i].fd, targets[i].offset + next, ahead);
+    }
     absl::StatusOr<std::vector<DedupeAnswer>> answers =
         ops.Dedupe(range.source, range.offset + call->offset, call->length, batch);
     if (answers.ok()) {
