@@ -40,7 +40,7 @@ void AddScanFlags(CLI::App& command, ScanFlags& flags) {
       .add_option("--bytes_per_second", flags.bytes_per_second,
                   "Read no faster than this (default: no limit)")
       ->type_name("SIZE");
-  command.add_option("--workers", flags.workers, "Files looked at side by side, 1 to 64 (default 1)")
+  command.add_option("--workers", flags.workers, "Threads that share side by side, 1 to 64 (default 2)")
       ->check(CLI::Range(1, 64))
       ->type_name("N");
 }

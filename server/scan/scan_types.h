@@ -18,7 +18,7 @@ struct ScanRequest {
   bool dry_run = false;
   bool full_scan = false;         // looks at all, whatever the state of the last scan says
   uint64_t bytes_per_second = 0;  // 0: no limit
-  unsigned workers = 1;
+  unsigned workers = 2;
   uint64_t min_freed_per_moved = 4;
   // Of a file in metadata these are some 5 MiB, and an average of 1 MiB in a file of 64 GiB.
   uint64_t max_extents_per_file = 1 << 16;

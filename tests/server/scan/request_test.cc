@@ -28,7 +28,7 @@ TEST_F(ScanRequestTest, Defaults) {
   EXPECT_TRUE(checked->request.paths.empty());
   EXPECT_EQ(checked->request.min_extent_length, uint64_t{16} << 10);
   EXPECT_EQ(checked->request.min_file_size, uint64_t{4} << 10);
-  EXPECT_EQ(checked->request.workers, 1U);
+  EXPECT_EQ(checked->request.workers, 2U);
   EXPECT_FALSE(checked->request.dry_run);
   EXPECT_FALSE(checked->request.full_scan);
   EXPECT_EQ(checked->request.min_freed_per_moved, 4U);
