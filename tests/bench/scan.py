@@ -80,21 +80,21 @@ class Volume:
             self.extents = self.extents_per_file()
             return duplicate
         finally:
-            run("umount", self.path)
+            self.unmount(self.original)
 
     def mount_cold(self):
         run("cp", "--sparse=always", self.original, self.image)
         drop_caches()
         run("mount", "-o", "loop", self.image, self.path)
 
-    def unmount(self):
+    def unmount(self, image=None):
         subprocess.run(["umount", str(self.path)], stderr=subprocess.DEVNULL)
         # A mount namespace that somebody made meanwhile may hold it for longer.
         for _ in range(600):
-            if not run("losetup", "-j", self.image).stdout:
+            if not run("losetup", "-j", image or self.image).stdout:
                 return
             time.sleep(0.1)
-        sys.exit(f"scan.py: {self.image} is still mounted somewhere")
+        sys.exit(f"scan.py: {image or self.image} is still mounted somewhere")
 
     def free(self):
         run("sync", "-f", self.path)
