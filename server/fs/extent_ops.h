@@ -92,7 +92,7 @@ class ExtentOps {
   virtual void Prefetch(int fd, uint64_t offset, uint64_t length) = 0;
 
   // The same, but does not wait. posix_fadvise(2) POSIX_FADV_WILLNEED. True: it is cached already, most of
-  // it.
+  // it. With length 0 it only looks at the page at `offset`.
   virtual bool StartReading(int fd, uint64_t offset, uint64_t length) = 0;
 
   // Takes the range out of the page cache, but for what is written to or mapped. posix_fadvise(2)

@@ -197,6 +197,17 @@ absl::Status ReadingScan::Finish(bool complete) {
   for (const std::shared_ptr<ReadFile>& file : unfinished_) {
     if (!file->shares && !file->failed && IsCompared(file)) state_.Done(file->path, file->open->facts);
   }
+  const Totals totals = totals_.Get();
+  Log(LogLevel::kInfo, "files read",
+      {{"files", totals.files_read},
+       {"bytes", totals.bytes_scanned},
+       {"duplicate_bytes", totals.duplicate_bytes},
+       {"freeable_bytes", totals.bytes_freeable},
+       {"unprofitable_bytes", totals.bytes_unprofitable},
+       {"page_cache_bytes", page_cache_},
+       {"anchors", finder_.anchors().entries()},
+       {"sampling", finder_.anchors().sampling()},
+       {"files_known", table_.files()}});
   if (state_.news() && !index_torn_) {
     RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
     state_.Save(complete && status.ok());

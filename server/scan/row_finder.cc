@@ -7,11 +7,13 @@ namespace {
 
 // Up to here RunFinder shares a row step by step.
 constexpr uint64_t kLeastRow = 9;
-// The part of a row that is kept, and the most: shorter pieces would be many extents.
+// The part of the first row that is kept, and the most of any: short pieces are many extents and many steps.
 constexpr uint64_t kKeptPart = 8;
 constexpr uint64_t kMostKept = 256;
-// One that could be so many times longer takes the place of what is kept.
-constexpr uint64_t kMuchLonger = 8;
+// Up to half of a later row takes the place of what is kept if it is so many times longer, once so many times
+// as much was seen of its kind that it makes no odds.
+constexpr uint64_t kLonger = 2;
+constexpr uint64_t kSeenForKept = 16;
 constexpr size_t kMaxKinds = 1 << 14;
 
 }  // namespace
@@ -28,10 +30,22 @@ std::vector<BlockRun> RowFinder::Take(uint64_t address, std::vector<uint64_t>& f
     if (fingerprint == 0 || row < kLeastRow) continue;
     auto kept = kept_.find(fingerprint);
     if (kept == kept_.end() && kept_.size() >= kMaxKinds) continue;
-    const uint64_t could_keep = std::clamp(row / kKeptPart, min_blocks_, std::max(min_blocks_, kMostKept));
-    if (row >= could_keep && (kept == kept_.end() || could_keep >= kept->second.blocks * kMuchLonger)) {
-      kept = kept_.insert_or_assign(fingerprint, Kept{address, at, could_keep}).first;
-      at += could_keep;
+    const auto part = [&](uint64_t blocks) {
+      return std::clamp(blocks, min_blocks_, std::max(min_blocks_, kMostKept));
+    };
+    uint64_t keep = 0;
+    if (kept == kept_.end()) {
+      keep = part(row / kKeptPart);
+    } else {
+      kept->second.seen += row;
+      const uint64_t longer = part(row / 2);
+      if (longer >= kept->second.blocks * kLonger && longer * kSeenForKept <= kept->second.seen)
+        keep = longer;
+    }
+    if (keep > 0 && keep <= row) {
+      const uint64_t seen = kept == kept_.end() ? row : kept->second.seen;
+      kept = kept_.insert_or_assign(fingerprint, Kept{address, at, keep, seen}).first;
+      at += keep;
     }
     if (kept == kept_.end()) continue;  // shorter than the least length
     std::fill(fingerprints.begin() + static_cast<ptrdiff_t>(end - row),

@@ -27,6 +27,7 @@ class RowFinder {
     uint64_t address = 0;  // of the section
     uint64_t block = 0;
     uint64_t blocks = 0;
+    uint64_t seen = 0;  // blocks of this kind, in rows
   };
 
   const uint64_t min_blocks_;

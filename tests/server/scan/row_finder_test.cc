@@ -69,6 +69,20 @@ TEST(RowFinderTest, AMuchLongerRowTakesThePlace) {
   EXPECT_EQ(runs[0].source_extent, uint64_t{1} << 20);
 }
 
+TEST(RowFinderTest, ALongerPieceIsKeptOnceMuchWasSeen) {
+  RowFinder rows(1);
+  uint64_t kept = 0;
+  size_t pieces = 0;
+  for (uint64_t section = 0; section < 100; ++section) {
+    std::vector<uint64_t> fingerprints = Row(64, 5);
+    const std::vector<BlockRun> runs = rows.Take(section << 22, fingerprints);
+    kept += 64 - BlocksOf(runs);
+    pieces = runs.size();
+  }
+  EXPECT_EQ(pieces, 2u);
+  EXPECT_LE(kept, 6400u / 16);
+}
+
 TEST(RowFinderTest, PiecesAreNotShorterThanTheLeastLength) {
   RowFinder rows(16);
   std::vector<uint64_t> fingerprints = Row(100, 5);

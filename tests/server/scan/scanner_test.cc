@@ -540,7 +540,7 @@ TEST_F(ScannerTest, RowsOfOneBlockComeDownToOneShortRow) {
   const uint64_t before = Free();
   EXPECT_THAT(Scan(), IsOk());
   const uint64_t freed = (Free() - before) / kBlock;
-  EXPECT_GE(freed, 8000u - 256u);
+  EXPECT_GE(freed, 8000u - 128u - 256u);  // an eighth of what the first section has, then half of the next
   EXPECT_EQ(totals_.bytes_freeable, freed * kBlock);
   EXPECT_LE(fs_.dedupe_calls().size(), 10u);
   EXPECT_EQ(fs_.Content("/data/a"), Blocks(1, 3) + zeros);
