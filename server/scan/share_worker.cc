@@ -42,12 +42,10 @@ absl::Status ShareWorker::Empty(ShareQueue& queue) {
 
 void ShareWorker::Read(ShareQueue& queue, size_t range) {
   const ShareQueue::Range& r = queue.range(range);
+  pace_.Wait(r.length, stop_);
   // Gone by now, or no longer of this scan: its groups see that too.
   absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(r.file);
   if (!file.ok()) return;
-  // What is cached takes no disk: a scan by reading has just been there.
-  const bool cached = ops_.StartReading((*file)->fd.get(), r.offset, 0);
-  pace_.Wait(cached ? 0 : r.length, stop_);
   const bool brought_in = !ops_.StartReading((*file)->fd.get(), r.offset, r.length);
   queue.Opened(range, *std::move(file), brought_in);
 }
