@@ -75,7 +75,8 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   for (const Segment& segment : plan.segments) {
     (segment.move ? plan.moved_bytes : plan.duplicate_bytes) += segment.length;
   }
-  if (plan.duplicate_bytes == 0) return ExtentVerdict::kLittle;
+  // Also where no file refers to the duplicates any more, as when a job was killed that had shared them: what
+  // is left holds the whole extent.
   if (plan.moved_bytes > 0 && plan.extent.length < plan.moved_bytes * options_.freed_per_moved) {
     return ExtentVerdict::kLittle;
   }

@@ -166,7 +166,7 @@ class StorageScan {
     anchors_loaded_ = progress_.target == 0;
     if (progress_.next == 0) progress_.target = generation;
     RETURN_IF_ERROR(LookAgain());
-    const absl::Status status = CatchUp();
+    absl::Status status = CatchUp();
     // What was planned before a stop is not begun: it is for the next scan.
     if (!planner_.batch().empty()) {
       progress_.next = std::min(progress_.next, planner_.batch().begin()->first);

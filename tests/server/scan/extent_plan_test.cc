@@ -104,6 +104,17 @@ TEST_F(ExtentPlanTest, ManyUniqueBlocksAreNot) {
   EXPECT_TRUE(planner_.batch().empty());
 }
 
+// As after a job that was killed when it had shared the duplicates.
+TEST_F(ExtentPlanTest, AUniqueRestThatHoldsDuplicatesWithoutFilesIsMoved) {
+  Add(1000, 16, kOne);
+  Add(2000, 16, kTwo).references = {{kTwo, 14 * kBlock, 14 * kBlock, 2 * kBlock, false, false}};
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 14}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(2000).segments.size(), 1u);
+  ExpectMove(Planned(2000).segments[0], 14, 2);
+  Add(3000, 16, kThree).references = {{kThree, 8 * kBlock, 8 * kBlock, 8 * kBlock, false, false}};
+  EXPECT_EQ(Plan(3000, {{0, 1000, 0, 8}}), ExtentVerdict::kLittle);
+}
+
 TEST_F(ExtentPlanTest, WhatWouldSplitFilesTooMuchStays) {
   Add(1000, 10, kOne);
   Add(2000, 10, kTwo);

@@ -97,10 +97,10 @@ class StorageScanTest : public ::testing::Test {
     SharedTotals totals;
     Pace pace(0, nullptr, totals);
     const Stop& stop = *stop_;
-    const absl::Status status = ScanStorage(
-                                    fs_, *tree, map_, request_, [](const std::string&) { return true; },
-                                    1 << 20, state->get(), pace, stop, totals, [](const Duplicate&) {})
-                                    .status();
+    absl::Status status = ScanStorage(
+                              fs_, *tree, map_, request_, [](const std::string&) { return true; }, 1 << 20,
+                              state->get(), pace, stop, totals, [](const Duplicate&) {})
+                              .status();
     looked_at_ = totals.Get().bytes_scanned / kExtentBytes;
     return status;
   }
