@@ -1,6 +1,5 @@
 #include "server/scan/reading_scan.h"
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/scan/fingerprints.h"
+#include "server/scan/machine_share.h"
 
 namespace cowherd {
 namespace {
@@ -35,14 +35,6 @@ constexpr uint64_t kReadForOneAnchor = 2 << 20;
 // reading of the next.
 constexpr uint64_t kBatchBytes = 128 << 20;
 constexpr size_t kMaxBatchPlaces = 1 << 16;
-constexpr size_t kMaxOpen = 8192;
-
-// A part of what this process may open, since other work goes on beside a scan.
-size_t OpenFilesFor() {
-  rlimit limit = {};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 128;
-  return std::clamp<size_t>(limit.rlim_cur / 4, 128, kMaxOpen);
-}
 
 uint64_t DeviceOf(int fd) {
   struct stat stat;
@@ -107,7 +99,7 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
       section_bytes_(std::max<uint64_t>(kSectionBytes, block_size)),
       // A dry run shares nothing: what was read may go at once.
       page_cache_(request.dry_run ? 2 * kBytesAhead : limits.page_cache),
-      max_open_(OpenFilesFor()),
+      max_open_(OpenFileShare()),
       stop_(stop),
       totals_(totals),
       won_(won),

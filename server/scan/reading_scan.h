@@ -142,7 +142,7 @@ class ReadingScan {
   std::deque<std::shared_ptr<ReadFile>> unfinished_;  // sections are on the way, or shares not in a batch
   // A stop came while anchors were followed: those that led to what was not read any more are lost.
   bool index_torn_ = false;
-  std::vector<LookedAt> in_batch_;            // all their shares are in the batch begun last, or before
+  std::vector<LookedAt> in_batch_;  // all their shares are in the batch begun last, or before
   OriginMap origins_;
   StorageSet looked_at_;                      // shared storage
   StorageSet given_up_;                       // shared storage that was counted as such

@@ -12,9 +12,6 @@
 namespace cowherd {
 namespace {
 
-// Each keeps a file open.
-constexpr size_t kMaxOpenRanges = 8192;
-
 FilePosition At(const Reference& reference, uint64_t extent_offset) {
   return {reference.file, reference.offset + (extent_offset - reference.extent_offset)};
 }
@@ -119,7 +116,7 @@ absl::Status Reclaim::MoveLeftover(std::vector<Share> leftover) {
 
 absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<ShareGroup> groups) {
   std::vector<Share> leftover;
-  for (std::vector<ShareGroup>& part : SplitGroups(std::move(groups), page_cache_, kMaxOpenRanges)) {
+  for (std::vector<ShareGroup>& part : SplitGroups(std::move(groups), page_cache_, open_files_)) {
     ShareQueue queue(std::move(part));
     absl::Status ended = OnAll([&](ShareWorker& worker) { return worker.Empty(queue); });
     ended.Update(OnAll([](ShareWorker& worker) { return worker.FinishCopies(); }));

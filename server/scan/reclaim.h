@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCAN_RECLAIM_H_
 #define COWHERD_SERVER_SCAN_RECLAIM_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -26,11 +27,16 @@ namespace cowherd {
 // change; what differs by now is counted and moved too. One thread calls.
 class Reclaim {
  public:
-  // At most `workers` (1 or more) threads share at a time, and `page_cache` bytes are brought into the page
-  // cache and kept there until they are shared.
+  // At most `workers` (1 or more) threads share at a time. `page_cache` bytes are brought into the page cache
+  // and kept there until they are shared, with `open_files` files.
   Reclaim(ExtentOps& ops, FileTree& tree, ScanFiles& files, uint32_t block_size, unsigned workers,
-          uint64_t page_cache, Pace& pace, const Stop& stop, SharedTotals& totals)
-      : ops_(ops), tree_(tree), page_cache_(page_cache), stop_(stop), totals_(totals) {
+          uint64_t page_cache, size_t open_files, Pace& pace, const Stop& stop, SharedTotals& totals)
+      : ops_(ops),
+        tree_(tree),
+        page_cache_(page_cache),
+        open_files_(open_files),
+        stop_(stop),
+        totals_(totals) {
     for (unsigned i = 0; i < workers; ++i)
       workers_.emplace_back(ops, tree, files, block_size, pace, stop, totals);
   }
@@ -52,6 +58,7 @@ class Reclaim {
   ExtentOps& ops_;
   FileTree& tree_;
   const uint64_t page_cache_;
+  const size_t open_files_;
   const Stop& stop_;
   SharedTotals& totals_;
   std::list<ShareWorker> workers_;

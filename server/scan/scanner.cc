@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
-#include "server/scan/page_cache_share.h"
+#include "server/scan/machine_share.h"
 #include "server/scan/path_filter.h"
 #include "server/scan/reading_scan.h"
 #include "server/scan/scan_state.h"

@@ -16,7 +16,7 @@
 #include "server/scan/estimate.h"
 #include "server/scan/extent_plan.h"
 #include "server/scan/fragment_limit.h"
-#include "server/scan/page_cache_share.h"
+#include "server/scan/machine_share.h"
 #include "server/scan/reclaim.h"
 #include "server/scan/run_finder.h"
 #include "server/scan/scan_files.h"
@@ -127,8 +127,8 @@ class StorageScan {
         files_(tree, [this](const FileKey& file) { return Locate(file); }),
         pace_(pace),
         state_(state, finder_.anchors(), request.checkpoint_interval),
-        reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), PageCacheShare(), pace, stop,
-                 totals) {}
+        reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), PageCacheShare(), OpenFileShare(),
+                 pace, stop, totals) {}
 
   absl::StatusOr<std::vector<std::string>> ScanAll() {
     const absl::Status status = Run();

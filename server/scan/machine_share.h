@@ -1,6 +1,7 @@
-#ifndef COWHERD_SERVER_SCAN_PAGE_CACHE_SHARE_H_
-#define COWHERD_SERVER_SCAN_PAGE_CACHE_SHARE_H_
+#ifndef COWHERD_SERVER_SCAN_MACHINE_SHARE_H_
+#define COWHERD_SERVER_SCAN_MACHINE_SHARE_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
@@ -12,6 +13,9 @@ namespace cowherd {
 // kMaxPageCache.
 uint64_t PageCacheShare();
 
+// Files that a scan may keep open: a quarter of what this process may, at least 128, at most 8192.
+size_t OpenFileShare();
+
 constexpr uint64_t kMinPageCache = uint64_t{128} << 20;
 constexpr uint64_t kMaxPageCache = uint64_t{4} << 30;
 
@@ -20,4 +24,4 @@ uint64_t PageCacheShareOf(absl::string_view meminfo, uint64_t limit);
 
 }  // namespace cowherd
 
-#endif  // COWHERD_SERVER_SCAN_PAGE_CACHE_SHARE_H_
+#endif  // COWHERD_SERVER_SCAN_MACHINE_SHARE_H_

@@ -1,4 +1,4 @@
-#include "server/scan/page_cache_share.h"
+#include "server/scan/machine_share.h"
 
 #include <gtest/gtest.h>
 
