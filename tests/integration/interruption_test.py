@@ -194,7 +194,8 @@ class InterruptionTest(cluster.ClusterTest):
         files = Files(data, seed)
         files.grow(images, small)
         directory = filesystem.path.parent
-        node = self.node("one", f"data={data}").start()
+        # Others may keep the disk busy meanwhile: that is not to hold up the jobs.
+        node = self.node("one", f"data={data}", flags=["--max_io_pressure=0"]).start()
         controller = self.server(
             cluster.CONTROLLER, f"--store={directory}/jobs.db", "--probe_interval=0.2s", f"--node=one={node.address}"
         ).start()
