@@ -49,6 +49,9 @@ class Pace {
   // 16 MiB; with 0 bytes where nothing new is read and a pause is to act all the same.
   void Wait(uint64_t bytes, const Stop& stop);
 
+  // As much as should be waited for at a time.
+  uint64_t step() const { return limiter_.step(); }
+
  private:
   RateLimiter limiter_;
   PressurePause* const pressure_;

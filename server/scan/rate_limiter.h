@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCAN_RATE_LIMITER_H_
 #define COWHERD_SERVER_SCAN_RATE_LIMITER_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
@@ -8,7 +9,7 @@
 namespace cowherd {
 
 // Says when the next bytes may be read. Pure: the caller waits. A pause is not saved up for a burst later,
-// but for one second's worth. Any thread.
+// but for a tenth of a second's worth. Any thread.
 class RateLimiter {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -20,11 +21,19 @@ class RateLimiter {
   Time Book(uint64_t bytes, Time now) {
     if (bytes_per_second_ == 0) return now;
     std::lock_guard<std::mutex> lock(mutex_);
-    next_ = std::max(next_, now - std::chrono::seconds(1));
+    next_ = std::max(next_, now - std::chrono::milliseconds(100));
     const Time start = std::max(next_, now);
     next_ += std::chrono::nanoseconds(
         static_cast<int64_t>(1e9 * static_cast<double>(bytes) / static_cast<double>(bytes_per_second_)));
     return start;
+  }
+
+  // As much as should be booked at a time: what is read in one go makes others wait.
+  uint64_t step() const {
+    constexpr uint64_t kLeast = 128 << 10;
+    constexpr uint64_t kMost = 4 << 20;
+    if (bytes_per_second_ == 0) return UINT64_MAX;
+    return std::clamp(bytes_per_second_ / 64, kLeast, kMost);
   }
 
  private:

@@ -42,12 +42,17 @@ absl::Status ShareWorker::Empty(ShareQueue& queue) {
 
 void ShareWorker::Read(ShareQueue& queue, size_t range) {
   const ShareQueue::Range& r = queue.range(range);
-  pace_.Wait(r.length, stop_);
   // Gone by now, or no longer of this scan: its groups see that too.
   absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(r.file);
   if (!file.ok()) return;
-  const bool brought_in = !ops_.StartReading((*file)->fd.get(), r.offset, r.length);
-  queue.Opened(range, *std::move(file), brought_in);
+  uint64_t cached = 0;
+  for (uint64_t done = 0; done < r.length && stop_.Check().ok();) {
+    const uint64_t piece = std::min(pace_.step(), r.length - done);
+    pace_.Wait(piece, stop_);
+    if (ops_.StartReading((*file)->fd.get(), r.offset + done, piece)) cached += piece;
+    done += piece;
+  }
+  queue.Opened(range, *std::move(file), /*brought_in=*/cached * 2 < r.length);
 }
 
 absl::Status ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {

@@ -274,7 +274,9 @@ TEST_F(NodeServiceTest, CancelTask) {
     for (const char* name : {"one", "two"}) fs_.AddFile(absl::StrCat("/data/", name, seed), Blocks(seed, 16));
   }
   fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) { gate_.Pass(); });
-  auto stream = stub_->RunTask(&context_, NodeUnderTest::ScanTask("t"));
+  v1::RunTaskRequest request = NodeUnderTest::ScanTask("t");
+  request.mutable_scan()->mutable_options()->set_workers(1);
+  auto stream = stub_->RunTask(&context_, request);
   gate_.AwaitSomeoneWaiting();
   v1::CancelTaskRequest cancel;
   cancel.set_task_id("t");

@@ -32,8 +32,7 @@ TEST_F(PaceTest, NothingToWaitFor) {
 
 TEST_F(PaceTest, TheRateHoldsAndIsCounted) {
   Pace pace(1 << 20, nullptr, totals_);
-  pace.Wait(1 << 20, stop_);
-  pace.Wait(100 << 10, stop_);
+  pace.Wait(200 << 10, stop_);
   const auto begin = steady_clock::now();
   pace.Wait(1, stop_);
   const auto waited = steady_clock::now() - begin;
