@@ -29,7 +29,10 @@ using Operation = FakeFilesystem::Operation;
 
 class ScannerTest : public ::testing::Test {
  protected:
-  ScannerTest() { fs_.AddDirectory("/data"); }
+  ScannerTest() {
+    fs_.AddDirectory("/data");
+    request_.workers = 1;  // so that calls come in one order
+  }
 
   absl::Status Scan() {
     const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
