@@ -22,8 +22,6 @@ using SystemClock = std::chrono::system_clock;
 // So that the answer to what was done is there before the client gives up.
 constexpr auto kDeadlineMargin = std::chrono::milliseconds(250);
 constexpr auto kProgressInterval = std::chrono::seconds(1);
-// How long the end of a task may go unnoticed by its streams.
-constexpr auto kLookInterval = std::chrono::milliseconds(100);
 // Duplicates found and not sent yet, before the scan waits for the reader.
 constexpr size_t kMaxUnsent = 256;
 
@@ -207,17 +205,19 @@ class FindStream final : public grpc::ServerWriteReactor<v1::FindDuplicatesRespo
   bool finished_ = false;
 };
 
-// Reports of one run: where it stands, progress every second, the summary. A slow reader misses steps, never
-// the summary. Ends with the run or its reader, whichever is first; the run goes on. Deletes itself.
+// Reports of one run: where it stands, progress every second, the summary as soon as it has ended. A slow
+// reader misses steps, never the summary. Ends with the run or its reader, whichever is first; the run goes
+// on. Deletes itself.
 class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
  public:
-  TaskStream(grpc::CallbackServerContext& context, absl::StatusOr<std::shared_ptr<TaskRun>> run)
-      : context_(context) {
+  explicit TaskStream(absl::StatusOr<std::shared_ptr<TaskRun>> run) {
     if (!run.ok()) {
       Finish(ToGrpc(run.status()));
       return;
     }
     run_ = *std::move(run);
+    // Before the first report, which tells of an end until then.
+    end_watch_ = std::make_unique<TaskRun::EndWatch>(run_, [this] { WakeFor(ended_); });
     Write();
   }
 
@@ -227,36 +227,50 @@ class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
     } else if (message_.has_summary()) {
       Finish(grpc::Status::OK);
     } else {
-      Look();
+      AwaitNext();
     }
   }
 
+  void OnCancel() override { WakeFor(cancelled_); }
   void OnDone() override { delete this; }
 
  private:
   void Write() {
     message_ = run_->Report();
-    written_ = SteadyClock::now();
+    written_ = SystemClock::now();
     StartWrite(&message_);
   }
 
-  void Look() {
-    alarm_.Set(SystemClock::now() + kLookInterval, [this](bool) {
-      if (context_.IsCancelled()) {
+  void AwaitNext() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const bool at_once = ended_ || cancelled_;
+    alarm_.Set(at_once ? written_ : written_ + kProgressInterval, [this](bool) {
+      std::unique_lock<std::mutex> woken(mutex_);
+      const bool cancelled = cancelled_;
+      woken.unlock();
+      if (cancelled) {
         Finish(grpc::Status::CANCELLED);
-      } else if (run_->ended() || SteadyClock::now() - written_ >= kProgressInterval) {
-        Write();
       } else {
-        Look();
+        Write();
       }
     });
   }
 
-  grpc::CallbackServerContext& context_;
+  // Ends the wait for the next report, if there is one.
+  void WakeFor(bool& reason) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    reason = true;
+    alarm_.Cancel();
+  }
+
   std::shared_ptr<TaskRun> run_;
   v1::RunTaskResponse message_;
-  SteadyClock::time_point written_;
+  SystemClock::time_point written_;
   grpc::Alarm alarm_;
+  std::mutex mutex_;
+  bool ended_ = false;
+  bool cancelled_ = false;
+  std::unique_ptr<TaskRun::EndWatch> end_watch_;  // uses what is above
 };
 
 // Runs `work`, which fills the response, on the pool.
@@ -295,9 +309,9 @@ grpc::ServerWriteReactor<v1::FindDuplicatesResponse>* NodeService::FindDuplicate
   return new FindStream(*context, node_, scans_, *request);
 }
 
-grpc::ServerWriteReactor<v1::RunTaskResponse>* NodeService::RunTask(grpc::CallbackServerContext* context,
+grpc::ServerWriteReactor<v1::RunTaskResponse>* NodeService::RunTask(grpc::CallbackServerContext*,
                                                                     const v1::RunTaskRequest* request) {
-  return new TaskStream(*context, node_.RunTask(*request));
+  return new TaskStream(node_.RunTask(*request));
 }
 
 grpc::ServerUnaryReactor* NodeService::CancelTask(grpc::CallbackServerContext* context,

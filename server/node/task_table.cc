@@ -30,6 +30,18 @@ bool TaskRun::ended() const {
   return ended_;
 }
 
+TaskRun::EndWatch::EndWatch(std::shared_ptr<TaskRun> run, absl::AnyInvocable<void()> told)
+    : run_(std::move(run)), told_(std::move(told)) {
+  std::lock_guard<std::mutex> lock(run_->mutex_);
+  run_->watches_.insert(this);
+  if (run_->ended_) told_();
+}
+
+TaskRun::EndWatch::~EndWatch() {
+  std::lock_guard<std::mutex> lock(run_->mutex_);
+  run_->watches_.erase(this);
+}
+
 v1::RunTaskResponse TaskRun::Report() const {
   v1::RunTaskResponse report;
   report.set_run_id(run_id_);
@@ -130,6 +142,11 @@ void TaskTable::End(const std::string& task_id, TaskRun& run, absl::Status statu
     }
     ended_order_.push_back(task_id);
     on_end_(task_id, status);
+    {
+      // Last, so that whoever is told sees all of the end.
+      std::lock_guard<std::mutex> run_lock(run.mutex_);
+      for (TaskRun::EndWatch* watch : run.watches_) watch->told_();
+    }
     idle_.notify_all();
   }
   for (std::thread& thread : forgotten) thread.join();

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -30,6 +31,21 @@ class TaskRun {
   v1::RunTaskResponse Report() const;
   bool ended() const;
 
+  // Tells `told` of the end, on the run's thread, or at once if it has ended, until this object goes. `told`
+  // must not call the run, nor block.
+  class EndWatch {
+   public:
+    EndWatch(std::shared_ptr<TaskRun> run, absl::AnyInvocable<void()> told);
+    ~EndWatch();
+    EndWatch(const EndWatch&) = delete;
+    EndWatch& operator=(const EndWatch&) = delete;
+
+   private:
+    friend class TaskTable;
+    const std::shared_ptr<TaskRun> run_;
+    absl::AnyInvocable<void()> told_;
+  };
+
  private:
   friend class TaskTable;
   absl::Duration Elapsed() const;
@@ -41,6 +57,7 @@ class TaskRun {
   mutable std::mutex mutex_;
   std::shared_ptr<SharedTotals> totals_;  // let go of at the end
   bool ended_ = false;
+  std::set<EndWatch*> watches_;
   v1::TaskSummary summary_;
 };
 

@@ -1,6 +1,7 @@
 #include "server/node/task_table.h"
 
 #include <atomic>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -98,6 +99,30 @@ TEST_F(TaskTableTest, AFailedRunSaysWhy) {
   const Run run = StartAndEnd("t", 1, MakeError(absl::StatusCode::kNotFound, "ROOT_ABSENT", "no root"));
   EXPECT_EQ(run->Report().summary().error().reason(), "ROOT_ABSENT");
   EXPECT_EQ(run->Report().summary().totals().bytes_won(), 7);
+}
+
+TEST_F(TaskTableTest, TheEndIsToldOnceWithTheSummaryThere) {
+  const Run run = *Start("t");
+  std::promise<void> told;
+  std::atomic<int> times{0};
+  TaskRun::EndWatch watch(run, [&] {
+    ++times;
+    told.set_value();
+  });
+  {
+    const TaskRun::EndWatch gone(run, [] { ADD_FAILURE() << "told although it had gone"; });
+  }
+  EXPECT_EQ(times, 0);
+  released_ = true;
+  told.get_future().wait();
+  EXPECT_TRUE(run->Report().has_summary());
+  table_.reset();
+  EXPECT_EQ(times, 1);
+
+  // Of a run that has ended: at once, in this thread.
+  bool at_once = false;
+  const TaskRun::EndWatch late(run, [&] { at_once = true; });
+  EXPECT_TRUE(at_once);
 }
 
 TEST_F(TaskTableTest, TooManyAreRefusedAndLaterTaken) {
