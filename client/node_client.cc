@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <utility>
 
@@ -15,41 +16,33 @@ namespace {
 using StreamRequest = v1::DedupeRangesStreamRequest;
 using StreamResponse = v1::DedupeRangesStreamResponse;
 
-// Both directions of a stream for one thread that waits: one write and one read may be under way at a time.
+// Both directions of a stream for one thread that waits. Requests and answers queue here, so that neither
+// direction waits for that thread.
 class Pipe final : public grpc::ClientBidiReactor<StreamRequest, StreamResponse> {
  public:
-  // A write or read must not be under way. `request` is copied.
-  void Write(const StreamRequest& request) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    request_ = request;
-    writing_ = true;
-    StartWrite(&request_);
-  }
-  void Read() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    reading_ = true;
+  void Start() {
+    AddHold();
     StartRead(&response_);
+    StartCall();
   }
+
+  void Write(StreamRequest request) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    requests_.push_back(std::move(request));
+    if (!writing_) WriteLocked();
+  }
+  // Once all writes are done, which is so when all are answered.
   void CloseWrites() { StartWritesDone(); }
 
-  // Waits until no read is under way or, if `or_write`, no write. False: the stream is broken or has ended.
-  bool Wait(bool or_write) {
+  // Waits for answers and takes all there are. None: the stream is broken or has ended.
+  std::deque<StreamResponse> Take() {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return broken_ || !reading_ || (or_write && !writing_); });
-    return !broken_;
+    changed_.wait(lock, [&] { return broken_ || !responses_.empty(); });
+    return std::exchange(responses_, {});
   }
-  bool reading() const {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return reading_;
-  }
-  bool writing() const {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return writing_;
-  }
-  // What the last read got.
-  const StreamResponse& response() const { return response_; }
 
   grpc::Status Finish() {
+    RemoveHold();
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [this] { return done_; });
     return status_;
@@ -58,13 +51,22 @@ class Pipe final : public grpc::ClientBidiReactor<StreamRequest, StreamResponse>
   void OnWriteDone(bool ok) override {
     std::lock_guard<std::mutex> lock(mutex_);
     writing_ = false;
-    broken_ = broken_ || !ok;
-    changed_.notify_all();
+    requests_.pop_front();
+    if (!ok) {
+      broken_ = true;
+      changed_.notify_all();
+    } else if (!requests_.empty()) {
+      WriteLocked();
+    }
   }
   void OnReadDone(bool ok) override {
     std::lock_guard<std::mutex> lock(mutex_);
-    reading_ = false;
-    broken_ = broken_ || !ok;
+    if (ok) {
+      responses_.push_back(std::move(response_));
+      StartRead(&response_);
+    } else {
+      broken_ = true;
+    }
     changed_.notify_all();
   }
   void OnDone(const grpc::Status& status) override {
@@ -75,12 +77,21 @@ class Pipe final : public grpc::ClientBidiReactor<StreamRequest, StreamResponse>
   }
 
  private:
-  mutable std::mutex mutex_;
+  void WriteLocked() {
+    if (broken_) return;
+    writing_ = true;
+    grpc::WriteOptions options;
+    // The next one follows at once: they may go together.
+    if (requests_.size() > 1) options.set_buffer_hint();
+    StartWrite(&requests_.front(), options);
+  }
+
+  std::mutex mutex_;
   std::condition_variable changed_;
-  StreamRequest request_;
-  StreamResponse response_;
+  std::deque<StreamRequest> requests_;  // the front one is being written while writing_
+  StreamResponse response_;             // being read
+  std::deque<StreamResponse> responses_;
   bool writing_ = false;
-  bool reading_ = false;
   bool broken_ = false;
   bool done_ = false;
   grpc::Status status_;
@@ -107,32 +118,28 @@ absl::Status NodeClient::DedupeRangesStream(size_t window, NextRequest next, Ans
   SetTimeout(context, timeout);
   Pipe pipe;
   stub_->async()->DedupeRangesStream(&context, &pipe);
-  pipe.AddHold();
-  pipe.StartCall();
+  pipe.Start();
 
   uint64_t sent = 0;
   uint64_t received = 0;
   bool more = true;
   bool stopped = false;
-  bool awaits = false;  // a read was begun and its message not yet taken
   absl::Status wrong;
-  while (true) {
-    if (more && !pipe.writing() && sent - received < window) {
+  std::deque<StreamResponse> responses;
+  while (wrong.ok() && !stopped) {
+    while (more && sent - received < window) {
       StreamRequest request;
       request.set_id(sent);
       more = next(request.mutable_request());
-      if (more) {
-        pipe.Write(request);
-        ++sent;
-      }
+      if (!more) break;
+      pipe.Write(std::move(request));
+      ++sent;
     }
     if (!more && sent == received) break;
-    if (!awaits) pipe.Read();
-    awaits = true;
-    if (!pipe.Wait(/*or_write=*/more && sent - received < window)) break;
-    if (pipe.reading()) continue;
-    awaits = false;
-    const StreamResponse& response = pipe.response();
+    if (responses.empty()) responses = pipe.Take();
+    if (responses.empty()) break;
+    const StreamResponse response = std::move(responses.front());
+    responses.pop_front();
     if (response.id() != received) {
       wrong = MakeError(absl::StatusCode::kInternal, "BAD_ANSWER",
                         "the node answered out of order; check that node and client are of one version");
@@ -141,7 +148,6 @@ absl::Status NodeClient::DedupeRangesStream(size_t window, NextRequest next, Ans
     ++received;
     stopped = response.has_response() ? !answered(response.response())
                                       : !answered(FromErrorDetail(response.error()));
-    if (stopped) break;
   }
   const bool complete = wrong.ok() && !stopped && !more && sent == received;
   if (stopped || !wrong.ok()) {
@@ -149,7 +155,6 @@ absl::Status NodeClient::DedupeRangesStream(size_t window, NextRequest next, Ans
   } else if (complete) {
     pipe.CloseWrites();
   }
-  pipe.RemoveHold();
   const grpc::Status status = pipe.Finish();
   if (!wrong.ok()) return wrong;
   if (stopped) return absl::OkStatus();

@@ -5,7 +5,6 @@
 #include <memory>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
 #include "server/dedupe/run.h"
@@ -14,23 +13,8 @@
 namespace cowherd {
 namespace {
 
-// The roots that one request touches, each opened once.
-class OpenRoots {
- public:
-  explicit OpenRoots(FileTrees& trees) : trees_(trees) {}
-
-  absl::StatusOr<OpenFile> Open(const RootedPath& path, bool for_destination) {
-    std::unique_ptr<FileTree>& tree = open_[path.root];
-    if (tree == nullptr) {
-      ASSIGN_OR_RETURN(tree, trees_.OpenRoot(*path.root));
-    }
-    return tree->Open(path.relative, for_destination);
-  }
-
- private:
-  FileTrees& trees_;
-  absl::flat_hash_map<const Root*, std::unique_ptr<FileTree>> open_;
-};
+// Kept open for the next request, beside those in use.
+constexpr size_t kMaxKeptFiles = 16;
 
 absl::StatusOr<uint64_t> MeasureShared(ExtentOps& ops, const DedupeRange& range, const DedupeTarget& target) {
   ASSIGN_OR_RETURN(std::vector<Stretch> unshared, FindUnshared(ops, range.source, range.offset, target.fd,
@@ -42,33 +26,56 @@ absl::StatusOr<uint64_t> MeasureShared(ExtentOps& ops, const DedupeRange& range,
 
 }  // namespace
 
+absl::StatusOr<std::shared_ptr<const OpenFile>> OpenPlaces::Open(const RootedPath& path,
+                                                                 bool for_destination) {
+  Key key(path.root, path.relative, for_destination);
+  if (const auto known = files_.find(key); known != files_.end()) return known->second;
+  std::unique_ptr<FileTree>& tree = roots_[path.root];
+  if (tree == nullptr) {
+    ASSIGN_OR_RETURN(tree, trees_.OpenRoot(*path.root));
+  }
+  ASSIGN_OR_RETURN(OpenFile file, tree->Open(path.relative, for_destination));
+  if (files_.size() >= kMaxKeptFiles) files_.clear();
+  auto opened = std::make_shared<const OpenFile>(std::move(file));
+  files_.emplace(std::move(key), opened);
+  return opened;
+}
+
 absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, FileTrees& trees, const DedupeRequest& request,
                                           const Stop& stop) {
-  OpenRoots roots(trees);
-  absl::StatusOr<OpenFile> source = roots.Open(request.source.path, /*for_destination=*/false);
+  OpenPlaces places(trees);
+  return DedupeRanges(ops, places, request, stop);
+}
+
+absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, OpenPlaces& places, const DedupeRequest& request,
+                                          const Stop& stop) {
+  const absl::StatusOr<std::shared_ptr<const OpenFile>> source =
+      places.Open(request.source.path, /*for_destination=*/false);
   if (!source.ok()) return WithField(source.status(), "source.path");
-  if (request.source.offset + request.length > source->facts.size) {
-    return WithDetail(absl::InvalidArgumentError(absl::StrCat(
-                          "length: the range ends beyond the source file's ", source->facts.size, " bytes")),
+  const uint64_t size = (*source)->facts.size;
+  if (request.source.offset + request.length > size) {
+    return WithDetail(absl::InvalidArgumentError(
+                          absl::StrCat("length: the range ends beyond the source file's ", size, " bytes")),
                       "EINVAL", "length", EINVAL);
   }
-  const DedupeRange range{source->fd.get(), request.source.offset, request.length};
+  const DedupeRange range{(*source)->fd.get(), request.source.offset, request.length};
 
   RangesResult result;
   for (size_t first = 0; first < request.destinations.size(); first += kMaxDedupeTargets) {
     const size_t count = std::min(kMaxDedupeTargets, request.destinations.size() - first);
     DedupePlan plan(request.length, count, request.max_bytes_per_call);
-    std::vector<OpenFile> files(count);
+    std::vector<std::shared_ptr<const OpenFile>> files(count);
     std::vector<DedupeTarget> targets(count);
     for (size_t i = 0; i < count; ++i) {
       const RootedPosition& destination = request.destinations[first + i];
-      absl::StatusOr<OpenFile> file = roots.Open(destination.path, /*for_destination=*/true);
+      absl::StatusOr<std::shared_ptr<const OpenFile>> file =
+          places.Open(destination.path, /*for_destination=*/true);
       if (!file.ok()) {
         plan.Fail(i, file.status());
         continue;
       }
       files[i] = *std::move(file);
-      targets[i] = {files[i].fd.get(), destination.offset};
+      targets[i] = {files[i]->fd.get(), destination.offset};
     }
     absl::Status refused = RunDedupe(ops, range, targets, stop, plan);
     if (!refused.ok()) {

@@ -2,8 +2,12 @@
 #define COWHERD_SERVER_DEDUPE_RANGES_H_
 
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <tuple>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "server/base/stop.h"
 #include "server/dedupe/plan.h"
@@ -18,9 +22,30 @@ struct RangesResult {
   std::vector<uint64_t> shared;       // with measure_shared: bytes on the source's storage; else empty
 };
 
-// One DedupeRanges request from open to answer. Holds files open only while it runs; 127 destinations at a
-// time. OK: every destination has its outcome, also where it could not be opened. An error: nothing was
-// tried.
+// What requests that waited together need open: each root once, and the files used last. For as long as it
+// takes to serve them, no longer: until then the roots cannot be unmounted, and a path means the file that it
+// meant at its first use. Not thread-safe.
+class OpenPlaces {
+ public:
+  explicit OpenPlaces(FileTrees& trees) : trees_(trees) {}
+
+  // As FileTree::Open. What could not be opened is tried again the next time.
+  absl::StatusOr<std::shared_ptr<const OpenFile>> Open(const RootedPath& path, bool for_destination);
+
+ private:
+  using Key = std::tuple<const Root*, std::string, bool>;
+
+  FileTrees& trees_;
+  absl::flat_hash_map<const Root*, std::unique_ptr<FileTree>> roots_;
+  absl::flat_hash_map<Key, std::shared_ptr<const OpenFile>> files_;
+};
+
+// One DedupeRanges request; uses 127 destinations at a time. OK: every destination has its outcome, also
+// where it could not be opened. An error: nothing was tried.
+absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, OpenPlaces& places, const DedupeRequest& request,
+                                          const Stop& stop);
+
+// The same, from open to answer.
 absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, FileTrees& trees, const DedupeRequest& request,
                                           const Stop& stop);
 

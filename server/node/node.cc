@@ -11,7 +11,6 @@
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/base/version.h"
-#include "server/dedupe/ranges.h"
 #include "server/dedupe/request.h"
 #include "server/node/convert.h"
 
@@ -56,6 +55,13 @@ Node::Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees&
 
 absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,
                                                             const Stop& stop, SharedTotals* mine) {
+  OpenPlaces places = PlacesForMany();
+  return DedupeRanges(request, places, stop, mine);
+}
+
+absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,
+                                                            OpenPlaces& places, const Stop& stop,
+                                                            SharedTotals* mine) {
   ASSIGN_OR_RETURN(const DedupeRequest checked, CheckRequest(request, roots_));
   Log(LogLevel::kDebug, "dedupe ranges",
       {{"source", request.source().path()},
@@ -63,7 +69,7 @@ absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRang
        {"length", request.length()},
        {"destinations", request.destinations_size()},
        {"first_destination", request.destinations(0).path()}});
-  ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops_, trees_, checked, stop));
+  ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops_, places, checked, stop));
   Count(checked.length, result.targets, *book_.Open(checked.source.path.root->name));
   if (mine != nullptr) Count(checked.length, result.targets, *mine);
   return ToProto(request, result);

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "cowherd/v1/node.pb.h"
 #include "server/base/stop.h"
+#include "server/dedupe/ranges.h"
 #include "server/dedupe/totals_book.h"
 #include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
@@ -42,6 +43,11 @@ class Node {
   // `mine`, if given, is told what was done, next to the totals of the root.
   absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
                                                         const Stop& stop, SharedTotals* mine = nullptr);
+  // The same for requests that waited together: `places` of PlacesForMany.
+  absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
+                                                        OpenPlaces& places, const Stop& stop,
+                                                        SharedTotals* mine = nullptr);
+  OpenPlaces PlacesForMany() { return OpenPlaces(trees_); }
 
   // Calls `found` for each duplicate; it may block. `totals` can be read meanwhile. The largest groups.
   absl::StatusOr<v1::LargestGroups> FindDuplicates(const RootedScan& scan, const Stop& stop,

@@ -22,6 +22,11 @@ using SystemClock = std::chrono::system_clock;
 // So that the answer to what was done is there before the client gives up.
 constexpr auto kDeadlineMargin = std::chrono::milliseconds(250);
 constexpr auto kProgressInterval = std::chrono::seconds(1);
+// Of one stream: requests read and not answered yet.
+constexpr size_t kMaxUnanswered = 128;
+constexpr size_t kMaxUnansweredBytes = 1 << 20;
+// How long a stream keeps a thread of the pool while others may wait for one.
+constexpr auto kTurn = std::chrono::milliseconds(20);
 // Duplicates found and not sent yet, before the scan waits for the reader.
 constexpr size_t kMaxUnsent = 256;
 
@@ -43,54 +48,149 @@ class DedupeCall final : public grpc::ServerUnaryReactor {
   Stop stop;
 };
 
-// Requests of one stream, one after the other; those not read yet wait in gRPC's flow control. Deletes
-// itself.
+// Requests of one stream, served one after the other, answered in their order. Reading, serving and writing
+// go on side by side; requests that wait together are served with the same open files. What is beyond the
+// limits waits in gRPC's flow control. Deletes itself.
 class DedupeStream final
     : public grpc::ServerBidiReactor<v1::DedupeRangesStreamRequest, v1::DedupeRangesStreamResponse> {
  public:
   DedupeStream(grpc::CallbackServerContext& context, Node& node, WorkPool& pool)
       : node_(node), pool_(pool), stop_(StopTime(context)) {
-    StartRead(&request_);
+    std::lock_guard<std::mutex> lock(mutex_);
+    ReadLocked();
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) {
-      Finish(grpc::Status::OK);
-      return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    reading_ = false;
+    read_all_ = !ok;
+    if (ok && !broken_) {
+      unanswered_bytes_ += request_.ByteSizeLong();
+      waiting_.push_back(std::move(request_));
+      ReadLocked();
+      if (!serving_) {
+        serving_ = true;
+        if (absl::Status full = pool_.Submit([this] { Serve(); }); !full.ok()) {
+          serving_ = false;
+          const v1::DedupeRangesStreamRequest refused = std::move(waiting_.front());
+          waiting_.pop_front();
+          AnswerLocked(refused, full);
+        }
+      }
     }
-    response_.Clear();
-    response_.set_id(request_.id());
-    if (absl::Status full = pool_.Submit([this] { Serve(); }); !full.ok()) Answer(full);
+    WriteOrFinish(std::move(lock));
   }
 
   void OnWriteDone(bool ok) override {
-    if (ok) {
-      StartRead(&request_);
-    } else {
-      Finish(grpc::Status::CANCELLED);
-    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    writing_ = false;
+    if (!ok) Break();
+    unanswered_bytes_ -= unsent_.front().request_bytes;
+    unsent_.pop_front();
+    ReadLocked();
+    WriteOrFinish(std::move(lock));
   }
 
-  void OnCancel() override { stop_.Request(); }
+  void OnCancel() override {
+    std::unique_lock<std::mutex> lock(mutex_);
+    Break();
+    WriteOrFinish(std::move(lock));
+  }
+
   void OnDone() override { delete this; }
 
  private:
-  void Serve() { Answer(node_.DedupeRanges(request_.request(), stop_)); }
+  struct Answer {
+    v1::DedupeRangesStreamResponse message;
+    size_t request_bytes = 0;
+  };
 
-  void Answer(absl::StatusOr<v1::DedupeRangesResponse> result) {
-    if (result.ok()) {
-      *response_.mutable_response() = *std::move(result);
-    } else {
-      *response_.mutable_error() = ToErrorDetail(result.status());
+  void Serve() {
+    const SteadyClock::time_point end = SteadyClock::now() + kTurn;
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!waiting_.empty() && !broken_) {
+      std::deque<v1::DedupeRangesStreamRequest> together;
+      together.swap(waiting_);
+      served_now_ = together.size();
+      OpenPlaces places = node_.PlacesForMany();
+      for (const v1::DedupeRangesStreamRequest& request : together) {
+        if (broken_) break;
+        lock.unlock();
+        absl::StatusOr<v1::DedupeRangesResponse> result =
+            node_.DedupeRanges(request.request(), places, stop_);
+        lock.lock();
+        --served_now_;
+        AnswerLocked(request, std::move(result));
+        WriteLocked();
+      }
+      // Other calls have their turn. Where the pool takes no more, this one goes on.
+      if (SteadyClock::now() >= end && pool_.Submit([this] { Serve(); }).ok()) return;
     }
-    StartWrite(&response_);
+    serving_ = false;
+    WriteOrFinish(std::move(lock));
+  }
+
+  void AnswerLocked(const v1::DedupeRangesStreamRequest& request,
+                    absl::StatusOr<v1::DedupeRangesResponse> result) {
+    Answer& answer = unsent_.emplace_back();
+    answer.request_bytes = request.ByteSizeLong();
+    answer.message.set_id(request.id());
+    if (result.ok()) {
+      *answer.message.mutable_response() = *std::move(result);
+    } else {
+      *answer.message.mutable_error() = ToErrorDetail(result.status());
+    }
+  }
+
+  void ReadLocked() {
+    const size_t unanswered = waiting_.size() + served_now_ + unsent_.size();
+    if (reading_ || read_all_ || broken_) return;
+    if (unanswered >= kMaxUnanswered || unanswered_bytes_ >= kMaxUnansweredBytes) return;
+    reading_ = true;
+    StartRead(&request_);
+  }
+
+  void WriteLocked() {
+    if (writing_ || broken_ || unsent_.empty()) return;
+    writing_ = true;
+    grpc::WriteOptions options;
+    // The next one follows at once: they may go together.
+    if (unsent_.size() > 1) options.set_buffer_hint();
+    StartWrite(&unsent_.front().message, options);
+  }
+
+  // Finish lets another thread delete this object: nothing may be touched after it, so the lock is let go
+  // first.
+  void WriteOrFinish(std::unique_lock<std::mutex> lock) {
+    WriteLocked();
+    if (writing_ || serving_ || finished_ || !(broken_ || read_all_)) return;
+    finished_ = true;
+    const grpc::Status status = broken_ ? grpc::Status::CANCELLED : grpc::Status::OK;
+    lock.unlock();
+    Finish(status);
+  }
+
+  // The client is gone.
+  void Break() {
+    broken_ = true;
+    stop_.Request();
   }
 
   Node& node_;
   WorkPool& pool_;
   Stop stop_;
-  v1::DedupeRangesStreamRequest request_;
-  v1::DedupeRangesStreamResponse response_;
+  std::mutex mutex_;
+  v1::DedupeRangesStreamRequest request_;  // being read while reading_
+  std::deque<v1::DedupeRangesStreamRequest> waiting_;
+  size_t served_now_ = 0;        // taken from waiting_ and not answered yet
+  std::deque<Answer> unsent_;    // the front one is being written while writing_
+  size_t unanswered_bytes_ = 0;  // of the requests
+  bool reading_ = false;
+  bool read_all_ = false;
+  bool serving_ = false;  // the pool has a turn of this stream
+  bool writing_ = false;
+  bool broken_ = false;
+  bool finished_ = false;
 };
 
 // Duplicates as a scan finds them, progress every second, the summary last. Deletes itself once the scan has

@@ -99,6 +99,42 @@ TEST_F(RangesTest, AbsentRootOfADestinationIsItsOutcome) {
   EXPECT_THAT(result->targets[0].error, HasReason("ROOT_ABSENT"));
 }
 
+TEST_F(RangesTest, RequestsThatWaitTogetherOpenEachPlaceOnce) {
+  const std::string content = fs_.Content("/data/source");
+  fs_.AddFile("/data/good", content);
+  OpenPlaces places(fs_);
+  const auto first = DedupeRanges(fs_, places, Request({"good", "late"}), stop_);
+  ASSERT_THAT(first, IsOk());
+  EXPECT_EQ(first->targets[0].outcome, DedupeOutcome::kDeduped);
+  EXPECT_THAT(first->targets[1].error, HasErrno(ENOENT));
+
+  // What is open stays so; what was not there is looked for again.
+  fs_.Fail(Operation::kOpenRoot, "/data", EIO);
+  fs_.Fail(Operation::kOpen, "/data/source", EIO);
+  fs_.Fail(Operation::kOpen, "/data/good", EIO);
+  fs_.AddFile("/data/late", content);
+  const auto second = DedupeRanges(fs_, places, Request({"good", "late"}), stop_);
+  ASSERT_THAT(second, IsOk());
+  EXPECT_EQ(second->targets[0].outcome, DedupeOutcome::kDeduped);
+  EXPECT_EQ(second->targets[1].outcome, DedupeOutcome::kDeduped);
+
+  EXPECT_THAT(Dedupe(Request({"good"})), HasErrno(EIO));
+}
+
+TEST_F(RangesTest, FilesBeyondThoseKeptAreOpenedAgain) {
+  OpenPlaces places(fs_);
+  std::vector<std::string> names;
+  for (int i = 0; i < 40; ++i) {
+    names.push_back(absl::StrCat("copy", i));
+    fs_.AddFile("/data/" + names.back(), fs_.Content("/data/source"));
+  }
+  for (int round = 0; round < 2; ++round) {
+    const auto result = DedupeRanges(fs_, places, Request(names), stop_);
+    ASSERT_THAT(result, IsOk());
+    for (const TargetResult& target : result->targets) EXPECT_EQ(target.outcome, DedupeOutcome::kDeduped);
+  }
+}
+
 TEST_F(RangesTest, RangeBeyondTheSourceIsTheStatus) {
   fs_.AddFile("/data/good", Blocks(1, 64));
   DedupeRequest request = Request({"good"});

@@ -156,6 +156,58 @@ TEST_F(NodeServiceTest, StreamGivenUpByItsClientEnds) {
   gate_.Open();  // the destructor would hang if the call lived on
 }
 
+TEST_F(NodeServiceTest, StreamTakesInMoreWhileItServesAndKeepsNothingOpen) {
+  AddCopies(2, 4);
+  // The second and later requests are read while the first is served.
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) { gate_.Pass(); });
+  auto stream = stub_->DedupeRangesStream(&context_);
+  constexpr int kRequests = 300;  // more than a stream takes in at a time
+  std::thread writer([&] {
+    v1::DedupeRangesStreamRequest request;
+    *request.mutable_request() = NodeUnderTest::Ranges("0", 4 * kBlock, {"1"});
+    for (int i = 0; i < kRequests; ++i) EXPECT_TRUE(stream->Write(request));
+    stream->WritesDone();
+  });
+  gate_.AwaitSomeoneWaiting();
+  gate_.Open();
+  v1::DedupeRangesStreamResponse response;
+  int answered = 0;
+  while (stream->Read(&response)) {
+    EXPECT_EQ(response.response().results(0).outcome(), v1::DEDUPED);
+    ++answered;
+  }
+  writer.join();
+  EXPECT_EQ(answered, kRequests);
+  EXPECT_TRUE(stream->Finish().ok());
+  // Nothing is kept: the root may go, and that is noticed.
+  fs_.Remove("/data");
+  grpc::ClientContext after;
+  auto again = stub_->DedupeRangesStream(&after);
+  v1::DedupeRangesStreamRequest request;
+  *request.mutable_request() = NodeUnderTest::Ranges("0", 4 * kBlock, {"1"});
+  ASSERT_TRUE(again->Write(request));
+  ASSERT_TRUE(again->Read(&response));
+  EXPECT_EQ(response.error().reason(), "ROOT_ABSENT");
+  again->WritesDone();
+  EXPECT_TRUE(again->Finish().ok());
+}
+
+TEST_F(NodeServiceTest, StreamGivenUpServesNothingThatWaits) {
+  AddCopies(2, 4);
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) { gate_.Pass(); });
+  auto stream = stub_->DedupeRangesStream(&context_);
+  v1::DedupeRangesStreamRequest request;
+  *request.mutable_request() = NodeUnderTest::Ranges("0", 4 * kBlock, {"1"});
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(stream->Write(request));
+  gate_.AwaitSomeoneWaiting();
+  context_.TryCancel();
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  std::thread shutdown([this] { server_->Shutdown(system_clock::now()); });
+  gate_.Open();
+  shutdown.join();
+  EXPECT_LT(fs_.dedupe_calls().size(), 50U);
+}
+
 TEST_F(NodeServiceTest, FindDuplicatesToASlowReaderWithTheSummaryLast) {
   AddCopies(1000, 4);  // more than wait unsent
   v1::FindDuplicatesRequest request;
