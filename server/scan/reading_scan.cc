@@ -167,7 +167,7 @@ void ReadingScan::BatchBegun() {
   if (!state_.kept() || !stop_.Check().ok()) return;
   for (const LookedAt& file : std::exchange(in_batch_, {})) state_.Done(file.path, file.facts);
   while (!unfinished_.empty() && IsCompared(unfinished_.front())) {
-    const ReadFile& file = *unfinished_.front();
+    const ScannedFile& file = *unfinished_.front();
     if (file.shares) {
       in_batch_.push_back({file.path, file.open->facts});
     } else if (!file.failed) {
@@ -177,7 +177,7 @@ void ReadingScan::BatchBegun() {
   }
 }
 
-bool ReadingScan::IsCompared(const std::shared_ptr<ReadFile>& file) const {
+bool ReadingScan::IsCompared(const std::shared_ptr<ScannedFile>& file) const {
   return file->sections_ahead == 0 && (run_.empty() || run_.back().file != file);
 }
 
@@ -186,7 +186,7 @@ absl::Status ReadingScan::Finish(bool complete) {
   if (status.ok()) status = Drain();
   sharer_.Wait();
   // A stopped scan keeps what it has done, too.
-  for (const std::shared_ptr<ReadFile>& file : unfinished_) {
+  for (const std::shared_ptr<ScannedFile>& file : unfinished_) {
     if (!file->shares && !file->failed && IsCompared(file)) state_.Done(file->path, file->open->facts);
   }
   const Totals totals = totals_.Get();
@@ -209,7 +209,7 @@ absl::Status ReadingScan::Finish(bool complete) {
 
 absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
   absl::StatusOr<OpenFile> opened = tree_.Open(walked.path, /*for_destination=*/false);
-  auto file = std::make_shared<ReadFile>();
+  auto file = std::make_shared<ScannedFile>();
   file->path = walked.path;
   if (!opened.ok()) {
     Failed(*file, opened.status());
@@ -249,14 +249,14 @@ absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
   return absl::OkStatus();
 }
 
-void ReadingScan::Failed(ReadFile& file, const absl::Status& status) {
+void ReadingScan::Failed(ScannedFile& file, const absl::Status& status) {
   if (file.failed) return;
   file.failed = true;
   Log(LogLevel::kWarning, "cannot scan a file", {{"path", file.path}, {"error", status}});
   totals_.Update([](Totals& t) { ++t.files_failed; });
 }
 
-absl::Status ReadingScan::ReadWindow(const std::shared_ptr<ReadFile>& file, uint64_t offset,
+absl::Status ReadingScan::ReadWindow(const std::shared_ptr<ScannedFile>& file, uint64_t offset,
                                      uint64_t length) {
   ASSIGN_OR_RETURN(const std::vector<FileExtent> extents,
                    AllExtents(ops_, file->open->fd.get(), offset, length, /*flush=*/false));
@@ -335,7 +335,7 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
   RETURN_IF_ERROR(stop_.Check());
   bytes_ahead_ -= BytesOf(section->extents);
   --sections_ahead_;
-  ReadFile& file = *section->file;
+  ScannedFile& file = *section->file;
   if (!run_.empty() && run_.back().file != section->file) EndRun();
   absl::Status status = section->status;
   if (status.ok()) status = ReadSkipped(*section);

@@ -75,7 +75,7 @@ class ReadingScan {
     FileKey source_key;
     uint64_t source_address = 0;  // of the file
     uint64_t source_offset = 0;
-    std::shared_ptr<ReadFile> file;
+    std::shared_ptr<ScannedFile> file;
     uint64_t offset = 0;
     uint64_t length = 0;
     std::vector<FileExtent> extents;  // of this place
@@ -94,9 +94,9 @@ class ReadingScan {
   // All batches but the one begun last are done.
   void BatchBegun();
   // What has nothing to share is done when it is compared.
-  bool IsCompared(const std::shared_ptr<ReadFile>& file) const;
+  bool IsCompared(const std::shared_ptr<ScannedFile>& file) const;
   absl::Status LookAt(const WalkedFile& walked);
-  absl::Status ReadWindow(const std::shared_ptr<ReadFile>& file, uint64_t offset, uint64_t length);
+  absl::Status ReadWindow(const std::shared_ptr<ScannedFile>& file, uint64_t offset, uint64_t length);
   absl::Status ReadSection(std::unique_ptr<Section> section);
   // Has the range read, unless it is cached; then it is not for this scan to take out again.
   void BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length);
@@ -115,7 +115,7 @@ class ReadingScan {
   std::vector<Stretch> Unshared(const Run& run);
   bool FitsIntoFile(const Run& run, const Stretch& stretch);
   void ShareBatchWhenDue();
-  void Failed(ReadFile& file, const absl::Status& status);
+  void Failed(ScannedFile& file, const absl::Status& status);
 
   ExtentOps& ops_;
   FileTree& tree_;
@@ -139,7 +139,7 @@ class ReadingScan {
   RecentSections recent_;
   FileTable table_;
   ReadingState state_;
-  std::deque<std::shared_ptr<ReadFile>> unfinished_;  // sections are on the way, or shares not in a batch
+  std::deque<std::shared_ptr<ScannedFile>> unfinished_;  // sections are on the way, or shares not in a batch
   // A stop came while anchors were followed: those that led to what was not read any more are lost.
   bool index_torn_ = false;
   std::vector<LookedAt> in_batch_;  // all their shares are in the batch begun last, or before

@@ -19,7 +19,7 @@
 namespace cowherd {
 
 // A file while it is looked at.
-struct ReadFile {
+struct ScannedFile {
   std::string path;
   FileKey key;
   std::shared_ptr<const OpenFile> open;
@@ -35,7 +35,7 @@ struct ReadFile {
 
 // A stretch of a file that is read and compared as one.
 struct Section {
-  std::shared_ptr<ReadFile> file;
+  std::shared_ptr<ScannedFile> file;
   uint64_t first_block = 0;
   size_t blocks = 0;
   std::vector<FileExtent> extents;  // to be read

@@ -21,7 +21,7 @@ class SectionReaderTest : public ::testing::Test {
  protected:
   std::unique_ptr<Section> Make(const std::string& relative, size_t blocks) {
     auto section = std::make_unique<Section>();
-    section->file = std::make_shared<ReadFile>();
+    section->file = std::make_shared<ScannedFile>();
     section->file->path = relative;
     OpenFile open;
     if (!relative.empty()) open.fd = testing::OpenFd(fs_, relative);
