@@ -1,12 +1,11 @@
 #include "server/scan/fingerprints.h"
 
-#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <memory>
 
+#include "server/base/full_io.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -14,19 +13,6 @@ namespace {
 
 // The kernel's readahead; stays in the processor's cache between reading and hashing.
 constexpr uint64_t kReadBytes = 128 << 10;
-
-// Reads up to `length` bytes; fewer only at the end of the file.
-absl::StatusOr<size_t> ReadFully(int fd, char* buffer, size_t length, uint64_t offset) {
-  size_t got = 0;
-  while (got < length) {
-    const ssize_t n = ::pread(fd, buffer + got, length - got, static_cast<off_t>(offset + got));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ErrnoError(errno, "read the file");
-    if (n == 0) break;
-    got += static_cast<size_t>(n);
-  }
-  return got;
-}
 
 }  // namespace
 

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "server/base/full_io.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 
@@ -32,29 +33,9 @@ constexpr char kUnfinished[] = ".new";
 
 absl::Status Untrusted(absl::string_view why) { return absl::DataLossError(why); }
 
-absl::Status WriteAt(int fd, const char* bytes, size_t size, uint64_t offset) {
-  while (size > 0) {
-    const ssize_t wrote = ::pwrite(fd, bytes, size, static_cast<off_t>(offset));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return ErrnoError(wrote < 0 ? errno : ENOSPC, "write the state of a scan");
-    bytes += wrote;
-    size -= static_cast<size_t>(wrote);
-    offset += static_cast<uint64_t>(wrote);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ReadAt(int fd, char* bytes, size_t size, uint64_t offset) {
-  while (size > 0) {
-    const ssize_t got = ::pread(fd, bytes, size, static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoError(errno, "read the state of a scan");
-    if (got == 0) return Untrusted("cut off");
-    bytes += got;
-    size -= static_cast<size_t>(got);
-    offset += static_cast<uint64_t>(got);
-  }
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(const size_t got, ReadFully(fd, bytes, size, offset));
+  return got == size ? absl::OkStatus() : Untrusted("cut off");
 }
 
 absl::StatusOr<Fd> OpenFolder(int at, const std::string& path) {
@@ -120,14 +101,9 @@ absl::Status StateWriter::Finish() {
 }
 
 void StateWriter::Flush() {
-  for (size_t done = 0; status_.ok() && done < buffer_.size();) {
-    const ssize_t wrote = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) {
-      status_ = ErrnoError(wrote < 0 ? errno : ENOSPC, "write the state of a scan");
-    } else {
-      done += static_cast<size_t>(wrote);
-    }
+  // What is in the buffer comes last of size_.
+  if (status_.ok()) {
+    status_ = WriteFully(fd_, buffer_.data(), buffer_.size(), offset_ + size_ - buffer_.size());
   }
   buffer_.clear();
 }
@@ -306,15 +282,14 @@ absl::Status ScanStateFile::Save(absl::string_view head, absl::FunctionRef<void(
     front.head_size = head.size();
     const std::string text = absl::StrCat(key_, head);
     const uint64_t body_offset = sizeof(front) + text.size();
-    if (::lseek(file.get(), static_cast<off_t>(body_offset), SEEK_SET) < 0) return ErrnoError(errno, "lseek");
-    StateWriter body(file.get());
+    StateWriter body(file.get(), body_offset);
     write_body(body);
     RETURN_IF_ERROR(body.Finish());
     front.body_size = body.size();
     front.body_checksum = body.checksum();
     front.checksum = front.ChecksumOf(text);
-    RETURN_IF_ERROR(WriteAt(file.get(), text.data(), text.size(), sizeof(front)));
-    RETURN_IF_ERROR(WriteAt(file.get(), reinterpret_cast<const char*>(&front), sizeof(front), 0));
+    RETURN_IF_ERROR(WriteFully(file.get(), text.data(), text.size(), sizeof(front)));
+    RETURN_IF_ERROR(WriteFully(file.get(), reinterpret_cast<const char*>(&front), sizeof(front), 0));
     if (::fsync(file.get()) != 0) return ErrnoError(errno, "fsync the state of a scan");
     if (::renameat(folder_.get(), unfinished.c_str(), folder_.get(), absl::StrCat(name_, kSaved).c_str()) !=
         0) {

@@ -41,8 +41,8 @@ class Checksum {
 // Appends numbers and texts. Errors are kept until Finish. One thread.
 class StateWriter {
  public:
-  // To `fd`, from its position on; -1: to text() alone.
-  explicit StateWriter(int fd) : fd_(fd) {}
+  // To `fd`, from `offset` on; -1: to text() alone.
+  explicit StateWriter(int fd, uint64_t offset = 0) : fd_(fd), offset_(offset) {}
 
   void Add(const void* bytes, size_t size);
   void AddNumber(uint64_t number) { Add(&number, sizeof(number)); }
@@ -62,6 +62,7 @@ class StateWriter {
   void Flush();
 
   const int fd_;
+  const uint64_t offset_;
   std::string buffer_;
   uint64_t size_ = 0;
   Checksum checksum_;
