@@ -53,6 +53,14 @@ const FileTable::File* FileTable::Find(uint64_t address) const {
   return address < file->address + file->blocks * block_size_ ? &*file : nullptr;
 }
 
+void FileTable::Clear() {
+  files_.clear();
+  bytes_ = 0;
+  loaded_.clear();
+  end_ = 0;
+  mask_ = 0;
+}
+
 void FileTable::Forget(const FileKey& key) {
   for (auto loaded = std::lower_bound(loaded_.begin(), loaded_.end(), Loaded{key, 0});
        loaded != loaded_.end() && loaded->key == key; ++loaded) {

@@ -34,6 +34,9 @@ class FileTable {
   // The file that has this address. Null: it is forgotten. Good until the next Add.
   const File* Find(uint64_t address) const;
 
+  // Forgets all, as if nothing was added yet.
+  void Clear();
+
   // Forgets a file of an earlier scan, which is looked at anew.
   void Forget(const FileKey& key);
 

@@ -38,8 +38,13 @@ void ReadingState::BeforeReading(const FileFacts& facts) {
       RETURN_IF_ERROR(table_.Load(reader, then, device_));
       return LoadAnchors(anchors_, reader);
     });
-    // It was whole a moment ago: somebody writes there. The next scan looks at all.
-    if (!loaded) anchors_.Clear();
+    if (!loaded) {
+      // It was whole a moment ago: somebody writes there. Files without their blocks in the index are not to
+      // be passed over: the rest of this scan, and the next, look at all.
+      seen_.Clear();
+      anchors_.Clear();
+      table_.Clear();
+    }
   }
   table_.Forget({facts.device, facts.inode});
 }

@@ -25,8 +25,6 @@ namespace {
 constexpr char kMagic[8] = {'c', 'o', 'w', 'h', 'e', 'r', 'd', 's'};
 constexpr uint64_t kVersion = 1;
 constexpr size_t kBufferBytes = 1 << 20;
-// A head or key that claims more is not one.
-constexpr uint64_t kMaxHeadBytes = 64 << 20;
 constexpr size_t kMaxStates = 16;
 constexpr char kSaved[] = ".state";
 constexpr char kUnfinished[] = ".new";
@@ -270,6 +268,7 @@ absl::Status ScanStateFile::ReadBody(absl::FunctionRef<absl::Status(StateReader&
 }
 
 absl::Status ScanStateFile::Save(absl::string_view head, absl::FunctionRef<void(StateWriter&)> write_body) {
+  if (head.size() > kMaxHeadBytes) return absl::OutOfRangeError("the head of a state is too long");
   const std::string unfinished = absl::StrCat(name_, kUnfinished);
   Fd file(
       ::openat(folder_.get(), unfinished.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));

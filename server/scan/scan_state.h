@@ -90,6 +90,9 @@ class StateReader {
   size_t at_ = 0;
 };
 
+// A state's head is no longer, nor is its key.
+constexpr uint64_t kMaxHeadBytes = 64 << 20;
+
 // The file in which a scan keeps what the next one with the same key begins with: a head that is read at
 // once, and a body that is read where it is needed. It lies in a folder of the filesystem it is about, named
 // by a hash of its key. Whatever was written, cut off or changed there by somebody else, or by a crash, is
@@ -112,7 +115,8 @@ class ScanStateFile {
   // Lets the body be taken. After a CheckBody that was OK.
   absl::Status ReadBody(absl::FunctionRef<absl::Status(StateReader&)> take);
 
-  // Replaces what was saved, all or nothing, also across a crash of the machine.
+  // Replaces what was saved, all or nothing, also across a crash of the machine. OUT_OF_RANGE: the head is
+  // longer than kMaxHeadBytes.
   absl::Status Save(absl::string_view head, absl::FunctionRef<void(StateWriter&)> write_body);
 
   // Takes away what was saved.

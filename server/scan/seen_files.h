@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCAN_SEEN_FILES_H_
 #define COWHERD_SERVER_SCAN_SEEN_FILES_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -13,12 +14,14 @@
 
 namespace cowherd {
 
-// Files as they were when scans looked at them, within a memory budget: 8 bytes each. What there is no room
-// for is looked at again by the next scan, which is slow but right. Pure. One thread.
+// Files as they were when scans looked at them, within a memory budget: 8 bytes each, and never more than
+// fit into the head of a state (some 8 million). What there is no room for is looked at again by the next
+// scan, which is slow but right. Pure. One thread.
 class SeenFiles {
  public:
   // In bytes.
-  explicit SeenFiles(size_t budget) : most_(budget / sizeof(uint64_t)) {}
+  explicit SeenFiles(size_t budget)
+      : most_(std::min<size_t>(budget, kMaxHeadBytes - sizeof(uint64_t)) / sizeof(uint64_t)) {}
 
   // Changes with the path, inode number, size, and the times of modification and change.
   static uint64_t HashOf(absl::string_view path, const FileFacts& facts);

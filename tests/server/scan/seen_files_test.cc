@@ -79,6 +79,16 @@ TEST(SeenFiles, StaysWithinItsBudget) {
   EXPECT_FALSE(smaller.Meet(3));
 }
 
+TEST(SeenFiles, WhatIsSavedFitsIntoTheHeadOfAState) {
+  SeenFiles files(size_t{1} << 30);
+  for (uint64_t hash = 0; hash < kMaxHeadBytes / sizeof(hash) + 1; ++hash) files.Add(hash);
+  // Their number takes the place of one.
+  EXPECT_EQ(files.left_out(), 2U);
+  StateWriter writer(-1);
+  files.Save(false, writer);
+  EXPECT_EQ(writer.size(), kMaxHeadBytes);
+}
+
 TEST(SeenFiles, WhatIsNotSuchASetIsTold) {
   SeenFiles files(1 << 10);
   StateWriter disordered(-1);
