@@ -29,12 +29,15 @@ struct BatchSharer::Running {
   std::thread thread;
 };
 
-BatchSharer::BatchSharer(ExtentOps& ops, FileTree& tree, uint32_t block_size, unsigned workers, Pace& pace,
-                         const Stop& stop, SharedTotals& totals)
+BatchSharer::BatchSharer(ExtentOps& ops, FileTree& tree, uint32_t block_size, unsigned workers,
+                         uint64_t max_bytes, size_t max_files, Pace& pace, const Stop& stop,
+                         SharedTotals& totals)
     : ops_(ops),
       tree_(tree),
       block_size_(block_size),
       workers_(workers),
+      max_bytes_(max_bytes),
+      max_files_(max_files),
       pace_(pace),
       stop_(stop),
       totals_(totals) {}
@@ -47,15 +50,22 @@ void BatchSharer::Begin(ShareBatch batch) {
   running_ = std::make_unique<Running>(tree_, std::move(batch));
   running_->thread = std::thread([this] {
     for (std::vector<Share>& part : running_->parts) {
-      ShareQueue queue(GroupShares(std::move(part)));
-      std::vector<std::thread> workers;
-      for (unsigned i = 0; i < workers_; ++i) workers.emplace_back([this, &queue] { Empty(queue); });
-      for (std::thread& worker : workers) worker.join();
-      for (const ShareQueue::Cached& range : queue.AllDone()) {
-        ops_.Forget(range.file->fd.get(), range.offset, range.length);
+      for (std::vector<ShareGroup>& groups :
+           SplitGroups(GroupShares(std::move(part)), max_bytes_, max_files_)) {
+        CarryOut(std::move(groups));
       }
     }
   });
+}
+
+void BatchSharer::CarryOut(std::vector<ShareGroup> groups) {
+  ShareQueue queue(std::move(groups));
+  std::vector<std::thread> workers;
+  for (unsigned i = 0; i < workers_; ++i) workers.emplace_back([this, &queue] { Empty(queue); });
+  for (std::thread& worker : workers) worker.join();
+  for (const ShareQueue::Cached& range : queue.AllDone()) {
+    ops_.Forget(range.file->fd.get(), range.offset, range.length);
+  }
 }
 
 void BatchSharer::Empty(ShareQueue& queue) {

@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCAN_BATCH_SHARER_H_
 #define COWHERD_SERVER_SCAN_BATCH_SHARER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,12 +25,13 @@ struct ShareBatch {
   absl::flat_hash_map<FileKey, std::string> paths;
 };
 
-// Carries out one batch after the other in the background. What differs by now is counted and left. One
-// thread uses it.
+// Carries out one batch after the other in the background, in parts that read and keep at most `max_bytes`
+// and have at most `max_files` open, but for groups that alone are more. What differs by now is counted and
+// left. One thread uses it.
 class BatchSharer {
  public:
-  BatchSharer(ExtentOps& ops, FileTree& tree, uint32_t block_size, unsigned workers, Pace& pace,
-              const Stop& stop, SharedTotals& totals);
+  BatchSharer(ExtentOps& ops, FileTree& tree, uint32_t block_size, unsigned workers, uint64_t max_bytes,
+              size_t max_files, Pace& pace, const Stop& stop, SharedTotals& totals);
   ~BatchSharer();
 
   // Waits for the batch before.
@@ -39,12 +41,15 @@ class BatchSharer {
  private:
   struct Running;
 
+  void CarryOut(std::vector<ShareGroup> groups);
   void Empty(ShareQueue& queue);
 
   ExtentOps& ops_;
   FileTree& tree_;
   const uint32_t block_size_;
   const unsigned workers_;
+  const uint64_t max_bytes_;
+  const size_t max_files_;
   Pace& pace_;
   const Stop& stop_;
   SharedTotals& totals_;

@@ -116,7 +116,8 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
       given_up_(limits.memory / 64),
       cached_(ops),
       reader_(block_size),
-      sharer_(ops, tree, block_size, std::max(1U, request.workers), pace_, stop, totals) {
+      sharer_(ops, tree, block_size, std::max(1U, request.workers), page_cache_ / 2, max_open_, pace_, stop,
+              totals) {
   if (!request.full_scan) state_.Load();
 }
 
@@ -303,12 +304,10 @@ absl::Status ReadingScan::ReadWindow(const std::shared_ptr<ScannedFile>& file, u
 absl::Status ReadingScan::ReadSection(std::unique_ptr<Section> section) {
   RETURN_IF_ERROR(stop_.Check());
   const uint64_t bytes = BytesOf(section->extents);
-  pace_.Wait(bytes, stop_);
-  RETURN_IF_ERROR(stop_.Check());
   for (const FileExtent& extent : section->extents) {
     BringIn(section->file->open, extent.offset, extent.length);
   }
-  cached_.ForgetUntil(max_open_, page_cache_);
+  RETURN_IF_ERROR(stop_.Check());
   bytes_ahead_ += bytes;
   ++sections_ahead_;
   ++section->file->sections;
@@ -321,14 +320,18 @@ absl::Status ReadingScan::ReadSection(std::unique_ptr<Section> section) {
 }
 
 void ReadingScan::BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length) {
-  for (const uint64_t end = offset + length; offset < end;) {
-    const uint64_t step = std::min(kProbeBytes, end - offset);
+  // A throttled scan reads piece by piece here, so that the reader finds all of it cached.
+  const uint64_t most = pace_.step() <= kSectionBytes ? std::min(pace_.step(), kSmallRead) : kProbeBytes;
+  for (const uint64_t end = offset + length; offset < end && stop_.Check().ok();) {
+    const uint64_t step = std::min(most, end - offset);
+    pace_.Wait(step, stop_);
     // In the middle, since readahead goes somewhat beyond what was read.
     const bool cached = step <= kSmallRead ? ops_.StartReading(file->fd.get(), offset, step)
                                            : ops_.StartReading(file->fd.get(), offset + step / 2, 0);
     if (!cached) cached_.Add(file, offset, step);
     offset += step;
   }
+  cached_.ForgetUntil(max_open_, page_cache_);
 }
 
 absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
@@ -389,8 +392,8 @@ absl::Status ReadingScan::ReadSkipped(Section& section) {
     }
   }
   if (fresh.empty()) return absl::OkStatus();
-  pace_.Wait(BytesOf(fresh), stop_);
   for (const FileExtent& extent : fresh) BringIn(section.file->open, extent.offset, extent.length);
+  RETURN_IF_ERROR(stop_.Check());
   ASSIGN_OR_RETURN(const std::vector<uint64_t> fingerprints,
                    ReadFingerprints(section.file->open->fd.get(), block_size_, fresh, section.first_block,
                                     section.blocks, section.bytes_read));
@@ -427,10 +430,9 @@ absl::Status ReadingScan::ReadEarlier(uint64_t address) {
       std::remove_if(extents.begin(), extents.end(), [](const FileExtent& e) { return !HasData(e); }),
       extents.end());
   extents = ClipAll(extents, offset, offset + length);
-  pace_.Wait(BytesOf(extents), stop_);
-  RETURN_IF_ERROR(stop_.Check());
   // Kept as well: the comparison follows.
   for (const FileExtent& extent : extents) BringIn(open, extent.offset, extent.length);
+  RETURN_IF_ERROR(stop_.Check());
   uint64_t bytes = 0;
   ASSIGN_OR_RETURN(std::vector<uint64_t> fingerprints,
                    ReadFingerprints(open->fd.get(), block_size_, extents, offset / block_size_,

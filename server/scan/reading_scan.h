@@ -98,7 +98,8 @@ class ReadingScan {
   absl::Status LookAt(const WalkedFile& walked);
   absl::Status ReadWindow(const std::shared_ptr<ScannedFile>& file, uint64_t offset, uint64_t length);
   absl::Status ReadSection(std::unique_ptr<Section> section);
-  // Has the range read, unless it is cached; then it is not for this scan to take out again.
+  // Has the range read at the scan's pace, unless it is cached; then it is not for this scan to take out
+  // again. Ends early on a stop.
   void BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length);
   absl::Status Compare(std::unique_ptr<Section> section);
   absl::Status ReadSkipped(Section& section);
