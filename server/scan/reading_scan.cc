@@ -6,7 +6,6 @@
 #include <chrono>
 #include <ctime>
 
-#include "absl/hash/hash.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/scan/fingerprints.h"
@@ -105,9 +104,10 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
       won_(won),
       found_(found),
       pace_(pace),
+      seen_links_(limits.memory / 64),
       rows_(std::max<uint64_t>(1, (request.min_extent_length + block_size - 1) / block_size)),
       finder_(limits.memory / 4 * 3, block_size, /*checksum_bits=*/64),
-      recent_(limits.memory / (state == nullptr ? 8 : 16)),
+      recent_(limits.memory / 64 * (state == nullptr ? 7 : 3)),
       table_(limits.memory / 16, block_size),
       state_(state, request.checkpoint_interval, limits.memory / 16, DeviceOf(tree.root_fd()),
              finder_.anchors(), table_),
@@ -217,9 +217,12 @@ absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
     return absl::OkStatus();
   }
   const FileFacts facts = opened->facts;
+  // In all of a scan by reading, and in its state, the subvolume of a FileKey is the device number that
+  // stat(2) tells: each subvolume of btrfs has one of its own.
+  const FileKey key{facts.device, facts.inode};
   file->settled = Settled(facts);
   const bool met = !walked.facts && state_.Met(walked.path, facts);
-  const bool seen = facts.links > 1 && !seen_links_.insert(absl::HashOf(facts.device, facts.inode)).second;
+  const bool seen = facts.links > 1 && seen_links_.Meet(key);
   if (met || seen || facts.size < request_.min_file_size || facts.size == 0) {
     totals_.Update([](Totals& t) { ++t.files_skipped; });
     if (!met && file->settled) state_.Done(walked.path, facts);
@@ -231,7 +234,7 @@ absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
     ++t.files_read;
     t.bytes_found += facts.size;
   });
-  file->key = {facts.device, facts.inode};
+  file->key = key;
   file->open = std::make_shared<const OpenFile>(*std::move(opened));
   for (uint64_t offset = 0; offset < facts.size; offset += kWindowBytes) {
     if (absl::Status status = ReadWindow(file, offset, std::min(kWindowBytes, facts.size - offset));
@@ -454,6 +457,9 @@ absl::optional<ReadingScan::Run> ReadingScan::RunOf(const Section& section, cons
   run.file = section.file;
   run.offset = (section.first_block + found.block) * block_size_;
   run.length = found.blocks * block_size_;
+  // The same file under another name.
+  const uint64_t apart = std::max(run.source_offset, run.offset) - std::min(run.source_offset, run.offset);
+  if (run.source_key == run.file->key && apart < run.length) return absl::nullopt;
   run.extents = Touching(section.extents, run.offset, run.offset + run.length);
   return run;
 }

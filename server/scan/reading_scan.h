@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/optional.h"
@@ -31,6 +30,7 @@
 #include "server/scan/run_finder.h"
 #include "server/scan/scan_types.h"
 #include "server/scan/section_reader.h"
+#include "server/scan/seen_links.h"
 #include "server/scan/space_won.h"
 #include "server/scan/storage_set.h"
 #include "server/scan/walk.h"
@@ -47,7 +47,9 @@ struct ReadingLimits {
 // blocks that were read before. Sharing goes on in the background in batches, while both sides are still in
 // the page cache where the limit allows it; what was not there before is taken out again. Storage that
 // several places share already is read once; if it turns out to be a duplicate, each of its places is, since
-// all have to give it up. Memory is bounded by the limits, and some MiB a worker. One thread.
+// all have to give it up. Memory is bounded by the limits, and some MiB a worker; beyond a 64th of it for
+// files with several names, such a file is read, and its duplicates may be counted, once for each name. One
+// thread.
 //
 // With a state, a file that an earlier scan has looked at is passed over as long as its path, inode number,
 // size and times stay; new ones are compared with the blocks it had. Such a scan misses what only a full one
@@ -133,7 +135,7 @@ class ReadingScan {
 
   std::vector<WalkedFile> collected_;
   size_t collected_bytes_ = 0;
-  absl::flat_hash_set<size_t> seen_links_;  // hashes of device and inode
+  SeenLinks seen_links_;
 
   RowFinder rows_;
   RunFinder finder_;

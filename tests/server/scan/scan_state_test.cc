@@ -75,6 +75,16 @@ class ScanStateTest : public ::testing::Test {
   fs::path directory_;
 };
 
+TEST_F(ScanStateTest, NoHeadIsSavedThatIsTooLongToBeRead) {
+  const std::unique_ptr<ScanStateFile> file = Open();
+  const std::string longest(kMaxHeadBytes, 'h');
+  Save(*file, longest, "body");
+  EXPECT_THAT(file->Save(longest + "h", [](StateWriter&) {}), StatusIs(absl::StatusCode::kOutOfRange));
+  const auto head = file->ReadHead();
+  ASSERT_THAT(head, IsOk());
+  EXPECT_EQ(*head == longest, true);
+}
+
 TEST_F(ScanStateTest, KeepsWhatWasSavedLast) {
   EXPECT_THAT(Open()->ReadHead(), StatusIs(absl::StatusCode::kNotFound));
   Save(*Open(), "head", "body");

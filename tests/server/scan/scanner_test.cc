@@ -608,6 +608,64 @@ TEST_F(ScannerTest, LongRunsAreFoundWhenTheIndexIsSampled) {
   EXPECT_EQ(totals.Get().bytes_won, static_cast<int64_t>(10000 * kBlock));
 }
 
+// More files with several names than can be remembered: the others are read again, and equal only themselves.
+TEST_F(ScannerTest, ASecondNameBeyondTheMemoryIsNoDuplicate) {
+  constexpr int kFiles = 400;
+  for (int i = 0; i < kFiles; ++i) {
+    fs_.AddFile(absl::StrCat("/data/a", i), Blocks(i, 5));
+    fs_.AddLink(absl::StrCat("/data/b", i), absl::StrCat("/data/a", i));
+  }
+  const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
+  SharedTotals totals;
+  Pace pace(request_.bytes_per_second, nullptr, totals);
+  EXPECT_THAT(ScanTree(fs_, *tree, request_, 1 << 20, pace, stop_, totals, [](const Duplicate&) {}), IsOk());
+  EXPECT_GT(totals.Get().files_read, uint64_t{kFiles});
+  EXPECT_GT(totals.Get().files_skipped, 0U);
+  EXPECT_EQ(totals.Get().duplicate_ranges, 0U);
+}
+
+TEST_F(ScannerTest, AThrottledScanReadsInSmallSteps) {
+  class RecordingOps final : public ExtentOps {
+   public:
+    explicit RecordingOps(ExtentOps& ops) : ops_(ops) {}
+    absl::StatusOr<std::vector<DedupeAnswer>> Dedupe(int source, uint64_t offset, uint64_t length,
+                                                     absl::Span<const DedupeTarget> targets) override {
+      return ops_.Dedupe(source, offset, length, targets);
+    }
+    absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
+                                       bool flush) override {
+      return ops_.Extents(fd, offset, length, max, flush);
+    }
+    absl::StatusOr<FsFacts> Facts(int fd) override { return ops_.Facts(fd); }
+    void Prefetch(int fd, uint64_t offset, uint64_t length) override { ops_.Prefetch(fd, offset, length); }
+    bool StartReading(int fd, uint64_t offset, uint64_t length) override {
+      started.push_back(length);
+      return ops_.StartReading(fd, offset, length);
+    }
+    void Forget(int fd, uint64_t offset, uint64_t length) override { ops_.Forget(fd, offset, length); }
+    absl::Status Commit(int fd) override { return ops_.Commit(fd); }
+
+    std::vector<uint64_t> started;  // lengths
+
+   private:
+    ExtentOps& ops_;
+  };
+  fs_.AddFile("/data/a", Blocks(1, 300));
+  request_.bytes_per_second = uint64_t{1} << 30;
+  const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
+  RecordingOps ops(fs_);
+  SharedTotals totals;
+  Pace pace(request_.bytes_per_second, nullptr, totals);
+  EXPECT_THAT(ScanTree(ops, *tree, request_, 4 << 20, pace, stop_, totals, [](const Duplicate&) {}), IsOk());
+  uint64_t bytes = 0;
+  for (const uint64_t length : ops.started) {
+    EXPECT_GT(length, 0U);
+    EXPECT_LE(length, 256U << 10);
+    bytes += length;
+  }
+  EXPECT_EQ(bytes, 300 * kBlock);
+}
+
 TEST_F(ScannerTest, RateLimitWaitsAndAStopEndsTheWait) {
   // At 1 byte a second, the second file would wait for half a day.
   request_.bytes_per_second = 1;
