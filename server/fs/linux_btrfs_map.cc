@@ -31,6 +31,8 @@ constexpr uint64_t kMaxEncodedBytes = 128 << 10;
 constexpr uint32_t kMaxOwnReferences = 64;
 // Checksums of so many blocks in a row are read by themselves.
 constexpr size_t kManyBlocks = 4096;
+// BTRFS_FEATURE_INCOMPAT_EXTENT_TREE_V2 (linux/btrfs.h, since 5.18; experimental).
+constexpr uint64_t kSeveralExtentTrees = uint64_t{1} << 13;
 constexpr size_t kMaxDirectories = 1 << 14;
 constexpr BtrfsKey kLastKey = {UINT64_MAX, UINT32_MAX, UINT64_MAX};
 
@@ -56,6 +58,12 @@ class BtrfsMap final : public StorageMap {
     checksum_bytes_ = (info.flags & BTRFS_FS_INFO_FLAG_CSUM_INFO) != 0 ? info.csum_size : 4;
     // The most one item can cover: a leaf full of checksums.
     item_span_ = uint64_t{info.nodesize} / checksum_bytes_ * block_size_;
+
+    btrfs_ioctl_feature_flags features = {};
+    if (::ioctl(root_, BTRFS_IOC_GET_FEATURES, &features) == 0 &&
+        (features.incompat_flags & kSeveralExtentTrees) != 0) {
+      return ErrnoError(EOPNOTSUPP, "read checksums of several extent trees");
+    }
 
     btrfs_ioctl_ino_lookup_args own = {};
     own.objectid = BTRFS_FIRST_FREE_OBJECTID;
@@ -172,6 +180,7 @@ class BtrfsMap final : public StorageMap {
     trees_.Forget();
     last_snapshots_.clear();
     directories_.clear();
+    subvolumes_.clear();
   }
 
   uint32_t block_size() const override { return block_size_; }

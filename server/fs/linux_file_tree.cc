@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -193,6 +195,13 @@ class LinuxFileTree final : public FileTree {
   absl::StatusOr<Fd> MakeScratch() override {
     Fd fd(::openat(root_.get(), ".", O_TMPFILE | O_RDWR | kSafe, 0600));
     if (!fd.valid()) return ErrnoError(errno, "make a scratch file");
+    // What has no checksums cannot share with what has (fs/btrfs/reflink.c), and the directory may pass that
+    // on.
+    int flags = 0;
+    if (is_btrfs_ && ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL) != 0) {
+      flags &= ~FS_NOCOW_FL;
+      ::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags);
+    }
     return fd;
   }
 

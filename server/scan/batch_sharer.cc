@@ -70,8 +70,7 @@ void BatchSharer::CarryOut(std::vector<ShareGroup> groups) {
 
 void BatchSharer::Empty(ShareQueue& queue) {
   ShareWorker worker(ops_, tree_, running_->files, block_size_, pace_, stop_, totals_);
-  // Only moving can fail, and nothing is moved here.
-  worker.Empty(queue).IgnoreError();
+  worker.Empty(queue);
 }
 
 void BatchSharer::Wait() {

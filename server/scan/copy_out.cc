@@ -28,22 +28,13 @@ absl::Status Write(int fd, const char* bytes, size_t size, uint64_t offset) {
   return absl::OkStatus();
 }
 
-std::vector<Share> PartOf(const std::vector<Share>& places, uint64_t begin, uint64_t length) {
-  std::vector<Share> part;
-  for (const Share& place : places) {
-    part.push_back(place.Rest(begin));
-    part.back().length = length;
-  }
-  return part;
-}
-
 }  // namespace
 
-absl::Status CopyOut::Add(int fd, const std::vector<Share>& places) {
+absl::StatusOr<uint64_t> CopyOut::Add(int fd, const std::vector<Share>& places) {
   const size_t copies = copies_.size();
   const size_t files = files_.size();
   const uint64_t size = size_;
-  absl::Status added = Copy(fd, places);
+  absl::StatusOr<uint64_t> added = Copy(fd, places);
   if (!added.ok()) {
     copies_.resize(copies);
     files_.resize(files);
@@ -57,7 +48,7 @@ absl::Status CopyOut::Add(int fd, const std::vector<Share>& places) {
   return added;
 }
 
-absl::Status CopyOut::Copy(int fd, const std::vector<Share>& places) {
+absl::StatusOr<uint64_t> CopyOut::Copy(int fd, const std::vector<Share>& places) {
   if (files_.empty()) {
     ASSIGN_OR_RETURN(Fd file, tree_.MakeScratch());
     files_.push_back(std::move(file));
@@ -65,7 +56,8 @@ absl::Status CopyOut::Copy(int fd, const std::vector<Share>& places) {
   const uint64_t from = places.front().destination.offset;
   const uint64_t length = places.front().length;
   std::vector<char> buffer(std::min(length, kCopyBytes));
-  for (uint64_t done = 0; done < length;) {
+  uint64_t done = 0;
+  while (done < length) {
     const size_t want = std::min<uint64_t>(buffer.size(), length - done);
     const ssize_t got = ::pread(fd, buffer.data(), want, static_cast<off_t>(from + done));
     if (got < 0 && errno == EINTR) continue;
@@ -84,11 +76,11 @@ absl::Status CopyOut::Copy(int fd, const std::vector<Share>& places) {
       RETURN_IF_ERROR(Write(file.get(), buffer.data() + whole, tail, 0));
       copies_.push_back({files_.size(), 0, tail, PartOf(places, done + whole, block_size_)});
       files_.push_back(std::move(file));
-      break;
+      return std::min(done + whole + block_size_, length);
     }
     done += whole;
   }
-  return absl::OkStatus();
+  return done;
 }
 
 absl::Status CopyOut::Flush() {

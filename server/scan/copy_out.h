@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/base/fd.h"
 #include "server/fs/file_tree.h"
 #include "server/scan/share.h"
@@ -26,9 +27,10 @@ class CopyOut {
 
   CopyOut(FileTree& tree, uint32_t block_size) : tree_(tree), block_size_(block_size) {}
 
-  // Copies what the first of the places holds, from `fd`; all have the same length and storage. An error
-  // (ErrnoError) leaves what was copied before as it was.
-  absl::Status Add(int fd, const std::vector<Share>& places);
+  // Copies what the first of the places holds, from `fd`; all have the same length and storage. How much was
+  // copied: less where that file is shorter by now. An error (ErrnoError) leaves what was copied before as it
+  // was.
+  absl::StatusOr<uint64_t> Add(int fd, const std::vector<Share>& places);
 
   // As many files are open as should be.
   bool full() const { return files_.size() >= kMaxFiles; }
@@ -46,7 +48,7 @@ class CopyOut {
  private:
   static constexpr size_t kMaxFiles = 128;
 
-  absl::Status Copy(int fd, const std::vector<Share>& places);
+  absl::StatusOr<uint64_t> Copy(int fd, const std::vector<Share>& places);
 
   FileTree& tree_;
   const uint32_t block_size_;

@@ -6,6 +6,9 @@
 namespace cowherd {
 namespace {
 
+// Of one extent: what carries it out takes some 200 bytes for each.
+constexpr size_t kMaxPlanPlaces = 1 << 16;
+
 struct Interval {
   uint64_t begin = 0;
   uint64_t end = 0;
@@ -57,6 +60,7 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
                                   MaySplit may_split) {
   sourceless_.clear();
   if (runs.empty()) return ExtentVerdict::kUnique;
+  if (!use.told) return ExtentVerdict::kHeldOutside;
   if (use.references.empty()) return ExtentVerdict::kOutside;
   if (!use.all) return ExtentVerdict::kHeldOutside;
   ExtentPlan plan;
@@ -77,11 +81,13 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   }
   // Also where no file refers to the duplicates any more, as when a job was killed that had shared them: what
   // is left holds the whole extent.
-  if (plan.moved_bytes > 0 && plan.extent.length < plan.moved_bytes * options_.freed_per_moved) {
+  if (plan.moved_bytes > 0 && (plan.extent.length < plan.moved_bytes * options_.freed_per_moved ||
+                               plan.extent.length <= plan.moved_bytes)) {
     return ExtentVerdict::kLittle;
   }
-  if (!may_split(plan)) return ExtentVerdict::kFragments;
-  places_ += plan.segments.size() * plan.references.size();
+  const size_t places = plan.segments.size() * plan.references.size();
+  if (places > kMaxPlanPlaces || !may_split(plan)) return ExtentVerdict::kFragments;
+  places_ += places;
   moved_bytes_ += plan.moved_bytes;
   batch_.emplace(plan.extent.address, std::move(plan));
   return ExtentVerdict::kPlanned;

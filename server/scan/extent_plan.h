@@ -17,6 +17,7 @@ struct ExtentUse {
   StorageExtent extent;
   std::vector<Reference> references;  // those that can be opened and are within the scan
   bool all = false;                   // there are no others
+  bool told = true;                   // false: it is not known who does
 };
 
 struct FilePosition {

@@ -51,6 +51,7 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
         share.source = {segment.source.file, segment.source.offset + skip};
         share.source_storage = segment.source_storage.extent + segment.source_storage.offset + skip;
         share.storage = address + begin;
+        share.extent = address;
         share.length = end - begin;
         std::vector<Share> places;
         for (const Reference& r : plan.references) {
@@ -60,7 +61,10 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
         }
         if (places.empty()) continue;
         if (segment.move) {
-          first.push_back({std::move(places), /*move=*/true});
+          for (uint64_t done = 0; done < share.length; done += kMaxShareLength) {
+            first.push_back(
+                {PartOf(places, done, std::min(kMaxShareLength, share.length - done)), /*move=*/true});
+          }
         } else {
           std::vector<Share>& shares = source_moves ? of_moved : duplicates;
           shares.insert(shares.end(), places.begin(), places.end());
@@ -72,7 +76,7 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
   ASSIGN_OR_RETURN(std::vector<Share> leftover, Carry(std::move(first)));
   ASSIGN_OR_RETURN(const std::vector<Share> more, Carry(GroupShares(std::move(of_moved))));
   leftover.insert(leftover.end(), more.begin(), more.end());
-  RETURN_IF_ERROR(MoveLeftover(std::move(leftover)));
+  RETURN_IF_ERROR(MoveLeftover(batch, std::move(leftover)));
   return ops_.Commit(tree_.root_fd());
 }
 
@@ -85,7 +89,8 @@ std::vector<StorageExtent> Reclaim::TakeMoved() {
 }
 
 // One block that stays would hold its whole extent.
-absl::Status Reclaim::MoveLeftover(std::vector<Share> leftover) {
+absl::Status Reclaim::MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover) {
+  leftover = WorthMoving(batch, std::move(leftover));
   const auto key = [](const Share& s) { return std::tie(s.storage, s.length); };
   std::sort(leftover.begin(), leftover.end(),
             [&](const Share& a, const Share& b) { return key(a) < key(b); });
@@ -114,36 +119,53 @@ absl::Status Reclaim::MoveLeftover(std::vector<Share> leftover) {
   return absl::OkStatus();
 }
 
+std::vector<Share> Reclaim::WorthMoving(const std::map<uint64_t, ExtentPlan>& batch,
+                                        std::vector<Share> leftover) {
+  std::map<uint64_t, uint64_t> bytes;  // by extent, each place in storage once
+  std::set<std::pair<uint64_t, uint64_t>> seen;
+  for (const Share& share : leftover) {
+    if (seen.emplace(share.storage, share.length).second) bytes[share.extent] += share.length;
+  }
+  const auto pays = [&](uint64_t extent) {
+    const auto plan = batch.find(extent);
+    return plan != batch.end() &&
+           (plan->second.moved_bytes + bytes[extent]) * freed_per_moved_ <= plan->second.extent.length;
+  };
+  uint64_t moved = 0;
+  for (const auto& [extent, more] : bytes) moved += pays(extent) ? more : 0;
+  const size_t all = leftover.size();
+  leftover.erase(std::remove_if(leftover.begin(), leftover.end(),
+                                [&](const Share& share) { return !pays(share.extent); }),
+                 leftover.end());
+  totals_.Update([&](Totals& t) { t.bytes_moved += moved; });
+  if (leftover.size() < all) {
+    Log(LogLevel::kWarning, "extents stay: too much of them is no duplicate after all",
+        {{"ranges", all - leftover.size()}});
+  }
+  return leftover;
+}
+
 absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<ShareGroup> groups) {
   std::vector<Share> leftover;
   for (std::vector<ShareGroup>& part : SplitGroups(std::move(groups), page_cache_, open_files_)) {
     ShareQueue queue(std::move(part));
-    absl::Status ended = OnAll([&](ShareWorker& worker) { return worker.Empty(queue); });
-    ended.Update(OnAll([](ShareWorker& worker) { return worker.FinishCopies(); }));
+    OnAll([&](ShareWorker& worker) { worker.Empty(queue); });
+    OnAll([](ShareWorker& worker) { worker.FinishCopies(); });
     for (const ShareQueue::Cached& range : queue.AllDone()) {
       ops_.Forget(range.file->fd.get(), range.offset, range.length);
     }
     for (ShareWorker& worker : workers_) {
       for (const Share& share : worker.TakeLeftover()) leftover.push_back(share);
     }
-    RETURN_IF_ERROR(ended);
     RETURN_IF_ERROR(stop_.Check());
   }
   return leftover;
 }
 
-absl::Status Reclaim::OnAll(absl::FunctionRef<absl::Status(ShareWorker&)> work) {
-  std::vector<absl::Status> ended(workers_.size());
+void Reclaim::OnAll(absl::FunctionRef<void(ShareWorker&)> work) {
   std::vector<std::thread> threads;
-  for (ShareWorker& worker : workers_) {
-    threads.emplace_back([&work, &worker, &status = ended[threads.size()]] { status = work(worker); });
-  }
-  absl::Status all;
-  for (size_t i = 0; i < threads.size(); ++i) {
-    threads[i].join();
-    all.Update(ended[i]);
-  }
-  return all;
+  for (ShareWorker& worker : workers_) threads.emplace_back([&work, &worker] { work(worker); });
+  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace cowherd

@@ -28,11 +28,14 @@ namespace cowherd {
 class Reclaim {
  public:
   // At most `workers` (1 or more) threads share at a time. `page_cache` bytes are brought into the page cache
-  // and kept there until they are shared, with `open_files` files.
+  // and kept there until they are shared, with `open_files` files. What was taken for a duplicate and is none
+  // is moved too, as long as the extent gives up `freed_per_moved` bytes for each byte.
   Reclaim(ExtentOps& ops, FileTree& tree, ScanFiles& files, uint32_t block_size, unsigned workers,
-          uint64_t page_cache, size_t open_files, Pace& pace, const Stop& stop, SharedTotals& totals)
+          uint64_t freed_per_moved, uint64_t page_cache, size_t open_files, Pace& pace, const Stop& stop,
+          SharedTotals& totals)
       : ops_(ops),
         tree_(tree),
+        freed_per_moved_(freed_per_moved),
         page_cache_(page_cache),
         open_files_(open_files),
         stop_(stop),
@@ -41,22 +44,25 @@ class Reclaim {
       workers_.emplace_back(ops, tree, files, block_size, pace, stop, totals);
   }
 
-  // By address. What cannot be moved, since it cannot be read or no space is left, stays as it is; that is
-  // counted and logged. An error: `stop`'s, or no scratch file can be made. Ends committed when OK.
+  // By address. What cannot be shared or moved stays as it is; that is counted and logged. An error:
+  // `stop`'s, or the commit's. Ends committed when OK.
   absl::Status Run(const std::map<uint64_t, ExtentPlan>& batch);
 
   // Where moved data lies since the last call.
   std::vector<StorageExtent> TakeMoved();
 
  private:
-  absl::Status MoveLeftover(std::vector<Share> leftover);
+  absl::Status MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover);
+  // Those of extents that still give up enough.
+  std::vector<Share> WorthMoving(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover);
   // What could not be shared.
   absl::StatusOr<std::vector<Share>> Carry(std::vector<ShareGroup> groups);
   // Runs on as many threads as there are workers.
-  absl::Status OnAll(absl::FunctionRef<absl::Status(ShareWorker&)> work);
+  void OnAll(absl::FunctionRef<void(ShareWorker&)> work);
 
   ExtentOps& ops_;
   FileTree& tree_;
+  const uint64_t freed_per_moved_;
   const uint64_t page_cache_;
   const size_t open_files_;
   const Stop& stop_;

@@ -10,8 +10,16 @@ namespace {
 
 constexpr size_t kMaxLocated = 1 << 16;
 constexpr size_t kMaxOpen = 128;
+constexpr size_t kMaxCounted = 1 << 20;
 
 }  // namespace
+
+void ScanFiles::Forget() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  by_key_.clear();
+  open_.clear();
+  located_.clear();
+}
 
 absl::StatusOr<std::string> ScanFiles::Path(const FileKey& key) {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -24,7 +32,10 @@ const absl::StatusOr<ScanFile>& ScanFiles::FindLocked(const FileKey& key) {
   const auto known = located_.find(key);
   if (known != located_.end()) return known->second;
   absl::StatusOr<ScanFile> file = locate_(key);
-  ++(file.ok() ? taken_ : refused_);
+  if (!counted_.contains(key)) {
+    ++(file.ok() ? taken_ : refused_);
+    if (counted_.size() < kMaxCounted) counted_.insert(key);
+  }
   if (located_.size() >= kMaxLocated) located_.clear();
   return located_.emplace(key, std::move(file)).first->second;
 }

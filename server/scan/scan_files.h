@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "server/fs/file_tree.h"
 #include "server/fs/storage_map.h"
@@ -30,6 +31,9 @@ class ScanFiles {
   using Locate = std::function<absl::StatusOr<ScanFile>(const FileKey&)>;
 
   ScanFiles(FileTree& tree, Locate locate) : tree_(tree), locate_(std::move(locate)) {}
+
+  // Closes all files that nobody else has open, and finds them anew from now on.
+  void Forget();
 
   // An error: it is not within the scan. Does not open it.
   absl::StatusOr<std::string> Path(const FileKey& key);
@@ -63,6 +67,7 @@ class ScanFiles {
   std::list<File> open_;      // last used first
   absl::flat_hash_map<FileKey, std::list<File>::iterator> by_key_;
   absl::flat_hash_map<FileKey, absl::StatusOr<ScanFile>> located_;  // those asked about lately
+  absl::flat_hash_set<FileKey> counted_;
   uint64_t taken_ = 0;
   uint64_t refused_ = 0;
 };

@@ -37,6 +37,15 @@ Share Share::Rest(uint64_t done) const {
   return rest;
 }
 
+std::vector<Share> PartOf(const std::vector<Share>& places, uint64_t begin, uint64_t length) {
+  std::vector<Share> part;
+  for (const Share& place : places) {
+    part.push_back(place.Rest(begin));
+    part.back().length = length;
+  }
+  return part;
+}
+
 uint64_t BytesOf(const ShareGroup& group) {
   return group.move ? group.length() : group.length() * (group.places.size() + 1);
 }

@@ -16,10 +16,14 @@ struct Share {
   uint64_t length = 0;
   uint64_t storage = 0;         // address of what the destination gives up
   uint64_t source_storage = 0;  // address of what both share from then on; 0: not known
+  uint64_t extent = 0;          // address of the extent that `storage` is in; 0: not known
 
   // What is behind the first `done` bytes.
   Share Rest(uint64_t done) const;
 };
+
+// That part of each of the places.
+std::vector<Share> PartOf(const std::vector<Share>& places, uint64_t begin, uint64_t length);
 
 // What is done at once. Either places that share with the same range: `source` and `length` of all are equal.
 // Or, with `move`, places that have the same storage already, to be copied and then share with the copy;

@@ -60,14 +60,7 @@ ShareQueue::Step ShareQueue::Next() {
   std::lock_guard<std::mutex> lock(mutex_);
   const bool enough = ready_bytes_ >= kReadyBytes || ready_places_ >= kReadyPlaces;
   if (next_range_ < ranges_.size() && !enough) {
-    const size_t range = next_range_++;
-    for (const size_t group : ranges_[range].groups) {
-      if (--unread_[group] > 0) continue;
-      ready_.push_back(group);
-      ready_bytes_ += BytesOf(groups_[group]);
-      ready_places_ += groups_[group].places.size();
-    }
-    return {Step::Kind::kRead, range};
+    return {Step::Kind::kRead, next_range_++};
   }
   if (ready_.empty()) return {};
   const size_t group = ready_.front();
@@ -82,6 +75,12 @@ void ShareQueue::Opened(size_t range, std::shared_ptr<const OpenFile> file, bool
   RangeState& state = ranges_[range];
   state.file = std::move(file);
   state.brought_in = brought_in;
+  for (const size_t group : state.groups) {
+    if (--unread_[group] > 0) continue;
+    ready_.push_back(group);
+    ready_bytes_ += BytesOf(groups_[group]);
+    ready_places_ += groups_[group].places.size();
+  }
 }
 
 std::shared_ptr<const OpenFile> ShareQueue::FileOf(size_t range) const {

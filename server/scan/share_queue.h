@@ -40,7 +40,7 @@ class ShareQueue {
 
   explicit ShareQueue(std::vector<ShareGroup> groups);
 
-  // Each range and each group comes once.
+  // Each range and each group comes once. The end: what is left is in the hands of other workers.
   Step Next();
 
   const Range& range(size_t index) const { return ranges_[index].range; }
@@ -49,9 +49,10 @@ class ShareQueue {
   // the first place's.
   absl::Span<const size_t> RangesOf(size_t group) const { return ranges_of_[group]; }
 
-  // The file is open from now on, and the range was brought into the page cache, or was there.
+  // To be called once for each range that was to be read. The file is open from now on, and the range was
+  // brought into the page cache, or was there. Null: it could not be opened.
   void Opened(size_t range, std::shared_ptr<const OpenFile> file, bool brought_in);
-  // Null: it was not opened, or not yet.
+  // Null: it could not be opened.
   std::shared_ptr<const OpenFile> FileOf(size_t range) const;
 
   // The group is done with: tells what was brought in and is not needed any more.

@@ -14,16 +14,7 @@
 #include "server/dedupe/run.h"
 
 namespace cowherd {
-namespace {
-
-bool IsNoRoom(const absl::Status& status) {
-  const int error = ErrnoOf(status);
-  return error == ENOSPC || error == EDQUOT;
-}
-
-}  // namespace
-
-absl::Status ShareWorker::Empty(ShareQueue& queue) {
+void ShareWorker::Empty(ShareQueue& queue) {
   while (stop_.Check().ok()) {
     const ShareQueue::Step step = queue.Next();
     switch (step.kind) {
@@ -31,118 +22,137 @@ absl::Status ShareWorker::Empty(ShareQueue& queue) {
         Read(queue, step.index);
         break;
       case ShareQueue::Step::Kind::kShare:
-        RETURN_IF_ERROR(ShareOrCopy(queue, step.index));
+        ShareOrCopy(queue, step.index);
         break;
       case ShareQueue::Step::Kind::kEnd:
-        return absl::OkStatus();
+        return;
     }
   }
-  return absl::OkStatus();
 }
 
 void ShareWorker::Read(ShareQueue& queue, size_t range) {
   const ShareQueue::Range& r = queue.range(range);
-  // Gone by now, or no longer of this scan: its groups see that too.
-  absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(r.file);
-  if (!file.ok()) return;
+  std::shared_ptr<const OpenFile> file = files_.Open(r.file).value_or(nullptr);
   uint64_t cached = 0;
-  for (uint64_t done = 0; done < r.length && stop_.Check().ok();) {
+  for (uint64_t done = 0; file != nullptr && done < r.length && stop_.Check().ok();) {
     const uint64_t piece = std::min(pace_.step(), r.length - done);
     pace_.Wait(piece, stop_);
-    if (ops_.StartReading((*file)->fd.get(), r.offset + done, piece)) cached += piece;
+    if (ops_.StartReading(file->fd.get(), r.offset + done, piece)) cached += piece;
     done += piece;
   }
-  queue.Opened(range, *std::move(file), /*brought_in=*/cached * 2 < r.length);
+  const bool brought_in = file != nullptr && cached * 2 < r.length;
+  queue.Opened(range, std::move(file), brought_in);
 }
 
-absl::Status ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
+std::shared_ptr<const OpenFile> ShareWorker::Open(const FileKey& file, uint64_t places) {
+  absl::StatusOr<std::shared_ptr<const OpenFile>> open = files_.Open(file);
+  if (open.ok()) return *std::move(open);
+  const int error = ErrnoOf(open.status());
+  if (error != ENOENT && error != ESTALE && !absl::IsNotFound(open.status())) {
+    totals_.Update([places](Totals& t) { t.ranges_failed += places; });
+    Log(LogLevel::kWarning, "cannot open a file to share it",
+        {{"path", files_.Path(file).value_or("")}, {"error", open.status()}});
+  }
+  return nullptr;
+}
+
+void ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
   // It was read already, but comparing it may take the disk again.
   pace_.Wait(0, stop_);
   const ShareGroup& group = queue.group(index);
-  std::vector<std::shared_ptr<const OpenFile>> open;
-  for (const size_t range : queue.RangesOf(index)) {
-    open.push_back(queue.FileOf(range));
-    // Another worker has it in hand, or it is gone.
-    if (open.back() == nullptr) open.back() = files_.Open(queue.range(range).file).value_or(nullptr);
-  }
-  absl::Status status;
-  if (open.front() == nullptr) {
-    // Nothing to share with, or to copy.
-  } else if (group.move) {
-    status = Copy(*open.front(), group.places);
-  } else {
+  const absl::Span<const size_t> ranges = queue.RangesOf(index);
+  const auto open = [&](size_t range, uint64_t places) {
+    std::shared_ptr<const OpenFile> file = queue.FileOf(range);
+    return file != nullptr ? file : Open(queue.range(range).file, places);
+  };
+  const std::shared_ptr<const OpenFile> first = open(ranges.front(), group.places.size());
+  if (group.move) {
+    Copy(first, group.places);
+  } else if (first != nullptr) {
     std::vector<Place> places;
     for (size_t i = 0; i < group.places.size(); ++i) {
-      if (open[i + 1] != nullptr) places.push_back({group.places[i], std::move(open[i + 1])});
+      std::shared_ptr<const OpenFile> file = open(ranges[i + 1], 1);
+      if (file != nullptr) places.push_back({group.places[i], std::move(file)});
     }
-    const OpenFile& source = *open.front();
-    ShareWith({source.fd.get(), source.facts.size, group.places.front().source.offset}, places,
+    ShareWith({first->fd.get(), first->facts.size, group.places.front().source.offset}, places,
               /*duplicates=*/true);
   }
   const std::vector<ShareQueue::Cached> cached = queue.Done(index);
-  if (group.move) {
-    copied_.insert(copied_.end(), cached.begin(), cached.end());
-    if (status.ok() && copy_out_.full()) status = FinishCopies();
-  } else {
+  if (!group.move) {
     Forget(cached);
+    return;
   }
-  return status;
+  copied_.insert(copied_.end(), cached.begin(), cached.end());
+  if (copy_out_.full()) FinishCopies();
 }
 
-absl::Status ShareWorker::Copy(const OpenFile& file, const std::vector<Share>& places) {
-  absl::Status copied = copy_out_.Add(file.fd.get(), places);
-  if (IsNoRoom(copied)) {
-    NoRoom(copied, places);
-  } else if (ErrnoOf(copied) == EIO) {
-    totals_.Update([](Totals& t) { ++t.ranges_failed; });
-    Log(LogLevel::kWarning, "what cannot be read cannot be moved: it stays",
-        {{"offset", places.front().destination.offset},
-         {"length", places.front().length},
-         {"error", copied}});
+void ShareWorker::Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> places) {
+  // Any of the places will do.
+  while (file == nullptr && places.size() > 1) {
+    places.erase(places.begin());
+    file = Open(places.front().destination.file, 1);
+  }
+  if (file == nullptr) return;
+  const absl::StatusOr<uint64_t> copied = copy_out_.Add(file->fd.get(), places);
+  if (!copied.ok()) {
+    NotCopied(copied.status(), places);
+  } else if (*copied < places.front().length) {
+    for (size_t i = 1; i < places.size(); ++i) leftover_.push_back(places[i].Rest(*copied));
+  }
+}
+
+void ShareWorker::NotCopied(const absl::Status& why, absl::Span<const Share> places) {
+  const int error = ErrnoOf(why);
+  if (error == ENOSPC || error == EDQUOT) {
+    // There may be more once what was shared is committed.
+    leftover_.insert(leftover_.end(), places.begin(), places.end());
   } else {
-    return copied;
+    totals_.Update([&](Totals& t) { t.ranges_failed += places.size(); });
   }
-  return absl::OkStatus();
+  Log(LogLevel::kWarning, "what holds an extent is not moved",
+      {{"path", files_.Path(places.front().destination.file).value_or("")},
+       {"offset", places.front().destination.offset},
+       {"length", places.front().length},
+       {"error", why}});
 }
 
-// There may be more once what was shared is committed.
-void ShareWorker::NoRoom(const absl::Status& why, const std::vector<Share>& places) {
-  Log(LogLevel::kInfo, "no room to move what holds an extent",
-      {{"length", places.front().length}, {"error", why}});
-  leftover_.insert(leftover_.end(), places.begin(), places.end());
-}
-
-absl::Status ShareWorker::FinishCopies() {
+void ShareWorker::FinishCopies() {
   const absl::Cleanup let_go = [this] {
     copy_out_.Clear();
     Forget(std::exchange(copied_, {}));
   };
-  if (copy_out_.copies().empty()) return absl::OkStatus();
-  if (absl::Status flushed = copy_out_.Flush(); IsNoRoom(flushed)) {
-    for (const CopyOut::Copied& copy : copy_out_.copies()) NoRoom(flushed, copy.places);
-    return absl::OkStatus();
-  } else if (!flushed.ok()) {
-    return flushed;
+  if (copy_out_.copies().empty() || !stop_.Check().ok()) return;
+  if (absl::Status flushed = copy_out_.Flush(); !flushed.ok()) {
+    for (const CopyOut::Copied& copy : copy_out_.copies()) NotCopied(flushed, copy.places);
+    return;
   }
   for (const CopyOut::Copied& copy : copy_out_.copies()) {
-    RETURN_IF_ERROR(stop_.Check());
-    // The other files that hold the same storage have pages of their own to be read.
-    pace_.Wait(copy.length * (copy.places.size() + 1), stop_);
-    std::vector<Place> places;
+    if (!stop_.Check().ok()) return;
     const Source source = {copy_out_.fd(copy.file), copy.offset + copy.length, copy.offset};
+    std::vector<Place> places;
+    std::vector<ShareQueue::Cached> brought_in;
+    const auto share = [&] {
+      ShareWith(source, std::exchange(places, {}), /*duplicates=*/false);
+      Forget(std::exchange(brought_in, {}));
+    };
     for (const Share& place : copy.places) {
-      absl::StatusOr<std::shared_ptr<const OpenFile>> file = files_.Open(place.destination.file);
-      if (file.ok()) places.push_back({place, *std::move(file)});
-      if (places.size() == kMaxDedupeTargets) ShareWith(source, std::exchange(places, {}), false);
+      pace_.Wait(copy.length, stop_);
+      std::shared_ptr<const OpenFile> file = Open(place.destination.file, 1);
+      if (file == nullptr) continue;
+      // Each file that holds the same storage has pages of its own.
+      if (!ops_.StartReading(file->fd.get(), place.destination.offset, copy.length)) {
+        brought_in.push_back({file, place.destination.offset, copy.length});
+      }
+      places.push_back({place, std::move(file)});
+      if (places.size() == kMaxDedupeTargets) share();
     }
-    ShareWith(source, places, /*duplicates=*/false);
+    share();
   }
-  absl::StatusOr<ExtentList> extents =
+  const absl::StatusOr<ExtentList> extents =
       ops_.Extents(copy_out_.main_fd(), 0, copy_out_.size(), SIZE_MAX, /*flush=*/false);
   if (extents.ok()) {
     for (const FileExtent& extent : extents->extents) moved_.push_back({extent.physical, extent.length});
   }
-  return absl::OkStatus();
 }
 
 void ShareWorker::Forget(absl::Span<const ShareQueue::Cached> cached) {

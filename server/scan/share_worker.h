@@ -38,15 +38,15 @@ class ShareWorker {
         copy_out_(tree, block_size) {}
 
   // Until the queue is empty or `stop` says to end. Duplicates count in the totals, and what differs is
-  // halved until the odd block is alone. What is to be moved is copied only: see FinishCopies. An error: no
-  // copy can be made, though there is room.
-  absl::Status Empty(ShareQueue& queue);
+  // halved until the odd block is alone. What is to be moved is copied only: see FinishCopies. What cannot be
+  // opened, read or copied is counted and logged, but for files that are gone.
+  void Empty(ShareQueue& queue);
 
-  // Shares the places of what was copied with the copies, and lets go of these. Nothing is counted.
-  absl::Status FinishCopies();
+  // Shares the places of what was copied with the copies, and lets go of these; after a stop, only that.
+  void FinishCopies();
 
   // Since the last call: what could not be shared, because it differs or is not whole blocks, or not be moved
-  // for lack of room.
+  // for lack of room or since the file it was to be copied from is shorter by now.
   std::vector<Share> TakeLeftover() { return std::exchange(leftover_, {}); }
   // Since the last call: where moved data lies.
   std::vector<StorageExtent> TakeMoved() { return std::exchange(moved_, {}); }
@@ -63,9 +63,11 @@ class ShareWorker {
   };
 
   void Read(ShareQueue& queue, size_t range);
-  absl::Status ShareOrCopy(ShareQueue& queue, size_t group);
-  absl::Status Copy(const OpenFile& file, const std::vector<Share>& places);
-  void NoRoom(const absl::Status& why, const std::vector<Share>& places);
+  // Null: it cannot be opened.
+  std::shared_ptr<const OpenFile> Open(const FileKey& file, uint64_t places);
+  void ShareOrCopy(ShareQueue& queue, size_t group);
+  void Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> places);
+  void NotCopied(const absl::Status& why, absl::Span<const Share> places);
   void ShareWith(const Source& source, absl::Span<const Place> places, bool duplicates);
   void Bisect(const Source& source, int destination, const Share& share);
   void Forget(absl::Span<const ShareQueue::Cached> cached);

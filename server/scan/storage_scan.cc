@@ -20,6 +20,7 @@
 #include "server/scan/reclaim.h"
 #include "server/scan/run_finder.h"
 #include "server/scan/scan_files.h"
+#include "server/scan/share.h"
 #include "server/scan/storage_progress.h"
 
 namespace cowherd {
@@ -32,6 +33,7 @@ constexpr uint64_t kWindowBytes = 64 << 20;
 // they must fit into what is left on a filesystem that is nearly full.
 constexpr size_t kMaxBatchPlaces = 1 << 16;
 constexpr uint64_t kMaxBatchMoved = 256 << 20;
+constexpr auto kMaxBatchAge = std::chrono::seconds(20);
 constexpr size_t kMaxUnchecked = 1 << 18;
 constexpr size_t kMaxKnownReferences = 1 << 17;
 constexpr size_t kMaxOpenExtents = 1 << 18;
@@ -39,6 +41,14 @@ constexpr size_t kMaxOpenExtents = 1 << 18;
 constexpr int kMaxRounds = 4;
 // Checksums of extents looked back at.
 constexpr size_t kMaxEarlierBlocks = 4 << 20;
+
+// A slow scan reads no further ahead than it shares within some seconds.
+uint64_t PageCacheFor(const ScanRequest& request) {
+  constexpr uint64_t kSeconds = 8;
+  if (request.bytes_per_second == 0) return PageCacheShare();
+  const uint64_t rate = std::min(request.bytes_per_second, kMaxPageCache);
+  return std::min(PageCacheShare(), std::max(kMaxGroupBytes, rate * kSeconds));
+}
 
 uint64_t BlocksOf(absl::Span<const BlockRun> runs) {
   uint64_t blocks = 0;
@@ -72,6 +82,7 @@ class EarlierExtents {
   }
 
   void Keep(Extent extent) {
+    if (by_address_.contains(extent.extent.address)) return;
     blocks_ += extent.checksums.size() + kOverhead;
     const uint64_t address = extent.extent.address;
     extents_.push_front(std::move(extent));
@@ -127,8 +138,8 @@ class StorageScan {
         files_(tree, [this](const FileKey& file) { return Locate(file); }),
         pace_(pace),
         state_(state, finder_.anchors(), request.checkpoint_interval),
-        reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), PageCacheShare(), OpenFileShare(),
-                 pace, stop, totals) {}
+        reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), request.min_freed_per_moved,
+                 PageCacheFor(request), OpenFileShare(), pace, stop, totals) {}
 
   absl::StatusOr<std::vector<std::string>> ScanAll() {
     const absl::Status status = Run();
@@ -214,7 +225,10 @@ class StorageScan {
                                            (extent.address - begin) / block_, extent.length / block_)));
         }
         progress_.next = extents[last - 1].address + 1;
-        if (state_.CheckpointDue(std::chrono::steady_clock::now())) {
+        const auto now = std::chrono::steady_clock::now();
+        // Plans age: files change, and snapshots come.
+        if (!planner_.batch().empty() && now - batch_begin_ > kMaxBatchAge) RETURN_IF_ERROR(CarryOut());
+        if (state_.CheckpointDue(now)) {
           RETURN_IF_ERROR(CarryOut());
           Save();
         }
@@ -296,10 +310,13 @@ class StorageScan {
 
   absl::Status Look(const StorageExtent& extent, absl::Span<const uint64_t> checksums) {
     ++extents_;
-    totals_.Update([&](Totals& t) {
-      t.bytes_scanned += extent.length;
-      t.bytes_found = std::max(t.bytes_found, t.bytes_scanned);
-    });
+    // What has no checksums counts where it is read.
+    if (!NoneIn(checksums)) {
+      totals_.Update([&](Totals& t) {
+        t.bytes_scanned += extent.length;
+        t.bytes_found = std::max(t.bytes_found, t.bytes_scanned);
+      });
+    }
     const std::vector<BlockRun> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
       const EarlierExtents::Extent* earlier = earlier_.Find(address);
       return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(earlier->checksums);
@@ -335,6 +352,7 @@ class StorageScan {
       case ExtentVerdict::kPlanned:
         break;
     }
+    if (planner_.batch().size() == 1) batch_begin_ = std::chrono::steady_clock::now();
     RETURN_IF_ERROR(Tell(planner_.batch().at(extent.address)));
     return BatchIsFull() ? CarryOut() : absl::OkStatus();
   }
@@ -348,9 +366,15 @@ class StorageScan {
   // No checksums: nodatasum, or reserved and not written yet.
   void Unchecked(const StorageExtent& extent) {
     for (const Reference& reference : LookUp(extent).references) {
-      if (reference.unwritten || unchecked_.size() >= kMaxUnchecked) continue;
-      absl::StatusOr<std::string> path = files_.Path(reference.file);
-      if (path.ok()) unchecked_.insert(*std::move(path));
+      if (reference.unwritten) continue;
+      absl::StatusOr<ScanFile> file = Locate(reference.file);
+      if (!file.ok()) continue;
+      if (unchecked_.size() < kMaxUnchecked) {
+        unchecked_.insert(std::move(file->path));
+      } else if (!std::exchange(too_many_unchecked_, true)) {
+        Log(LogLevel::kWarning, "too many files without checksums: the rest is not looked at",
+            {{"files", unchecked_.size()}});
+      }
     }
   }
 
@@ -396,6 +420,7 @@ class StorageScan {
     if (!request_.dry_run && !planner_.batch().empty()) {
       RETURN_IF_ERROR(reclaim_.Run(planner_.batch()));
       map_.Forget();
+      files_.Forget();
       if (state_.kept()) RETURN_IF_ERROR(KeepStaying());
       for (const StorageExtent& moved : reclaim_.TakeMoved()) RETURN_IF_ERROR(Prefer(moved));
       earlier_.Clear();
@@ -446,7 +471,12 @@ class StorageScan {
     ExtentUse use;
     use.extent = extent;
     absl::StatusOr<std::vector<Reference>> references = map_.References(extent);
-    if (!references.ok()) return use;
+    if (!references.ok()) {
+      use.told = false;
+      Log(LogLevel::kWarning, "cannot tell which files have an extent",
+          {{"address", extent.address}, {"error", references.status()}});
+      return use;
+    }
     use.all = true;
     for (const Reference& reference : *references) {
       if (files_.Path(reference.file).ok()) {
@@ -481,6 +511,8 @@ class StorageScan {
   absl::flat_hash_map<uint64_t, ExtentUse> uses_;
   size_t known_references_ = 0;
   std::set<std::string> unchecked_;
+  bool too_many_unchecked_ = false;
+  std::chrono::steady_clock::time_point batch_begin_;
   uint64_t extents_ = 0;
 };
 

@@ -79,10 +79,14 @@ TEST(Hardship, FullFilesystem) {
   const auto tree = *directory.trees().OpenRoot(directory.root());
   const auto one = *tree->Open("one", false);
   const auto two = *tree->Open("two", true);
-  const auto answers = directory.ops().Dedupe(one.fd.get(), 0, 4096, {{two.fd.get(), 0}});
-  ASSERT_TRUE(answers.ok()) << answers.status();
-  EXPECT_EQ(answers->front().kind, DedupeAnswer::Kind::kError);
-  EXPECT_EQ(ErrnoName(answers->front().error), "ENOSPC");
+  // Each piece makes the metadata grow; the first may still find room.
+  std::string refused;
+  for (uint64_t at = 0; at < kMiB && refused.empty(); at += 2 * 4096) {
+    const auto answers = directory.ops().Dedupe(one.fd.get(), at, 4096, {{two.fd.get(), at}});
+    ASSERT_TRUE(answers.ok()) << answers.status();
+    if (answers->front().kind == DedupeAnswer::Kind::kError) refused = ErrnoName(answers->front().error);
+  }
+  EXPECT_EQ(refused, "ENOSPC");
   EXPECT_EQ(directory.Content("one"), content);
   EXPECT_EQ(directory.Content("two"), content);
 }

@@ -258,14 +258,15 @@ TEST_P(StateTest, ATornStateIsNotTrusted) {
 }
 
 TEST_P(StateTest, CancelledScansGoOn) {
-  for (int i = 0; i < 200; ++i) Write(absl::StrCat("f", i), Bytes(i % 50, 64 * kBlock));
+  // Copies beside each other, so that some are shared before all is read.
+  for (int i = 0; i < 200; ++i) Write(absl::StrCat("f", i), Bytes(i / 4, 64 * kBlock));
   const auto before = LookAtAll();
   const uint64_t free = Free();
   request_.bytes_per_second = 40 * kMiB;
   request_.checkpoint_interval = std::chrono::milliseconds(0);
   int cancelled = 0;
   for (int round = 0; round < 6; ++round) {
-    Stop stop(std::chrono::steady_clock::now() + std::chrono::milliseconds(150));
+    Stop stop(std::chrono::steady_clock::now() + std::chrono::milliseconds(450));
     SharedTotals totals;
     if (ScanUntil(stop, totals).ok()) break;
     ++cancelled;

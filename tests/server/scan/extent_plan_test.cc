@@ -81,6 +81,36 @@ TEST_F(ExtentPlanTest, ASourceThatNoFileHasIsTold) {
   EXPECT_TRUE(planner_.sourceless().empty());
 }
 
+TEST_F(ExtentPlanTest, WhoIsNotToldIsTakenForOthers) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo).told = false;
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kHeldOutside);
+}
+
+TEST_F(ExtentPlanTest, MovingAllOfItWinsNothingAtAnyRatio) {
+  PlanOptions options;
+  options.freed_per_moved = 1;
+  options.min_length = 4 * kBlock;
+  ExtentPlanner planner(options);
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo);
+  const auto use_of = [this](uint64_t address) -> const ExtentUse* { return &uses_.at(address); };
+  const auto may_split = [](const ExtentPlan&) { return true; };
+  EXPECT_EQ(planner.Plan(uses_.at(2000), std::vector<BlockRun>{{0, 1000, 0, 2}}, use_of, may_split),
+            ExtentVerdict::kLittle);
+  EXPECT_EQ(planner.Plan(uses_.at(2000), std::vector<BlockRun>{{0, 1000, 0, 4}}, use_of, may_split),
+            ExtentVerdict::kPlanned);
+}
+
+TEST_F(ExtentPlanTest, WhatIsHeldByTooManyPlacesStays) {
+  Add(1000, 10, kOne);
+  ExtentUse& use = Add(2000, 10, kTwo);
+  for (uint64_t file = 0; file < 70000; ++file) {
+    use.references.push_back({{7, file}, 0, 0, 10 * kBlock, false, false});
+  }
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kFragments);
+}
+
 TEST_F(ExtentPlanTest, NothingFound) {
   Add(1000, 10, kOne);
   EXPECT_EQ(Plan(1000, {}), ExtentVerdict::kUnique);

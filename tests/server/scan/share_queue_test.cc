@@ -21,17 +21,19 @@ Share Make(uint64_t source, uint64_t destination, uint64_t length = kMiB) {
   return {{{5, source}, 0}, {{5, destination}, 0}, length, destination * kMiB, source * kMiB};
 }
 
-std::vector<ShareQueue::Step> TakeAll(ShareQueue& queue) {
+std::shared_ptr<const OpenFile> AFile() {
+  return std::make_shared<const OpenFile>(OpenFile{Fd(::open("/dev/null", O_RDONLY)), {}});
+}
+
+std::vector<ShareQueue::Step> TakeAll(ShareQueue& queue, bool brought_in = false) {
+  const std::shared_ptr<const OpenFile> file = AFile();
   std::vector<ShareQueue::Step> steps;
   while (true) {
     const ShareQueue::Step step = queue.Next();
     if (step.kind == Kind::kEnd) return steps;
+    if (step.kind == Kind::kRead) queue.Opened(step.index, file, brought_in);
     steps.push_back(step);
   }
-}
-
-std::shared_ptr<const OpenFile> AFile() {
-  return std::make_shared<const OpenFile>(OpenFile{Fd(::open("/dev/null", O_RDONLY)), {}});
 }
 
 TEST(ShareQueueTest, NothingEndsAtOnce) {
@@ -67,6 +69,17 @@ TEST(ShareQueueTest, AGroupIsSharedOnceAndWhenAllOfItIsRead) {
   EXPECT_EQ(read.size(), 600u);
 }
 
+TEST(ShareQueueTest, WhatAnotherWorkerStillReadsIsNotReady) {
+  ShareQueue queue(GroupShares({Make(1, 2)}));
+  const ShareQueue::Step first = queue.Next();
+  const ShareQueue::Step second = queue.Next();
+  queue.Opened(first.index, AFile(), false);
+  EXPECT_EQ(queue.Next().kind, Kind::kEnd);
+  queue.Opened(second.index, nullptr, false);
+  EXPECT_EQ(queue.Next().kind, Kind::kShare);
+  EXPECT_EQ(queue.FileOf(second.index), nullptr);
+}
+
 TEST(ShareQueueTest, WhatIsReadAheadIsBounded) {
   std::vector<Share> shares;
   for (uint64_t i = 0; i < 200; ++i) shares.push_back(Make(2 * i, 2 * i + 1));
@@ -94,8 +107,7 @@ TEST(ShareQueueTest, OfWhatIsMovedTheFirstPlaceIsRead) {
 TEST(ShareQueueTest, PlacesAreLetGoWithTheirGroupAndSourcesAtTheEnd) {
   ShareQueue queue(GroupShares({Make(1, 2), Make(1, 3, 2 * kMiB)}));
   std::vector<size_t> groups;
-  for (const ShareQueue::Step& step : TakeAll(queue)) {
-    if (step.kind == Kind::kRead) queue.Opened(step.index, AFile(), /*brought_in=*/true);
+  for (const ShareQueue::Step& step : TakeAll(queue, /*brought_in=*/true)) {
     if (step.kind == Kind::kShare) groups.push_back(step.index);
   }
   ASSERT_EQ(groups.size(), 2u);
@@ -115,7 +127,6 @@ TEST(ShareQueueTest, PlacesAreLetGoWithTheirGroupAndSourcesAtTheEnd) {
 TEST(ShareQueueTest, WhatWasCachedBeforeStays) {
   ShareQueue queue(GroupShares({Make(1, 2)}));
   for (const ShareQueue::Step& step : TakeAll(queue)) {
-    if (step.kind == Kind::kRead) queue.Opened(step.index, AFile(), /*brought_in=*/false);
     if (step.kind == Kind::kShare) {
       EXPECT_TRUE(queue.Done(step.index).empty());
     }
