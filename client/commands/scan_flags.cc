@@ -30,15 +30,14 @@ void AddScanFlags(CLI::App& command, ScanFlags& flags) {
       ->type_name("N");
   command
       .add_option("--max_extents_per_file", flags.max_extents_per_file,
-                  "Never split a file of btrfs into more extents than this; what would is left alone "
-                  "(default 65536)")
+                  "Never split a file into more extents than this; what would is left alone (default 65536)")
       ->check(CLI::Range(1U, UINT32_MAX))
       ->type_name("N");
   command.add_option("--min_file_size", flags.min_file_size, "Skip smaller files (default 4k)")
       ->type_name("SIZE");
   command
       .add_option("--bytes_per_second", flags.bytes_per_second,
-                  "Read no faster than this (default: no limit)")
+                  "Read and compare no faster than this, each task, cached data included (default: no limit)")
       ->type_name("SIZE");
   command.add_option("--workers", flags.workers, "Threads that share side by side, 1 to 64 (default 2)")
       ->check(CLI::Range(1, 64))

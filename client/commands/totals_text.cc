@@ -47,7 +47,8 @@ void PrintTotals(std::ostream& out, const v1::TaskTotals& totals, bool shares) {
   if (totals.rate_wait_ns() + totals.pressure_wait_ns() >= 1'000'000'000) {
     PrintLine(out, "held back",
               absl::StrCat(FormatSpan(absl::Nanoseconds(totals.rate_wait_ns())), " by the rate, ",
-                           FormatSpan(absl::Nanoseconds(totals.pressure_wait_ns())), " by I/O pressure"));
+                           FormatSpan(absl::Nanoseconds(totals.pressure_wait_ns())),
+                           " by I/O pressure (all threads added up)"));
   }
   PrintLine(
       out, "time",

@@ -206,7 +206,10 @@ class LinuxFileTree final : public FileTree {
   }
 
   absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() override {
-    if (!is_btrfs_) return ErrnoError(EOPNOTSUPP, "read checksums");
+    if (!is_btrfs_) {
+      return WithDetail(absl::UnimplementedError("the filesystem keeps no checksums of data"), "NO_CHECKSUMS",
+                        "", EOPNOTSUPP);
+    }
     return OpenBtrfsMap(root_.get());
   }
 

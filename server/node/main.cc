@@ -115,12 +115,13 @@ int Run(int argc, char** argv) {
       ->capture_default_str()
       ->type_name("PERCENT")
       ->check(CLI::Range(0, 99));
-  app.add_option("--state_dir", config.state_dir,
-                 "Keep here how far scans have come, so that the next scan of the same looks only at what is "
-                 "new, and "
-                 "one that was cut short goes on. One folder per filesystem, some of the size of the index "
-                 "per kind of "
-                 "scan; only root may read it. It may be deleted at any time (default: nothing is kept)")
+  app.add_option(
+         "--state_dir", config.state_dir,
+         "Keep here how far scans have come, so that the next scan of the same looks only at what is "
+         "new, and one that was cut short goes on. One folder per filesystem (its UUID), in it at most 16 "
+         "files, one for each set of scan options, each at most as large as --index_budget_mib: 4 GiB "
+         "with the defaults. Only root may read it; it may be deleted at any time. The parent folder "
+         "must exist (default: nothing is kept)")
       ->type_name("DIR");
   if (int code = ParseFlags(app, argc, argv); code >= 0) return code;
 

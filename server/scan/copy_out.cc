@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "server/base/full_io.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -15,18 +16,6 @@ namespace {
 constexpr uint64_t kCopyBytes = 1 << 20;
 // Long enough for extents that are as long as they get.
 constexpr uint64_t kWriteBytes = 32 << 20;
-
-absl::Status Write(int fd, const char* bytes, size_t size, uint64_t offset) {
-  while (size > 0) {
-    const ssize_t wrote = ::pwrite(fd, bytes, size, static_cast<off_t>(offset));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return ErrnoError(wrote < 0 ? errno : ENOSPC, "write a scratch file");
-    bytes += wrote;
-    size -= static_cast<size_t>(wrote);
-    offset += static_cast<uint64_t>(wrote);
-  }
-  return absl::OkStatus();
-}
 
 }  // namespace
 
@@ -66,14 +55,14 @@ absl::StatusOr<uint64_t> CopyOut::Copy(int fd, const std::vector<Share>& places)
     const uint64_t whole = static_cast<uint64_t>(got) / block_size_ * block_size_;
     const uint64_t tail = static_cast<uint64_t>(got) - whole;
     if (whole > 0) {
-      RETURN_IF_ERROR(Write(files_.front().get(), buffer.data(), whole, size_));
+      RETURN_IF_ERROR(WriteFully(files_.front().get(), buffer.data(), whole, size_));
       copies_.push_back({0, size_, whole, PartOf(places, done, whole)});
       size_ += whole;
     }
     if (tail > 0) {
       // Only a tail that ends its file is the same as one that ends another.
       ASSIGN_OR_RETURN(Fd file, tree_.MakeScratch());
-      RETURN_IF_ERROR(Write(file.get(), buffer.data() + whole, tail, 0));
+      RETURN_IF_ERROR(WriteFully(file.get(), buffer.data() + whole, tail, 0));
       copies_.push_back({files_.size(), 0, tail, PartOf(places, done + whole, block_size_)});
       files_.push_back(std::move(file));
       return std::min(done + whole + block_size_, length);

@@ -175,6 +175,10 @@ class StorageScan {
     ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
     if (!request_.full_scan) progress_ = state_.Load(generation);
     anchors_loaded_ = progress_.target == 0;
+    if (progress_.base > 0 || progress_.next > 0) {
+      Log(LogLevel::kInfo, "goes on from the last scan: only what is newer is looked at",
+          {{"generation", progress_.base}, {"from_address", progress_.next}});
+    }
     if (progress_.next == 0) progress_.target = generation;
     RETURN_IF_ERROR(LookAgain());
     absl::Status status = CatchUp();

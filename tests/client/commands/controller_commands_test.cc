@@ -66,7 +66,7 @@ constexpr char kJobText[] =
     "accepted:    3 MiB of 4 MiB requested\n"
     "ranges:      1 deduped, 1 differ, 0 failed\n"
     "space won:   -4 KiB\n"
-    "held back:   2 s by the rate, 0 s by I/O pressure\n"
+    "held back:   2 s by the rate, 0 s by I/O pressure (all threads added up)\n"
     "time:        3 s\n"
     "\n"
     "NODE  ROOT  STATE    TRY  SCANNED  DUPLICATE  PLANNED  ACCEPTED     WON  NOTE\n"
