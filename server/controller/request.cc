@@ -26,6 +26,7 @@ constexpr int kMaxDestinations = 1'024;
 constexpr uint64_t kMinCall = uint64_t{128} << 10;
 constexpr uint64_t kMaxCall = uint64_t{1} << 30;
 constexpr uint32_t kMaxWorkers = 64;
+constexpr uint64_t kMaxMinLength = uint64_t{1} << 40;
 constexpr uint32_t kDefaultPage = 100;
 constexpr uint32_t kMaxPage = 1'000;
 
@@ -96,6 +97,9 @@ absl::Status CheckScan(const v1::TreeScanJob& scan) {
   const v1::ScanOptions& options = scan.options();
   RETURN_IF_ERROR(CheckGlobs("spec.scan.options.include", options.include()));
   RETURN_IF_ERROR(CheckGlobs("spec.scan.options.exclude", options.exclude()));
+  if (options.min_extent_length() > kMaxMinLength) {
+    return FieldError("spec.scan.options.min_extent_length", "must be at most 1 TiB");
+  }
   if (options.workers() > kMaxWorkers) {
     return FieldError("spec.scan.options.workers", absl::StrCat("at most ", kMaxWorkers));
   }

@@ -94,7 +94,7 @@ absl::Status ScanAll(const Scan& scan, StorageMap* map) {
   absl::StatusOr<std::vector<std::string>> unchecked = ScanStorage(
       scan.ops, scan.tree, *map, scan.request,
       [&](const std::string& path) { return filter.Reaches(tops, path); }, scan.index_budget, state.get(),
-      scan.pace, scan.stop, scan.totals, scan.found);
+      scan.pace, scan.stop, scan.totals, scan.won, scan.found);
   RETURN_IF_ERROR(unchecked.status());
   if (unchecked->empty()) return named;
   Log(LogLevel::kInfo, "scan by reading",

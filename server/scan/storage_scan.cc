@@ -122,12 +122,13 @@ class StorageScan {
  public:
   StorageScan(ExtentOps& ops, FileTree& tree, StorageMap& map, const ScanRequest& request,
               const std::function<bool(const std::string&)>& wanted, size_t index_budget,
-              ScanStateFile* state, Pace& pace, const Stop& stop, SharedTotals& totals,
+              ScanStateFile* state, Pace& pace, const Stop& stop, SharedTotals& totals, SpaceWon& won,
               absl::FunctionRef<void(const Duplicate&)> found)
       : map_(map),
         request_(request),
         stop_(stop),
         totals_(totals),
+        won_(won),
         found_(found),
         block_(map.block_size()),
         earlier_(map),
@@ -425,6 +426,7 @@ class StorageScan {
       RETURN_IF_ERROR(reclaim_.Run(planner_.batch()));
       map_.Forget();
       files_.Forget();
+      won_.MeasureNowAndThen();
       if (state_.kept()) RETURN_IF_ERROR(KeepStaying());
       for (const StorageExtent& moved : reclaim_.TakeMoved()) RETURN_IF_ERROR(Prefer(moved));
       earlier_.Clear();
@@ -496,6 +498,7 @@ class StorageScan {
   const ScanRequest& request_;
   const Stop& stop_;
   SharedTotals& totals_;
+  SpaceWon& won_;
   absl::FunctionRef<void(const Duplicate&)> found_;
   const uint32_t block_;
   EarlierExtents earlier_;
@@ -526,9 +529,9 @@ absl::StatusOr<std::vector<std::string>> ScanStorage(ExtentOps& ops, FileTree& t
                                                      const ScanRequest& request,
                                                      const std::function<bool(const std::string&)>& wanted,
                                                      size_t index_budget, ScanStateFile* state, Pace& pace,
-                                                     const Stop& stop, SharedTotals& totals,
+                                                     const Stop& stop, SharedTotals& totals, SpaceWon& won,
                                                      absl::FunctionRef<void(const Duplicate&)> found) {
-  return StorageScan(ops, tree, map, request, wanted, index_budget, state, pace, stop, totals, found)
+  return StorageScan(ops, tree, map, request, wanted, index_budget, state, pace, stop, totals, won, found)
       .ScanAll();
 }
 

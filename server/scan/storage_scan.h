@@ -16,14 +16,15 @@
 #include "server/scan/pace.h"
 #include "server/scan/scan_state.h"
 #include "server/scan/scan_types.h"
+#include "server/scan/space_won.h"
 
 namespace cowherd {
 
 // The scan of a filesystem that keeps checksums: reads no data to find duplicates. Goes through the storage
 // once, by address, each extent once however many files and snapshots share it; extents whose space would
 // come back are planned in batches, and each batch is carried out before the next. `wanted` says by its path
-// whether a file is within the scan. Else as ScanTree; the caller measures the space won. Returns the paths
-// of files that have no checksums.
+// whether a file is within the scan. Else as ScanTree; `won` has begun, and is measured now and then. Returns
+// the paths of files that have no checksums.
 //
 // With `state` (null: none), extents that were there when the last scan ended are not looked at again: only
 // what is newer is, against the anchors kept; and a scan that was cut short goes on from its last checkpoint.
@@ -35,7 +36,7 @@ absl::StatusOr<std::vector<std::string>> ScanStorage(ExtentOps& ops, FileTree& t
                                                      const ScanRequest& request,
                                                      const std::function<bool(const std::string&)>& wanted,
                                                      size_t index_budget, ScanStateFile* state, Pace& pace,
-                                                     const Stop& stop, SharedTotals& totals,
+                                                     const Stop& stop, SharedTotals& totals, SpaceWon& won,
                                                      absl::FunctionRef<void(const Duplicate&)> found);
 
 }  // namespace cowherd

@@ -136,12 +136,13 @@ absl::Status ScanWhole(double tebibytes, size_t budget_mib) {
   request.dry_run = true;
   cowherd::SharedTotals totals;
   cowherd::Pace pace(0, nullptr, totals);
+  cowherd::SpaceWon won(filesystem, (*tree)->root_fd(), totals);
   const cowherd::Stop stop;
   const auto begin = std::chrono::steady_clock::now();
   const absl::Status status =
       cowherd::ScanStorage(
           filesystem, **tree, map, request, [](const std::string&) { return true; }, budget_mib << 20,
-          nullptr, pace, stop, totals, [](const cowherd::Duplicate&) {})
+          nullptr, pace, stop, totals, won, [](const cowherd::Duplicate&) {})
           .status();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   const long peak = PeakMiB();

@@ -61,6 +61,8 @@ TEST(CheckCreateJob, EachFieldAtFaultIsNamed) {
          for (int i = 0; i < 1001; ++i) scan(r)->add_paths("/x");
        }},
       {"spec.scan.options.include[0]", [&](auto& r) { scan(r)->mutable_options()->add_include(""); }},
+      {"spec.scan.options.min_extent_length",
+       [&](auto& r) { scan(r)->mutable_options()->set_min_extent_length((uint64_t{1} << 40) + 1); }},
       {"spec.scan.options.workers", [&](auto& r) { scan(r)->mutable_options()->set_workers(65); }},
       {"spec",
        [&](auto& r) {

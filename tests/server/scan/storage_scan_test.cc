@@ -96,10 +96,11 @@ class StorageScanTest : public ::testing::Test {
     EXPECT_THAT(state, IsOk());
     SharedTotals totals;
     Pace pace(0, nullptr, totals);
+    SpaceWon won(fs_, tree->root_fd(), totals);
     const Stop& stop = *stop_;
     absl::Status status = ScanStorage(
                               fs_, *tree, map_, request_, [](const std::string&) { return true; }, 1 << 20,
-                              state->get(), pace, stop, totals, [](const Duplicate&) {})
+                              state->get(), pace, stop, totals, won, [](const Duplicate&) {})
                               .status();
     looked_at_ = totals.Get().bytes_scanned / kExtentBytes;
     return status;
