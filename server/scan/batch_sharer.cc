@@ -1,7 +1,5 @@
 #include "server/scan/batch_sharer.h"
 
-#include <algorithm>
-#include <deque>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -63,9 +61,7 @@ void BatchSharer::CarryOut(std::vector<ShareGroup> groups) {
   std::vector<std::thread> workers;
   for (unsigned i = 0; i < workers_; ++i) workers.emplace_back([this, &queue] { Empty(queue); });
   for (std::thread& worker : workers) worker.join();
-  for (const ShareQueue::Cached& range : queue.AllDone()) {
-    ops_.Forget(range.file->fd.get(), range.offset, range.length);
-  }
+  Forget(ops_, queue.AllDone());
 }
 
 void BatchSharer::Empty(ShareQueue& queue) {

@@ -151,9 +151,7 @@ absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<ShareGroup> groups
     ShareQueue queue(std::move(part));
     OnAll([&](ShareWorker& worker) { worker.Empty(queue); });
     OnAll([](ShareWorker& worker) { worker.FinishCopies(); });
-    for (const ShareQueue::Cached& range : queue.AllDone()) {
-      ops_.Forget(range.file->fd.get(), range.offset, range.length);
-    }
+    Forget(ops_, queue.AllDone());
     for (ShareWorker& worker : workers_) {
       for (const Share& share : worker.TakeLeftover()) leftover.push_back(share);
     }

@@ -110,4 +110,10 @@ void ShareQueue::LetGo(RangeState& state, std::vector<Cached>& cached) {
   state.brought_in = false;
 }
 
+void Forget(ExtentOps& ops, absl::Span<const ShareQueue::Cached> cached) {
+  for (const ShareQueue::Cached& range : cached) {
+    ops.Forget(range.file->fd.get(), range.offset, range.length);
+  }
+}
+
 }  // namespace cowherd

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
 #include "server/scan/share.h"
 
@@ -82,6 +83,9 @@ class ShareQueue {
   uint64_t ready_bytes_ = 0;
   size_t ready_places_ = 0;
 };
+
+// Takes the ranges out of the page cache.
+void Forget(ExtentOps& ops, absl::Span<const ShareQueue::Cached> cached);
 
 }  // namespace cowherd
 

@@ -79,7 +79,7 @@ void ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
   }
   const std::vector<ShareQueue::Cached> cached = queue.Done(index);
   if (!group.move) {
-    Forget(cached);
+    Forget(ops_, cached);
     return;
   }
   copied_.insert(copied_.end(), cached.begin(), cached.end());
@@ -119,7 +119,7 @@ void ShareWorker::NotCopied(const absl::Status& why, absl::Span<const Share> pla
 void ShareWorker::FinishCopies() {
   const absl::Cleanup let_go = [this] {
     copy_out_.Clear();
-    Forget(std::exchange(copied_, {}));
+    Forget(ops_, std::exchange(copied_, {}));
   };
   if (copy_out_.copies().empty() || !stop_.Check().ok()) return;
   if (absl::Status flushed = copy_out_.Flush(); !flushed.ok()) {
@@ -133,7 +133,7 @@ void ShareWorker::FinishCopies() {
     std::vector<ShareQueue::Cached> brought_in;
     const auto share = [&] {
       ShareWith(source, std::exchange(places, {}), /*duplicates=*/false);
-      Forget(std::exchange(brought_in, {}));
+      Forget(ops_, std::exchange(brought_in, {}));
     };
     for (const Share& place : copy.places) {
       pace_.Wait(copy.length, stop_);
@@ -152,12 +152,6 @@ void ShareWorker::FinishCopies() {
       ops_.Extents(copy_out_.main_fd(), 0, copy_out_.size(), SIZE_MAX, /*flush=*/false);
   if (extents.ok()) {
     for (const FileExtent& extent : extents->extents) moved_.push_back({extent.physical, extent.length});
-  }
-}
-
-void ShareWorker::Forget(absl::Span<const ShareQueue::Cached> cached) {
-  for (const ShareQueue::Cached& range : cached) {
-    ops_.Forget(range.file->fd.get(), range.offset, range.length);
   }
 }
 

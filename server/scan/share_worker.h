@@ -70,7 +70,6 @@ class ShareWorker {
   void NotCopied(const absl::Status& why, absl::Span<const Share> places);
   void ShareWith(const Source& source, absl::Span<const Place> places, bool duplicates);
   void Bisect(const Source& source, int destination, const Share& share);
-  void Forget(absl::Span<const ShareQueue::Cached> cached);
 
   ExtentOps& ops_;
   ScanFiles& files_;
