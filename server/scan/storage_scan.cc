@@ -370,7 +370,9 @@ class StorageScan {
 
   // No checksums: nodatasum, or reserved and not written yet.
   void Unchecked(const StorageExtent& extent) {
-    for (const Reference& reference : LookUp(extent).references) {
+    const absl::StatusOr<std::vector<Reference>> references = ReferencesOf(extent);
+    if (!references.ok()) return;
+    for (const Reference& reference : *references) {
       if (reference.unwritten) continue;
       absl::StatusOr<ScanFile> file = Locate(reference.file);
       if (!file.ok()) continue;
@@ -472,17 +474,22 @@ class StorageScan {
     return ScanFile{std::move(path), inode.generation};
   }
 
+  absl::StatusOr<std::vector<Reference>> ReferencesOf(const StorageExtent& extent) {
+    absl::StatusOr<std::vector<Reference>> references = map_.References(extent);
+    if (!references.ok()) {
+      Log(LogLevel::kWarning, "cannot tell which files have an extent",
+          {{"address", extent.address}, {"error", references.status()}});
+    }
+    return references;
+  }
+
   // What cannot be told is taken as held outside.
   ExtentUse LookUp(const StorageExtent& extent) {
     ExtentUse use;
     use.extent = extent;
-    absl::StatusOr<std::vector<Reference>> references = map_.References(extent);
-    if (!references.ok()) {
-      use.told = false;
-      Log(LogLevel::kWarning, "cannot tell which files have an extent",
-          {{"address", extent.address}, {"error", references.status()}});
-      return use;
-    }
+    const absl::StatusOr<std::vector<Reference>> references = ReferencesOf(extent);
+    use.told = references.ok();
+    if (!use.told) return use;
     use.all = true;
     for (const Reference& reference : *references) {
       if (files_.Path(reference.file).ok()) {
