@@ -25,7 +25,7 @@
 #include "server/scan/origin_map.h"
 #include "server/scan/pace.h"
 #include "server/scan/reading_state.h"
-#include "server/scan/recent_sections.h"
+#include "server/scan/recent_fingerprints.h"
 #include "server/scan/row_finder.h"
 #include "server/scan/run_finder.h"
 #include "server/scan/scan_types.h"
@@ -139,7 +139,7 @@ class ReadingScan {
 
   RowFinder rows_;
   RunFinder finder_;
-  RecentSections recent_;
+  RecentFingerprints recent_;
   FileTable table_;
   ReadingState state_;
   std::deque<std::shared_ptr<ScannedFile>> unfinished_;  // sections are on the way, or shares not in a batch

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <list>
 #include <map>
 #include <set>
 #include <utility>
@@ -17,6 +16,7 @@
 #include "server/scan/extent_plan.h"
 #include "server/scan/fragment_limit.h"
 #include "server/scan/machine_share.h"
+#include "server/scan/recent_fingerprints.h"
 #include "server/scan/reclaim.h"
 #include "server/scan/run_finder.h"
 #include "server/scan/scan_files.h"
@@ -59,63 +59,36 @@ uint64_t BlocksOf(absl::Span<const BlockRun> runs) {
 // Checksums of extents that were passed already; keeps those used last. One thread.
 class EarlierExtents {
  public:
-  struct Extent {
-    StorageExtent extent;
-    std::vector<uint64_t> checksums;
-  };
-
-  explicit EarlierExtents(StorageMap& map) : map_(map) {}
+  explicit EarlierExtents(StorageMap& map) : map_(map), recent_(kMaxEarlierBlocks * sizeof(uint64_t)) {}
 
   // Null: there is no such extent. Good until the next call.
-  const Extent* Find(uint64_t address) {
-    const auto known = by_address_.find(address);
-    if (known != by_address_.end()) {
-      extents_.splice(extents_.begin(), extents_, known->second);
-      return &extents_.front();
-    }
+  const std::vector<uint64_t>* Find(uint64_t address) {
+    if (const std::vector<uint64_t>* known = recent_.Find(address); known != nullptr) return known;
     const auto extents = map_.Extents(address, 1, 0);
     if (!extents.ok() || extents->empty() || extents->front().address != address) return nullptr;
     auto checksums = map_.Checksums(address, extents->front().length / map_.block_size());
     if (!checksums.ok()) return nullptr;
-    Keep({extents->front(), *std::move(checksums)});
-    return &extents_.front();
+    Keep(address, *std::move(checksums));
+    return recent_.Find(address);
   }
 
-  void Keep(Extent extent) {
-    if (by_address_.contains(extent.extent.address)) return;
-    blocks_ += extent.checksums.size() + kOverhead;
-    const uint64_t address = extent.extent.address;
-    extents_.push_front(std::move(extent));
-    by_address_[address] = extents_.begin();
-    while (blocks_ > kMaxEarlierBlocks && extents_.size() > 1) {
-      blocks_ -= extents_.back().checksums.size() + kOverhead;
-      by_address_.erase(extents_.back().extent.address);
-      extents_.pop_back();
-    }
+  void Keep(uint64_t address, std::vector<uint64_t> checksums) {
+    recent_.Keep(address, std::move(checksums));
   }
 
   // No file has those blocks any more: they match nothing, as long as the extent is known.
   void Blank(uint64_t address, uint64_t first, uint64_t blocks) {
-    const auto known = by_address_.find(address);
-    if (known == by_address_.end()) return;
-    std::vector<uint64_t>& checksums = known->second->checksums;
-    const auto begin = checksums.begin() + static_cast<ptrdiff_t>(std::min(first, checksums.size()));
-    std::fill_n(begin, std::min<uint64_t>(blocks, static_cast<uint64_t>(checksums.end() - begin)), 0);
+    std::vector<uint64_t>* const checksums = recent_.Find(address);
+    if (checksums == nullptr) return;
+    const auto begin = checksums->begin() + static_cast<ptrdiff_t>(std::min(first, checksums->size()));
+    std::fill_n(begin, std::min<uint64_t>(blocks, static_cast<uint64_t>(checksums->end() - begin)), 0);
   }
 
-  void Clear() {
-    extents_.clear();
-    by_address_.clear();
-    blocks_ = 0;
-  }
+  void Clear() { recent_.Clear(); }
 
  private:
-  static constexpr size_t kOverhead = 16;  // of an extent, in blocks' worth
-
   StorageMap& map_;
-  std::list<Extent> extents_;  // last used first
-  absl::flat_hash_map<uint64_t, std::list<Extent>::iterator> by_address_;
-  size_t blocks_ = 0;
+  RecentFingerprints recent_;
 };
 
 class StorageScan {
@@ -323,10 +296,10 @@ class StorageScan {
       });
     }
     const std::vector<BlockRun> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
-      const EarlierExtents::Extent* earlier = earlier_.Find(address);
-      return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(earlier->checksums);
+      const std::vector<uint64_t>* earlier = earlier_.Find(address);
+      return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*earlier);
     });
-    earlier_.Keep({extent, {checksums.begin(), checksums.end()}});
+    earlier_.Keep(extent.address, {checksums.begin(), checksums.end()});
     if (state_.kept()) KeepOpen(extent, checksums);
     if (runs.empty()) {
       if (NoneIn(checksums)) Unchecked(extent);
@@ -455,9 +428,9 @@ class StorageScan {
   const ExtentUse* UseOf(uint64_t address) {
     const auto known = uses_.find(address);
     if (known != uses_.end()) return &known->second;
-    const EarlierExtents::Extent* earlier = earlier_.Find(address);
+    const std::vector<uint64_t>* earlier = earlier_.Find(address);
     if (earlier == nullptr) return nullptr;
-    ExtentUse use = LookUp(earlier->extent);
+    ExtentUse use = LookUp({address, earlier->size() * block_});
     if (known_references_ >= kMaxKnownReferences) {
       uses_.clear();
       known_references_ = 0;

@@ -1,4 +1,4 @@
-#include "server/scan/recent_sections.h"
+#include "server/scan/recent_fingerprints.h"
 
 #include <gtest/gtest.h>
 
@@ -7,9 +7,9 @@
 namespace cowherd {
 namespace {
 
-TEST(RecentSectionsTest, KeepsThoseUsedLastWithinTheBudget) {
+TEST(RecentFingerprintsTest, KeepsThoseUsedLastWithinTheBudget) {
   constexpr size_t kBudget = 64 << 10;
-  RecentSections sections(kBudget);
+  RecentFingerprints sections(kBudget);
   for (uint64_t i = 0; i < 100; ++i) {
     sections.Keep(i, std::vector<uint64_t>(100, i));
     ASSERT_NE(sections.Find(0), nullptr) << "used again and again";
@@ -20,8 +20,8 @@ TEST(RecentSectionsTest, KeepsThoseUsedLastWithinTheBudget) {
   EXPECT_EQ(sections.Find(1), nullptr);
 }
 
-TEST(RecentSectionsTest, TheNewestStaysWhateverItsSize) {
-  RecentSections sections(1000);
+TEST(RecentFingerprintsTest, TheNewestStaysWhateverItsSize) {
+  RecentFingerprints sections(1000);
   sections.Keep(1, std::vector<uint64_t>(10, 1));
   sections.Keep(2, std::vector<uint64_t>(1000, 2));
   EXPECT_EQ(sections.Find(1), nullptr);

@@ -1,5 +1,5 @@
-#ifndef COWHERD_SERVER_SCAN_RECENT_SECTIONS_H_
-#define COWHERD_SERVER_SCAN_RECENT_SECTIONS_H_
+#ifndef COWHERD_SERVER_SCAN_RECENT_FINGERPRINTS_H_
+#define COWHERD_SERVER_SCAN_RECENT_FINGERPRINTS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -11,14 +11,14 @@
 
 namespace cowherd {
 
-// Fingerprints of sections by their address; keeps those used last. One thread.
-class RecentSections {
+// Fingerprints of sections of files, or checksums of extents, by address; keeps those used last. One thread.
+class RecentFingerprints {
  public:
   // In bytes.
-  explicit RecentSections(size_t budget) : budget_(budget) {}
+  explicit RecentFingerprints(size_t budget) : budget_(budget) {}
 
   // Null: not kept. Good until the next Keep.
-  const std::vector<uint64_t>* Find(uint64_t address) {
+  std::vector<uint64_t>* Find(uint64_t address) {
     const auto known = by_address_.find(address);
     if (known == by_address_.end()) return nullptr;
     sections_.splice(sections_.begin(), sections_, known->second);
@@ -36,6 +36,12 @@ class RecentSections {
       by_address_.erase(sections_.back().first);
       sections_.pop_back();
     }
+  }
+
+  void Clear() {
+    sections_.clear();
+    by_address_.clear();
+    bytes_ = 0;
   }
 
   size_t bytes() const { return bytes_; }
@@ -56,4 +62,4 @@ class RecentSections {
 
 }  // namespace cowherd
 
-#endif  // COWHERD_SERVER_SCAN_RECENT_SECTIONS_H_
+#endif  // COWHERD_SERVER_SCAN_RECENT_FINGERPRINTS_H_
