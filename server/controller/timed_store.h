@@ -15,7 +15,8 @@
 namespace cowherd {
 
 inline constexpr const char* kStoreOperations[] = {
-    "raise_epoch", "create", "find_request", "get", "list", "load", "count", "results", "write", "delete"};
+    "raise_epoch", "create", "find_request", "get",        "list",          "load",        "count",
+    "results",     "write",  "delete",       "put_record", "delete_record", "load_records"};
 
 // A store whose every operation is measured. Errors that answer a question, such as NOT_FOUND, count as
 // errors too.
@@ -63,6 +64,15 @@ class TimedStore final : public JobStore {
   }
   absl::Status Delete(absl::string_view id) override {
     return Timed("delete", [&] { return store_->Delete(id); });
+  }
+  absl::Status PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) override {
+    return Timed("put_record", [&] { return store_->PutRecord(kind, name, value); });
+  }
+  absl::Status DeleteRecord(absl::string_view kind, absl::string_view name) override {
+    return Timed("delete_record", [&] { return store_->DeleteRecord(kind, name); });
+  }
+  absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) override {
+    return Timed("load_records", [&] { return store_->LoadRecords(kind); });
   }
 
  private:

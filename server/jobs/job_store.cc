@@ -1,9 +1,33 @@
 #include "server/jobs/job_store.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
 
 namespace cowherd {
+namespace {
+
+constexpr size_t kMaxRecordKind = 32;
+
+}  // namespace
+
+absl::Status CheckRecord(absl::string_view kind, absl::string_view name, absl::string_view value) {
+  const bool plain =
+      std::all_of(kind.begin(), kind.end(), [](char c) { return absl::ascii_islower(c) || c == '_'; });
+  if (kind.empty() || kind.size() > kMaxRecordKind || !plain) {
+    return FieldError("kind", absl::StrCat("must be 1 to ", kMaxRecordKind, " of a-z and _"));
+  }
+  if (name.empty() || name.size() > kMaxRecordName || name.find('\0') != absl::string_view::npos) {
+    return FieldError("name", absl::StrCat("must have 1 to ", kMaxRecordName, " bytes, none of them NUL"));
+  }
+  if (value.size() > kMaxRecordBytes) {
+    return FieldError("value",
+                      absl::StrCat("has ", value.size(), " bytes; at most ", kMaxRecordBytes, " fit"));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status JobUnknown(absl::string_view id) {
   return MakeError(absl::StatusCode::kNotFound, "JOB_UNKNOWN",

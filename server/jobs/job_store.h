@@ -70,10 +70,27 @@ class JobStore {
 
   // Forgets a job and its request_id. NOT_FOUND "JOB_UNKNOWN".
   virtual absl::Status Delete(absl::string_view id) = 0;
+
+  // Small values that belong to no job, by kind and name: schedules, say. Replaces what was kept under that
+  // name. INVALID_ARGUMENT: see CheckRecord.
+  virtual absl::Status PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) = 0;
+
+  // OK also if there is none.
+  virtual absl::Status DeleteRecord(absl::string_view kind, absl::string_view name) = 0;
+
+  // All of one kind, by name.
+  virtual absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) = 0;
 };
 
 // The most bytes of specs in one answer of List.
 inline constexpr size_t kListBytes = size_t{2} << 20;
+
+inline constexpr size_t kMaxRecordName = 256;
+inline constexpr size_t kMaxRecordBytes = size_t{64} << 10;
+
+// A kind is 1 to 32 of a-z and _, a name 1 to kMaxRecordName bytes of UTF-8 without NUL, a value at most
+// kMaxRecordBytes of anything.
+absl::Status CheckRecord(absl::string_view kind, absl::string_view name, absl::string_view value);
 
 // The errors promised above, the same from every store.
 absl::Status JobUnknown(absl::string_view id);

@@ -122,4 +122,22 @@ absl::Status MemoryStore::Delete(absl::string_view id) {
   return absl::OkStatus();
 }
 
+absl::Status MemoryStore::PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) {
+  RETURN_IF_ERROR(failure_);
+  RETURN_IF_ERROR(CheckRecord(kind, name, value));
+  records_[std::string(kind)][std::string(name)] = std::string(value);
+  return absl::OkStatus();
+}
+
+absl::Status MemoryStore::DeleteRecord(absl::string_view kind, absl::string_view name) {
+  RETURN_IF_ERROR(failure_);
+  records_[std::string(kind)].erase(std::string(name));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::map<std::string, std::string>> MemoryStore::LoadRecords(absl::string_view kind) {
+  RETURN_IF_ERROR(failure_);
+  return records_[std::string(kind)];
+}
+
 }  // namespace cowherd

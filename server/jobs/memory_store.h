@@ -23,6 +23,9 @@ class MemoryStore final : public JobStore {
   absl::StatusOr<std::map<uint32_t, std::string>> Results(absl::string_view id) override;
   absl::Status Write(const std::vector<JobChange>& changes) override;
   absl::Status Delete(absl::string_view id) override;
+  absl::Status PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) override;
+  absl::Status DeleteRecord(absl::string_view kind, absl::string_view name) override;
+  absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) override;
 
   // Every call from now on fails with this; OK: none does.
   void FailWith(absl::Status status) { failure_ = std::move(status); }
@@ -35,6 +38,8 @@ class MemoryStore final : public JobStore {
   uint64_t epoch_ = 0;
   uint64_t sequence_ = 0;
   std::map<std::string, JobRecord> jobs_;
+  // By kind, then name.
+  std::map<std::string, std::map<std::string, std::string>> records_;
 };
 
 }  // namespace cowherd

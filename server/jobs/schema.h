@@ -60,6 +60,15 @@ CREATE TABLE results (
   FOREIGN KEY (job, number) REFERENCES tasks ON DELETE CASCADE
 ) STRICT;
 )sql",
+    // 2. What belongs to no job.
+    R"sql(
+CREATE TABLE records (
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value BLOB NOT NULL,
+  PRIMARY KEY (kind, name)
+) STRICT;
+)sql",
 };
 
 }  // namespace cowherd

@@ -281,6 +281,9 @@ class SqliteStore final : public JobStore {
   absl::StatusOr<std::map<uint32_t, std::string>> Results(absl::string_view id) override;
   absl::Status Write(const std::vector<JobChange>& changes) override;
   absl::Status Delete(absl::string_view id) override;
+  absl::Status PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) override;
+  absl::Status DeleteRecord(absl::string_view kind, absl::string_view name) override;
+  absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) override;
 
  private:
   absl::StatusOr<uint64_t> SequenceOf(absl::string_view id);
@@ -553,6 +556,33 @@ absl::Status SqliteStore::Delete(absl::string_view id) {
   remove.Bind(static_cast<int64_t>(sequence));
   RETURN_IF_ERROR(Finish(std::move(remove)));
   return transaction->Commit();
+}
+
+absl::Status SqliteStore::PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) {
+  RETURN_IF_ERROR(CheckRecord(kind, name, value));
+  ASSIGN_OR_RETURN(
+      Statement put,
+      Statement::Make(db_, "INSERT OR REPLACE INTO records (kind, name, value) VALUES (?, ?, ?)"));
+  put.Bind(kind).Bind(name).Bind(Blob{value});
+  return Finish(std::move(put));
+}
+
+absl::Status SqliteStore::DeleteRecord(absl::string_view kind, absl::string_view name) {
+  ASSIGN_OR_RETURN(Statement remove, Statement::Make(db_, "DELETE FROM records WHERE kind = ? AND name = ?"));
+  remove.Bind(kind).Bind(name);
+  return Finish(std::move(remove));
+}
+
+absl::StatusOr<std::map<std::string, std::string>> SqliteStore::LoadRecords(absl::string_view kind) {
+  ASSIGN_OR_RETURN(Statement statement,
+                   Statement::Make(db_, "SELECT name, value FROM records WHERE kind = ?"));
+  statement.Bind(kind);
+  std::map<std::string, std::string> records;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return records;
+    records[statement.Text(0)] = statement.Text(1);
+  }
 }
 
 absl::StatusOr<Fd> Lock(const std::string& path) {

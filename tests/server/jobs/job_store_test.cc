@@ -261,6 +261,37 @@ TEST_P(JobStoreTest, DeleteForgetsAll) {
   EXPECT_TRUE(store_->Results("j1")->empty());
 }
 
+using Records = std::map<std::string, std::string>;
+
+TEST_P(JobStoreTest, KeepsRecordsByKindAndName) {
+  EXPECT_EQ(store_->LoadRecords("schedule").value(), Records());
+  const std::string bytes("v\0\xff", 3);
+  ASSERT_EQ(store_->PutRecord("schedule", "a/b", "old"), absl::OkStatus());
+  ASSERT_EQ(store_->PutRecord("schedule", "a/b", bytes), absl::OkStatus());
+  ASSERT_EQ(store_->PutRecord("schedule", "a", ""), absl::OkStatus());
+  // A kind that begins like the other.
+  ASSERT_EQ(store_->PutRecord("schedule_run", "a", "run"), absl::OkStatus());
+  EXPECT_EQ(store_->LoadRecords("schedule").value(), (Records{{"a", ""}, {"a/b", bytes}}));
+
+  EXPECT_EQ(store_->DeleteRecord("schedule", "a"), absl::OkStatus());
+  EXPECT_EQ(store_->DeleteRecord("schedule", "a"), absl::OkStatus());
+  EXPECT_EQ(store_->LoadRecords("schedule").value(), (Records{{"a/b", bytes}}));
+  EXPECT_EQ(store_->LoadRecords("schedule_run").value(), (Records{{"a", "run"}}));
+}
+
+TEST_P(JobStoreTest, BoundsRecords) {
+  const std::string largest(kMaxRecordBytes, 'v');
+  const std::string longest(kMaxRecordName, 'n');
+  EXPECT_EQ(store_->PutRecord("hold", longest, largest), absl::OkStatus());
+  EXPECT_EQ(store_->LoadRecords("hold").value(), (Records{{longest, largest}}));
+  EXPECT_EQ(FieldOf(store_->PutRecord("hold", "n", largest + "v")), "value");
+  EXPECT_EQ(FieldOf(store_->PutRecord("hold", longest + "n", "v")), "name");
+  EXPECT_EQ(FieldOf(store_->PutRecord("hold", "", "v")), "name");
+  EXPECT_EQ(FieldOf(store_->PutRecord("a/b", "n", "v")), "kind");
+  EXPECT_EQ(FieldOf(store_->PutRecord("", "n", "v")), "kind");
+  EXPECT_EQ(store_->LoadRecords("hold")->size(), 1u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, JobStoreTest,
                          ::testing::Values(Kind{"Memory", [] { return std::make_unique<MemoryStore>(); }},
                                            Kind{"Sqlite", MakeSqlite}),

@@ -5,7 +5,9 @@
 #include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <xxhash.h>
 
+#include <cstring>
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
@@ -73,6 +75,77 @@ TEST_F(SqliteStoreTest, NewerSchemaIsRefused) {
   const absl::Status status = OpenError();
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_EQ(ReasonOf(status), "STORE_NEWER");
+  EXPECT_EQ(status.message(), absl::StrCat("the store has schema ", std::size(kSchemaSteps) + 1,
+                                           ", this version of cowherd knows up to ", std::size(kSchemaSteps),
+                                           "; run the version that wrote it, or a later one"));
+}
+
+// For each schema step, what a store of that schema may hold.
+constexpr const char* kFilled[] = {
+    R"sql(
+UPDATE terms SET epoch = 1700000000;
+INSERT INTO jobs VALUES (7, 'j7', 'req', x'7300', 'running', 'pause', 1500000000000001, 5, NULL,
+  '{"bytes_accepted":3,"bytes_won":-1,"elapsed_ns":2}', 9, 2);
+INSERT INTO tasks VALUES (7, 0, 'n1', 'data', x'2f61002f62', 1, 'running', 1, 3, 2,
+  1700000000123456, NULL, 14, 'LOST', '', 0, x'676f6e65', 'r1', '{"bytes_accepted":1}', '{"bytes_accepted":2}');
+INSERT INTO tasks VALUES (7, 1, 'n2', '', x'', 0, 'succeeded', 0, 1, 0, NULL, NULL, 0, '', '', 0, x'', '', '{}', '{}');
+INSERT INTO results VALUES (7, 1, x'7200');
+)sql",
+    "INSERT INTO records VALUES ('schedule', 'nightly', x'7600');",
+};
+static_assert(std::size(kFilled) == std::size(kSchemaSteps), "say what the new step keeps");
+
+TEST_F(SqliteStoreTest, UpgradesFromEveryStep) {
+  for (size_t version = 1; version <= std::size(kSchemaSteps); ++version) {
+    SCOPED_TRACE(version);
+    for (const char* suffix : {"", "-wal", "-shm"}) ::unlink((path_ + suffix).c_str());
+    for (size_t step = 0; step < version; ++step) {
+      RunSql(kSchemaSteps[step]);
+      RunSql(kFilled[step]);
+    }
+    RunSql(absl::StrCat("PRAGMA application_id = ", 0x636f7768, "; PRAGMA user_version = ", version));
+
+    std::unique_ptr<JobStore> store = Open();
+    ASSERT_NE(store, nullptr);
+    EXPECT_EQ(store->RaiseEpoch(0).value(), 1'700'000'001u);
+    const JobRecord record = store->Get("j7").value();
+    EXPECT_EQ(record.job.sequence, 7u);
+    EXPECT_EQ(record.job.request_id, "req");
+    EXPECT_EQ(record.job.state, JobState::kRunning);
+    EXPECT_EQ(record.job.wanted, Wanted::kPause);
+    EXPECT_EQ(record.job.created, absl::FromUnixMicros(1'500'000'000'000'001));
+    EXPECT_EQ(record.job.ended, absl::InfinitePast());
+    EXPECT_EQ(record.job.totals.bytes_won, -1);
+    EXPECT_EQ(record.job.revision, 9u);
+    EXPECT_EQ(record.spec, std::string("s\0", 2));
+    ASSERT_EQ(record.tasks.size(), 2u);
+    const Task& task = record.tasks[0];
+    EXPECT_EQ(task.paths, (std::vector<std::string>{"/a", "/b"}));
+    EXPECT_EQ(task.state, TaskState::kRunning);
+    EXPECT_EQ(task.attempt, 3u);
+    EXPECT_EQ(task.failures, 2u);
+    EXPECT_EQ(ReasonOf(task.error), "LOST");
+    EXPECT_EQ(task.totals().bytes_accepted, 3u);
+    EXPECT_EQ(record.results, (std::map<uint32_t, std::string>{{1, std::string("r\0", 2)}}));
+    EXPECT_EQ(store->LoadRecords("schedule")->count("nightly"), version >= 2 ? 1u : 0u);
+
+    // Sequences go on, and what the newest schema keeps can be written.
+    EXPECT_EQ(store->Create(Numbered(1))->record.job.sequence, 8u);
+    EXPECT_EQ(store->PutRecord("schedule", "weekly", "v"), absl::OkStatus());
+  }
+}
+
+// Stores were made by them: a change goes into a new step.
+TEST(Schema, ReleasedStepsStay) {
+  constexpr uint64_t kReleased[] = {
+      0xeb6407ac08ed0a10,
+      0x2ba9d5d095add608,
+  };
+  ASSERT_EQ(std::size(kReleased), std::size(kSchemaSteps)) << "add the new step's";
+  for (size_t step = 0; step < std::size(kSchemaSteps); ++step) {
+    EXPECT_EQ(XXH3_64bits(kSchemaSteps[step], std::strlen(kSchemaSteps[step])), kReleased[step])
+        << "step " << step + 1;
+  }
 }
 
 TEST_F(SqliteStoreTest, ForeignAndBrokenFilesAreRefused) {
