@@ -23,6 +23,7 @@ struct Totals {
   uint64_t bytes_read = 0;
   uint64_t bytes_held = 0;
   uint64_t bytes_unprofitable = 0;
+  uint64_t bytes_fragmenting = 0;
   uint64_t bytes_requested = 0;
   uint64_t bytes_accepted = 0;
   int64_t bytes_won = 0;
@@ -31,20 +32,37 @@ struct Totals {
   uint64_t ranges_failed = 0;
   uint64_t rate_wait_ns = 0;
   uint64_t pressure_wait_ns = 0;
+  uint64_t work_planned = 0;
+  uint64_t work_done = 0;
+  uint64_t files_unchanged = 0;
+  uint64_t bytes_unchanged = 0;
   absl::Duration elapsed = absl::ZeroDuration();
 
+  // Of different work. For runs of the same task: OverRuns.
   Totals& operator+=(const Totals& other);
   friend Totals operator+(Totals a, const Totals& b) { return a += b; }
   friend bool operator==(const Totals& a, const Totals& b);
   friend bool operator!=(const Totals& a, const Totals& b) { return !(a == b); }
 };
 
-// Everything in Totals but bytes_won and elapsed.
+// What a counter of several runs of one task is.
+enum class RunRule {
+  kSum,   // what was done
+  kMost,  // what describes the data, which each run looks at again
+  kLast,  // how far a run is
+};
+
+// Everything in Totals but bytes_won and elapsed, which are sums.
 struct TotalsCounter {
   const char* name;
   uint64_t Totals::*value;
+  RunRule over_runs;
 };
 absl::Span<const TotalsCounter> TotalsCounters();
+
+// Of a task whose earlier runs came to `before` and whose last one to `last`. What the earlier ones planned
+// and did not do is taken off: the last one plans it anew. Pure.
+Totals OverRuns(const Totals& before, const Totals& last);
 
 }  // namespace cowherd
 

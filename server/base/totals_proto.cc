@@ -32,6 +32,11 @@ constexpr Field kFields[] = {
     {&Totals::ranges_failed, &v1::TaskTotals::ranges_failed, &v1::TaskTotals::set_ranges_failed},
     {&Totals::rate_wait_ns, &v1::TaskTotals::rate_wait_ns, &v1::TaskTotals::set_rate_wait_ns},
     {&Totals::pressure_wait_ns, &v1::TaskTotals::pressure_wait_ns, &v1::TaskTotals::set_pressure_wait_ns},
+    {&Totals::bytes_fragmenting, &v1::TaskTotals::bytes_fragmenting, &v1::TaskTotals::set_bytes_fragmenting},
+    {&Totals::work_planned, &v1::TaskTotals::work_planned, &v1::TaskTotals::set_work_planned},
+    {&Totals::work_done, &v1::TaskTotals::work_done, &v1::TaskTotals::set_work_done},
+    {&Totals::files_unchanged, &v1::TaskTotals::files_unchanged, &v1::TaskTotals::set_files_unchanged},
+    {&Totals::bytes_unchanged, &v1::TaskTotals::bytes_unchanged, &v1::TaskTotals::set_bytes_unchanged},
 };
 
 }  // namespace

@@ -170,6 +170,7 @@ JobPlan PlanOf(const v1::JobSpec& spec) {
     plan.select = JobPlan::Select::kLabels;
     plan.labels.insert(scan.nodes().labels().labels().begin(), scan.nodes().labels().labels().end());
   }
+  plan.dry_run = scan.options().dry_run();
   plan.roots.assign(scan.roots().begin(), scan.roots().end());
   plan.paths.assign(scan.paths().begin(), scan.paths().end());
   return plan;

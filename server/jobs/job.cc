@@ -115,7 +115,7 @@ Totals SumOf(const std::vector<Task>& tasks) {
 
 void CountRun(Task& task, absl::string_view run_id, const Totals& totals, bool starts_over) {
   if (task.run_id != run_id) {
-    if (!starts_over) task.carried += task.current;
+    if (!starts_over) task.carried = task.totals();
     task.run_id = std::string(run_id);
   }
   task.current = totals;

@@ -67,10 +67,10 @@ struct Task {
   // The run that `current` belongs to. Empty: none yet.
   std::string run_id;
   Totals current;
-  // Sum of the runs before.
+  // Of the runs before.
   Totals carried;
 
-  Totals totals() const { return carried + current; }
+  Totals totals() const { return OverRuns(carried, current); }
 };
 
 // A job with all that belongs to it.
@@ -101,7 +101,7 @@ Totals SumOf(const std::vector<Task>& tasks);
 
 // Counts what a run says of itself. Each run counts once: its latest figures replace its earlier ones, and
 // those of another run are carried. With `starts_over`, a run does all the work of the run before again, as
-// one of a list of ranges does: then only the last counts.
+// dry runs and lists of ranges do: then only the last counts.
 void CountRun(Task& task, absl::string_view run_id, const Totals& totals, bool starts_over);
 
 }  // namespace cowherd

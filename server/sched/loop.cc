@@ -486,7 +486,7 @@ void Loop::OnEvent(uint64_t stream, RunEvent event) {
   }
   if (live.pending && live.pending->run_id != event.run_id) {
     Task counted = task;
-    CountRun(counted, live.pending->run_id, live.pending->totals, active.plan.ranges);
+    CountRun(counted, live.pending->run_id, live.pending->totals, active.plan.StartsOver());
     JobChange change;
     change.job = active.record.job;
     change.put.push_back(std::move(counted));
@@ -521,7 +521,7 @@ void Loop::EndTry(Active& active, uint32_t number, const RunEvent* last, const a
   const Job& job = active.record.job;
   Task task = *FindTask(active, number);
   const Task before = task;
-  if (live.pending) CountRun(task, live.pending->run_id, live.pending->totals, active.plan.ranges);
+  if (live.pending) CountRun(task, live.pending->run_id, live.pending->totals, active.plan.StartsOver());
   JobChange change;
   change.job = job;
 
@@ -529,7 +529,7 @@ void Loop::EndTry(Active& active, uint32_t number, const RunEvent* last, const a
   absl::string_view retry;
   bool lost = false;
   if (last != nullptr) {
-    CountRun(task, last->run_id, last->totals, active.plan.ranges);
+    CountRun(task, last->run_id, last->totals, active.plan.StartsOver());
     if (!last->results.empty()) change.results[number] = last->results;
   }
   if (last != nullptr && status.ok()) {
@@ -618,7 +618,7 @@ void Loop::StoreProgress(bool all) {
         continue;
       }
       Task task = *FindTask(active, number);
-      CountRun(task, live.pending->run_id, live.pending->totals, active.plan.ranges);
+      CountRun(task, live.pending->run_id, live.pending->totals, active.plan.StartsOver());
       change.put.push_back(std::move(task));
       stored.push_back(&live);
     }

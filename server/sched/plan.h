@@ -17,6 +17,7 @@ struct JobPlan {
 
   // One task per node named, instead of one per node and root.
   bool ranges = false;
+  bool dry_run = false;
   Select select = Select::kAll;
   // With kNames.
   std::vector<std::string> nodes;
@@ -28,6 +29,9 @@ struct JobPlan {
   std::vector<std::string> roots;
   // Absolute host paths. Empty: whole roots.
   std::vector<std::string> paths;
+
+  // Whether each run of a task does all of its work again.
+  bool StartsOver() const { return ranges || dry_run; }
 };
 
 // The task of one root of a node.

@@ -115,6 +115,10 @@ TEST(CheckCreateJob, PlanSurvivesTheStore) {
   scan.add_paths("/x\xff");
   const CheckedJob job = CheckCreateJob(request).value();
   const JobPlan plan = ReadPlan(job.spec).value();
+  EXPECT_FALSE(plan.StartsOver());
+  v1::CreateJobRequest dry_run = request;
+  dry_run.mutable_spec()->mutable_scan()->mutable_options()->set_dry_run(true);
+  EXPECT_TRUE(ReadPlan(CheckCreateJob(dry_run)->spec)->StartsOver());
   EXPECT_EQ(plan.select, JobPlan::Select::kLabels);
   EXPECT_EQ(plan.labels.size(), 10u);
   EXPECT_EQ(plan.roots, job.plan.roots);

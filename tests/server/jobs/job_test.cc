@@ -91,6 +91,46 @@ TEST(CountRun, CountsEachRunOnce) {
   EXPECT_EQ(task.carried, later);
 }
 
+TEST(CountRun, ARunThatLooksAgainDoesNotDoubleWhatItLooksAt) {
+  Totals first;
+  first.duplicate_bytes = 100;
+  first.bytes_scanned = 400;
+  first.bytes_accepted = 90;
+  first.work_planned = 200;
+  first.work_done = 180;
+  Totals second;
+  second.duplicate_bytes = 10;
+  second.bytes_scanned = 50;
+  second.bytes_accepted = 10;
+  second.work_planned = 20;
+  second.work_done = 20;
+
+  Task task;
+  CountRun(task, "a", first, /*starts_over=*/false);
+  CountRun(task, "b", second, /*starts_over=*/false);
+  EXPECT_EQ(task.totals().duplicate_bytes, 100u);
+  EXPECT_EQ(task.totals().bytes_scanned, 50u);
+  EXPECT_EQ(task.totals().bytes_accepted, 100u);
+  EXPECT_EQ(task.totals().work_done, 200u);
+  EXPECT_EQ(task.totals().work_planned, 200u);
+
+  CountRun(task, "c", Totals(), /*starts_over=*/false);
+  EXPECT_EQ(task.totals().duplicate_bytes, 100u);
+  EXPECT_EQ(task.totals().bytes_scanned, 0u);
+  EXPECT_EQ(task.totals().bytes_accepted, 100u);
+}
+
+TEST(CountRun, OfRunsThatStartOverOnlyTheLastCounts) {
+  Totals run;
+  run.bytes_accepted = 10;
+  run.duplicate_bytes = 10;
+  Task task;
+  CountRun(task, "a", run, /*starts_over=*/true);
+  run.bytes_accepted = run.duplicate_bytes = 8;
+  CountRun(task, "b", run, /*starts_over=*/true);
+  EXPECT_EQ(task.totals(), run);
+}
+
 TEST(SumOf, AddsEveryField) {
   Totals one;
   for (const TotalsCounter& counter : TotalsCounters()) one.*counter.value = 1;
@@ -98,12 +138,11 @@ TEST(SumOf, AddsEveryField) {
   one.elapsed = absl::Nanoseconds(1);
   Task task;
   task.current = one;
-  task.carried = one;
   Totals two = one + one;
   for (const TotalsCounter& counter : TotalsCounters()) EXPECT_EQ(two.*counter.value, 2u) << counter.name;
   EXPECT_EQ(two.bytes_won, 2);
   EXPECT_EQ(two.elapsed, absl::Nanoseconds(2));
-  EXPECT_EQ(SumOf({task, task}), two + two);
+  EXPECT_EQ(SumOf({task, task}), two);
   EXPECT_NE(one, two);
 }
 
