@@ -9,7 +9,7 @@ build=(bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-
   grpc-proto libabsl-dev libbenchmark-dev libcli11-dev libgmock-dev libgoogle-common-protos-java libgrpc++-dev libgtest-dev
   libprotobuf-dev libprotoc-dev libspdlog-dev libsqlite3-dev libssl-dev libxxhash-dev nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc)
-run=(btrfs-progs curl e2fsprogs mount util-linux xfsprogs)
+run=(btrfs-progs curl e2fsprogs mount tzdata util-linux xfsprogs)
 tests=(etcd-server openssl prometheus python3 python3-grpcio python3-protobuf)
 
 wanted=("${build[@]}" "${run[@]}")
