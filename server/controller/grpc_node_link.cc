@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "cowherd/v1/node.grpc.pb.h"
 #include "server/base/credentials.h"
+#include "server/base/failpoint.h"
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
 #include "server/controller/convert.h"
@@ -66,9 +67,11 @@ class RunReactor final : public grpc::ClientReadReactor<v1::RunTaskResponse> {
   void OnReadDone(bool ok) override {
     // The end follows.
     if (!ok) return Release();
+    Crashpoint("controller.report.receive");
     events_.on_event(FromProto(response_));
   }
   void OnDone(const grpc::Status& status) override {
+    Crashpoint("controller.report.end");
     events_.on_end(FromGrpc(status));
     GrpcNodeLink::Calls& calls = calls_;
     // The context holds the channel: it goes before the link may.
@@ -161,6 +164,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> GrpcNodeLink::ChannelTo(const End
 void GrpcNodeLink::Probe(const Endpoint& endpoint, ProbeDone done) {
   absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = ChannelTo(endpoint);
   if (!channel.ok()) return done(channel.status());
+  if (absl::Status failed = Failpoint("controller.probe.send"); !failed.ok()) return done(failed);
   auto* call = new Unary<v1::GetNodeRequest, v1::Node>();
   call->context.set_deadline(std::chrono::system_clock::now() + kDeadline);
   calls_.Begin();
@@ -168,6 +172,7 @@ void GrpcNodeLink::Probe(const Endpoint& endpoint, ProbeDone done) {
   stub->async()->GetNode(&call->context, &call->request, &call->response,
                          [this, call, done = std::move(done)](const grpc::Status& status) {
                            std::unique_ptr<Unary<v1::GetNodeRequest, v1::Node>> owned(call);
+                           Crashpoint("controller.probe.receive");
                            if (status.ok()) {
                              done(FromProto(owned->response));
                            } else {
@@ -182,7 +187,8 @@ std::unique_ptr<NodeLink::Run> GrpcNodeLink::RunTask(const Endpoint& endpoint, c
                                                      RunEvents events) {
   absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = ChannelTo(endpoint);
   absl::StatusOr<v1::RunTaskRequest> request = ToProto(order);
-  const absl::Status status = channel.ok() ? request.status() : channel.status();
+  absl::Status status = channel.ok() ? request.status() : channel.status();
+  if (status.ok()) status = Failpoint("controller.run.send");
   if (!status.ok()) {
     events.on_end(status);
     return std::make_unique<NoRun>();
@@ -197,6 +203,7 @@ void GrpcNodeLink::CancelTask(const Endpoint& endpoint, const std::string& task_
                               CancelDone done) {
   absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = ChannelTo(endpoint);
   if (!channel.ok()) return done(channel.status());
+  if (absl::Status failed = Failpoint("controller.cancel.send"); !failed.ok()) return done(failed);
   auto* call = new Unary<v1::CancelTaskRequest, v1::CancelTaskResponse>();
   call->context.set_deadline(std::chrono::system_clock::now() + kDeadline);
   call->request.set_task_id(task_id);
@@ -207,6 +214,7 @@ void GrpcNodeLink::CancelTask(const Endpoint& endpoint, const std::string& task_
       &call->context, &call->request, &call->response,
       [this, call, done = std::move(done)](const grpc::Status& status) {
         std::unique_ptr<Unary<v1::CancelTaskRequest, v1::CancelTaskResponse>> owned(call);
+        Crashpoint("controller.cancel.receive");
         done(FromGrpc(status));
         owned.reset();
         calls_.End();

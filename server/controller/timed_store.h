@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/base/failpoint.h"
 #include "server/jobs/job_store.h"
 #include "server/metrics/controller_metrics.h"
 
@@ -30,15 +31,27 @@ class TimedStore final : public JobStore {
     return result;
   }
 
+  // A write; a process that dies at either of the two has stored nothing, or all of it.
+  template <typename Operation>
+  auto Written(const char* name, const char* before, const char* after, Operation operation) {
+    const absl::Status refused = Failpoint(before);
+    if (!refused.ok()) return decltype(operation())(refused);
+    auto result = Timed(name, std::move(operation));
+    Crashpoint(after);
+    return result;
+  }
+
  public:
   TimedStore(std::unique_ptr<JobStore> store, ControllerMetrics& metrics)
       : store_(std::move(store)), metrics_(metrics) {}
 
   absl::StatusOr<uint64_t> RaiseEpoch(uint64_t at_least) override {
-    return Timed("raise_epoch", [&] { return store_->RaiseEpoch(at_least); });
+    return Written("raise_epoch", "store.raise_epoch.before", "store.raise_epoch.after",
+                   [&] { return store_->RaiseEpoch(at_least); });
   }
   absl::StatusOr<Created> Create(JobRecord record) override {
-    return Timed("create", [&] { return store_->Create(std::move(record)); });
+    return Written("create", "store.create.before", "store.create.after",
+                   [&] { return store_->Create(std::move(record)); });
   }
   absl::StatusOr<JobRecord> FindRequest(absl::string_view request_id, absl::string_view spec) override {
     return Timed("find_request", [&] { return store_->FindRequest(request_id, spec); });
@@ -60,16 +73,19 @@ class TimedStore final : public JobStore {
     return Timed("results", [&] { return store_->Results(id); });
   }
   absl::Status Write(const std::vector<JobChange>& changes) override {
-    return Timed("write", [&] { return store_->Write(changes); });
+    return Written("write", "store.write.before", "store.write.after",
+                   [&] { return store_->Write(changes); });
   }
   absl::Status Delete(absl::string_view id) override {
-    return Timed("delete", [&] { return store_->Delete(id); });
+    return Written("delete", "store.delete.before", "store.delete.after", [&] { return store_->Delete(id); });
   }
   absl::Status PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) override {
-    return Timed("put_record", [&] { return store_->PutRecord(kind, name, value); });
+    return Written("put_record", "store.put_record.before", "store.put_record.after",
+                   [&] { return store_->PutRecord(kind, name, value); });
   }
   absl::Status DeleteRecord(absl::string_view kind, absl::string_view name) override {
-    return Timed("delete_record", [&] { return store_->DeleteRecord(kind, name); });
+    return Written("delete_record", "store.delete_record.before", "store.delete_record.after",
+                   [&] { return store_->DeleteRecord(kind, name); });
   }
   absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) override {
     return Timed("load_records", [&] { return store_->LoadRecords(kind); });

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <utility>
 
+#include "server/base/failpoint.h"
 #include "server/base/grpc_status.h"
 #include "server/base/stop.h"
 #include "server/node/convert.h"
@@ -338,6 +339,7 @@ class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
   void Write() {
     message_ = run_->Report();
     written_ = SystemClock::now();
+    Crashpoint(message_.has_summary() ? "node.summary.send" : "node.progress.send");
     StartWrite(&message_);
   }
 
@@ -411,6 +413,7 @@ grpc::ServerWriteReactor<v1::FindDuplicatesResponse>* NodeService::FindDuplicate
 
 grpc::ServerWriteReactor<v1::RunTaskResponse>* NodeService::RunTask(grpc::CallbackServerContext*,
                                                                     const v1::RunTaskRequest* request) {
+  if (absl::Status failed = Failpoint("node.run.receive"); !failed.ok()) return new TaskStream(failed);
   return new TaskStream(node_.RunTask(*request));
 }
 
@@ -418,7 +421,10 @@ grpc::ServerUnaryReactor* NodeService::CancelTask(grpc::CallbackServerContext* c
                                                   const v1::CancelTaskRequest* request,
                                                   v1::CancelTaskResponse*) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(node_.CancelTask(*request)));
+  absl::Status status = Failpoint("node.cancel.receive");
+  if (status.ok()) status = node_.CancelTask(*request);
+  Crashpoint("node.cancel.send");
+  reactor->Finish(ToGrpc(status));
   return reactor;
 }
 
@@ -434,7 +440,9 @@ grpc::ServerUnaryReactor* NodeService::GetExtents(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* NodeService::GetNode(grpc::CallbackServerContext* context,
                                                const v1::GetNodeRequest*, v1::Node* response) {
   return Answer(context, lookups_, [this, response]() -> absl::Status {
+    RETURN_IF_ERROR(Failpoint("node.probe.receive"));
     *response = node_.Describe();
+    Crashpoint("node.probe.send");
     return absl::OkStatus();
   });
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "server/base/failpoint.h"
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
 #include "server/node/convert.h"
@@ -110,7 +111,9 @@ absl::StatusOr<std::shared_ptr<TaskRun>> TaskTable::RunOrAttach(
   ++running_;
   entry.thread = std::thread([this, task_id, run, work = std::move(made.work)]() mutable {
     v1::TaskSummary summary;
-    absl::Status status = work(*run->totals_, run->stop_, summary);
+    absl::Status status = Failpoint("node.task.begin");
+    if (status.ok()) status = work(*run->totals_, run->stop_, summary);
+    Crashpoint("node.task.end");
     work = nullptr;
     End(task_id, *run, std::move(status), std::move(summary));
   });

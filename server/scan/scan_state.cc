@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "server/base/failpoint.h"
 #include "server/base/full_io.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
@@ -290,10 +291,12 @@ absl::Status ScanStateFile::Save(absl::string_view head, absl::FunctionRef<void(
     RETURN_IF_ERROR(WriteFully(file.get(), text.data(), text.size(), sizeof(front)));
     RETURN_IF_ERROR(WriteFully(file.get(), reinterpret_cast<const char*>(&front), sizeof(front), 0));
     if (::fsync(file.get()) != 0) return ErrnoError(errno, "fsync the state of a scan");
+    RETURN_IF_ERROR(Failpoint("node.state.before"));
     if (::renameat(folder_.get(), unfinished.c_str(), folder_.get(), absl::StrCat(name_, kSaved).c_str()) !=
         0) {
       return ErrnoError(errno, "rename the state of a scan");
     }
+    Crashpoint("node.state.after");
     if (::fsync(folder_.get()) != 0) return ErrnoError(errno, "fsync the folder of scan states");
     return absl::OkStatus();
   };
