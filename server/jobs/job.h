@@ -61,6 +61,10 @@ struct Task {
   uint32_t attempt = 0;
   // Attempts that failed and were not the fault of the way to the node.
   uint32_t failures = 0;
+  // Times that the node began anew while the task ran there: it may be what brought the node down.
+  uint32_t crashes = 0;
+  // When the node that the open run was given to had begun. Not set: not known, or none is open.
+  absl::Time node_started = absl::InfinitePast();
   absl::Time next_attempt = absl::InfinitePast();
   absl::Time waiting_since = absl::InfinitePast();
   absl::Status error;

@@ -69,6 +69,11 @@ CREATE TABLE records (
   PRIMARY KEY (kind, name)
 ) STRICT;
 )sql",
+    // 3. Tasks that bring their node down.
+    R"sql(
+ALTER TABLE tasks ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN node_started INTEGER;
+)sql",
 };
 
 }  // namespace cowherd

@@ -28,7 +28,8 @@ constexpr char kJobColumns[] =
 constexpr char kTaskColumns[] =
     "number, node, root, paths, expanded, state, open, attempt, failures, next_attempt, waiting_since, "
     "error_code, "
-    "error_reason, error_field, error_errno, error_message, run_id, current, carried";
+    "error_reason, error_field, error_errno, error_message, run_id, current, carried, "
+    "crashes, node_started";
 constexpr char kActive[] = "state NOT IN ('succeeded', 'failed', 'cancelled')";
 
 constexpr JobState kJobStates[] = {JobState::kPending,   JobState::kRunning, JobState::kPaused,
@@ -260,6 +261,8 @@ absl::StatusOr<Task> ReadTask(Statement& row) {
   task.run_id = row.Text(16);
   ASSIGN_OR_RETURN(task.current, FromJson(row.Text(17)));
   ASSIGN_OR_RETURN(task.carried, FromJson(row.Text(18)));
+  task.crashes = static_cast<uint32_t>(row.Int(19));
+  task.node_started = row.Time(20);
   return task;
 }
 
@@ -469,17 +472,18 @@ absl::Status SqliteStore::Put(uint64_t sequence, const Task& task) {
   // An upsert, not a replace: replacing would take the results with it.
   ASSIGN_OR_RETURN(
       Statement put,
-      Statement::Make(db_,
-                      absl::StrCat("INSERT INTO tasks (job, ", kTaskColumns,
-                                   ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                                   "ON CONFLICT (job, number) DO UPDATE SET (",
-                                   kTaskColumns,
-                                   ") = (excluded.number, excluded.node, excluded.root, excluded.paths, "
-                                   "excluded.expanded, excluded.state, excluded.open, excluded.attempt, "
-                                   "excluded.failures, excluded.next_attempt, excluded.waiting_since, "
-                                   "excluded.error_code, excluded.error_reason, excluded.error_field, "
-                                   "excluded.error_errno, excluded.error_message, excluded.run_id, "
-                                   "excluded.current, excluded.carried)")));
+      Statement::Make(
+          db_, absl::StrCat("INSERT INTO tasks (job, ", kTaskColumns,
+                            ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                            "ON CONFLICT (job, number) DO UPDATE SET (",
+                            kTaskColumns,
+                            ") = (excluded.number, excluded.node, excluded.root, excluded.paths, "
+                            "excluded.expanded, excluded.state, excluded.open, excluded.attempt, "
+                            "excluded.failures, excluded.next_attempt, excluded.waiting_since, "
+                            "excluded.error_code, excluded.error_reason, excluded.error_field, "
+                            "excluded.error_errno, excluded.error_message, excluded.run_id, "
+                            "excluded.current, excluded.carried, excluded.crashes, "
+                            "excluded.node_started)")));
   const std::string paths = absl::StrJoin(task.paths, absl::string_view("\0", 1));
   const std::string reason = ReasonOf(task.error);
   const std::string field = FieldOf(task.error);
@@ -504,7 +508,9 @@ absl::Status SqliteStore::Put(uint64_t sequence, const Task& task) {
       .Bind(Blob{task.error.message()})
       .Bind(task.run_id)
       .Bind(current)
-      .Bind(carried);
+      .Bind(carried)
+      .Bind(int64_t{task.crashes})
+      .Bind(task.node_started);
   return Finish(std::move(put));
 }
 

@@ -48,6 +48,8 @@ Task SomeTask(uint32_t number) {
   task.open = true;
   task.attempt = 3;
   task.failures = 2;
+  task.crashes = 1;
+  task.node_started = absl::FromUnixMicros(1'650'000'000'000'002);
   task.next_attempt = absl::FromUnixMicros(1'700'000'000'123'456);
   task.waiting_since = absl::FromUnixMicros(1'600'000'000'000'000);
   task.error = WithField(ErrnoError(18, "dedupe \xff"), "source.path");
@@ -78,6 +80,8 @@ void ExpectSame(const Task& a, const Task& b) {
   EXPECT_EQ(a.open, b.open);
   EXPECT_EQ(a.attempt, b.attempt);
   EXPECT_EQ(a.failures, b.failures);
+  EXPECT_EQ(a.crashes, b.crashes);
+  EXPECT_EQ(a.node_started, b.node_started);
   EXPECT_EQ(a.next_attempt, b.next_attempt);
   EXPECT_EQ(a.waiting_since, b.waiting_since);
   EXPECT_EQ(a.error, b.error);

@@ -92,6 +92,7 @@ INSERT INTO tasks VALUES (7, 1, 'n2', '', x'', 0, 'succeeded', 0, 1, 0, NULL, NU
 INSERT INTO results VALUES (7, 1, x'7200');
 )sql",
     "INSERT INTO records VALUES ('schedule', 'nightly', x'7600');",
+    "UPDATE tasks SET crashes = 1, node_started = 1650000000000002 WHERE job = 7 AND number = 0;",
 };
 static_assert(std::size(kFilled) == std::size(kSchemaSteps), "say what the new step keeps");
 
@@ -124,6 +125,9 @@ TEST_F(SqliteStoreTest, UpgradesFromEveryStep) {
     EXPECT_EQ(task.state, TaskState::kRunning);
     EXPECT_EQ(task.attempt, 3u);
     EXPECT_EQ(task.failures, 2u);
+    EXPECT_EQ(task.crashes, version >= 3 ? 1u : 0u);
+    EXPECT_EQ(task.node_started,
+              version >= 3 ? absl::FromUnixMicros(1'650'000'000'000'002) : absl::InfinitePast());
     EXPECT_EQ(ReasonOf(task.error), "LOST");
     EXPECT_EQ(task.totals().bytes_accepted, 3u);
     EXPECT_EQ(record.results, (std::map<uint32_t, std::string>{{1, std::string("r\0", 2)}}));
@@ -140,6 +144,7 @@ TEST(Schema, ReleasedStepsStay) {
   constexpr uint64_t kReleased[] = {
       0xeb6407ac08ed0a10,
       0x2ba9d5d095add608,
+      0xb331d28fef21a5e0,
   };
   ASSERT_EQ(std::size(kReleased), std::size(kSchemaSteps)) << "add the new step's";
   for (size_t step = 0; step < std::size(kSchemaSteps); ++step) {
