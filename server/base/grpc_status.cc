@@ -3,6 +3,7 @@
 #include <grpcpp/support/error_details.h>
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "google/rpc/status.pb.h"
@@ -21,6 +22,11 @@ std::string Printable(absl::string_view text) {
   return printable;
 }
 
+absl::Status WithDetailOf(absl::Status status, const v1::ErrorDetail& detail) {
+  status = WithDetail(std::move(status), detail.reason(), detail.field(), detail.errno_number());
+  return WithLeader(std::move(status), detail.leader());
+}
+
 }  // namespace
 
 v1::ErrorDetail ToErrorDetail(const absl::Status& status) {
@@ -33,14 +39,14 @@ v1::ErrorDetail ToErrorDetail(const absl::Status& status) {
   detail.set_errno_name(ErrnoName(ErrnoOf(status)));
   detail.set_message(Printable(status.message()));
   detail.set_code(static_cast<int>(status.code()));
+  detail.set_leader(LeaderOf(status));
   return detail;
 }
 
 absl::Status FromErrorDetail(const v1::ErrorDetail& detail) {
   const absl::StatusCode code =
       detail.code() == 0 ? absl::StatusCode::kUnknown : static_cast<absl::StatusCode>(detail.code());
-  return WithDetail(absl::Status(code, detail.message()), detail.reason(), detail.field(),
-                    detail.errno_number());
+  return WithDetailOf(absl::Status(code, detail.message()), detail);
 }
 
 grpc::Status ToGrpc(const absl::Status& status) {
@@ -62,7 +68,7 @@ absl::Status FromGrpc(const grpc::Status& status) {
   for (const google::protobuf::Any& any : wire.details()) {
     v1::ErrorDetail detail;
     if (any.UnpackTo(&detail)) {
-      return WithDetail(plain, detail.reason(), detail.field(), detail.errno_number());
+      return WithDetailOf(std::move(plain), detail);
     }
   }
   return plain;

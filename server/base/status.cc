@@ -13,6 +13,7 @@ namespace {
 constexpr char kReason[] = "cowherd/reason";
 constexpr char kField[] = "cowherd/field";
 constexpr char kErrno[] = "cowherd/errno";
+constexpr char kLeader[] = "cowherd/leader";
 
 struct ErrnoRow {
   int error;
@@ -134,5 +135,19 @@ int ErrnoOf(const absl::Status& status) {
 
 std::string ReasonOf(const absl::Status& status) { return Payload(status, kReason); }
 std::string FieldOf(const absl::Status& status) { return Payload(status, kField); }
+
+absl::Status NotLeader(absl::string_view leader) {
+  const std::string message =
+      leader.empty() ? std::string("this controller does not lead, and none is known to; repeat in a second")
+                     : absl::StrCat("this controller does not lead; call the one at ", leader);
+  return WithLeader(MakeError(absl::StatusCode::kUnavailable, "NOT_LEADER", message), leader);
+}
+
+absl::Status WithLeader(absl::Status status, absl::string_view leader) {
+  if (!status.ok() && !leader.empty()) status.SetPayload(kLeader, absl::Cord(leader));
+  return status;
+}
+
+std::string LeaderOf(const absl::Status& status) { return Payload(status, kLeader); }
 
 }  // namespace cowherd

@@ -30,6 +30,13 @@ int ErrnoOf(const absl::Status& status);
 std::string ReasonOf(const absl::Status& status);
 std::string FieldOf(const absl::Status& status);
 
+// UNAVAILABLE "NOT_LEADER": this controller does not lead; the one at `leader` does. Empty: not known.
+absl::Status NotLeader(absl::string_view leader);
+// The same status, naming the leader; OK and "" change nothing.
+absl::Status WithLeader(absl::Status status, absl::string_view leader);
+// "" where there is none.
+std::string LeaderOf(const absl::Status& status);
+
 // Puts the three payloads on a status; empty and 0 are left out. Prefer the makers above.
 absl::Status WithDetail(absl::Status status, absl::string_view reason, absl::string_view field, int error);
 

@@ -30,6 +30,16 @@ TEST(GrpcStatusTest, EveryErrnoOfADedupeSurvivesBothWays) {
   }
 }
 
+TEST(GrpcStatusTest, TheLeadersAddressArrives) {
+  const absl::Status status = NotLeader("c2:7400");
+  for (const absl::Status& arrived : {ThereAndBack(status), FromErrorDetail(ToErrorDetail(status))}) {
+    EXPECT_THAT(arrived, StatusIs(absl::StatusCode::kUnavailable));
+    EXPECT_THAT(arrived, HasReason("NOT_LEADER"));
+    EXPECT_EQ(LeaderOf(arrived), "c2:7400");
+  }
+  EXPECT_EQ(LeaderOf(ThereAndBack(NotLeader(""))), "");
+}
+
 TEST(GrpcStatusTest, OkIsOk) {
   EXPECT_TRUE(ToGrpc(absl::OkStatus()).ok());
   EXPECT_THAT(FromGrpc(grpc::Status::OK), IsOk());
