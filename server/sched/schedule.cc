@@ -1,0 +1,81 @@
+#include "server/sched/schedule.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cowherd {
+
+absl::string_view SkipReasonName(SkipReason reason) {
+  switch (reason) {
+    case SkipReason::kMissed:
+      return "MISSED";
+    case SkipReason::kStillRunning:
+      return "STILL_RUNNING";
+    case SkipReason::kTooManyRuns:
+      return "TOO_MANY_RUNS";
+    case SkipReason::kNotStarted:
+      return "NOT_STARTED";
+  }
+  return "";
+}
+
+std::vector<std::string> ActiveJobs(const std::vector<ScheduledRun>& runs) {
+  std::vector<std::string> jobs;
+  for (const ScheduledRun& run : runs) {
+    if (run.state == RunState::kActive) jobs.push_back(run.job);
+  }
+  return jobs;
+}
+
+ScheduleDecision Decide(const ScheduleRules& rules, absl::Time decided_to,
+                        const std::vector<ScheduledRun>& runs, absl::Time now) {
+  ScheduleDecision decision;
+  if (decided_to > now + kClockTolerance) decided_to = now;
+  const absl::Time due =
+      rules.suspended ? absl::InfinitePast() : rules.cron.Latest(decided_to, now, rules.zone);
+  const bool is_due = due != absl::InfinitePast();
+  decision.decided_to = is_due ? due : decided_to;
+  if (!rules.suspended) decision.look_again = rules.cron.Next(decision.decided_to, rules.zone);
+
+  size_t succeeded = 0;
+  size_t failed = 0;
+  for (size_t i = runs.size(); i-- > 0;) {
+    const ScheduledRun& run = runs[i];
+    const absl::Time too_late = run.time + rules.missed_run_deadline;
+    switch (run.state) {
+      case RunState::kStarting:
+        if (is_due || too_late <= now) {
+          decision.forget.push_back(i);
+          if (!decision.skipped) decision.skipped = Skip{run.time, SkipReason::kNotStarted};
+        } else {
+          decision.look_again = std::min(decision.look_again, too_late);
+        }
+        break;
+      case RunState::kActive:
+        break;
+      case RunState::kSucceeded:
+        if (++succeeded > rules.keep_succeeded) decision.forget.push_back(i);
+        break;
+      case RunState::kFailed:
+        if (++failed > rules.keep_failed) decision.forget.push_back(i);
+        break;
+    }
+  }
+  std::reverse(decision.forget.begin(), decision.forget.end());
+
+  if (!is_due) return decision;
+  std::vector<std::string> active = ActiveJobs(runs);
+  if (due + rules.missed_run_deadline <= now) {
+    decision.skipped = Skip{due, SkipReason::kMissed};
+  } else if (rules.overlap == Overlap::kForbid && !active.empty()) {
+    decision.skipped = Skip{due, SkipReason::kStillRunning};
+  } else if (rules.overlap == Overlap::kAllow && active.size() >= kMaxActiveRuns) {
+    decision.skipped = Skip{due, SkipReason::kTooManyRuns};
+  } else {
+    decision.start = due;
+    if (rules.overlap == Overlap::kReplace) decision.cancel = std::move(active);
+  }
+  return decision;
+}
+
+}  // namespace cowherd
