@@ -47,10 +47,18 @@ Node::Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees&
       book_(book),
       metrics_(metrics),
       tasks_(config_.max_tasks, kMaxKeptSummaries,
-             [this](const std::string& task_id, const absl::Status& status) {
+             [this](const std::string& task_id, const TaskRun& run, const absl::Status& status) {
                metrics_.TaskEnded(EndOf(status));
+               const v1::RunTaskResponse report = run.Report();
+               const v1::TaskTotals& totals = report.summary().totals();
                Log(status.ok() ? LogLevel::kInfo : LogLevel::kWarning, "task ended",
-                   {{"task", task_id}, {"status", status}});
+                   {{"task", task_id},
+                    {"run", report.run_id()},
+                    {"attempt", report.attempt()},
+                    {"files_scanned", totals.files_scanned()},
+                    {"ranges_deduped", totals.ranges_deduped()},
+                    {"bytes_accepted", totals.bytes_accepted()},
+                    {"status", status}});
              }) {}
 
 absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,

@@ -144,7 +144,7 @@ void TaskTable::End(const std::string& task_id, TaskRun& run, absl::Status statu
       ended_order_.pop_front();
     }
     ended_order_.push_back(task_id);
-    on_end_(task_id, status);
+    on_end_(task_id, run, status);
     {
       // Last, so that whoever is told sees all of the end.
       std::lock_guard<std::mutex> run_lock(run.mutex_);

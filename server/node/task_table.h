@@ -69,7 +69,7 @@ class TaskTable {
   // Does a task's work: adds to the totals, ends early when told to, leaves results of ranges in the summary.
   using Work = absl::AnyInvocable<absl::Status(SharedTotals&, const Stop&, v1::TaskSummary&)>;
   // Told, on the run's thread, how each run ended.
-  using OnEnd = absl::AnyInvocable<void(const std::string& task_id, const absl::Status&)>;
+  using OnEnd = absl::AnyInvocable<void(const std::string& task_id, const TaskRun&, const absl::Status&)>;
 
   // `max_running` tasks at once; the newest `max_kept` summaries are kept.
   TaskTable(size_t max_running, size_t max_kept, OnEnd on_end);

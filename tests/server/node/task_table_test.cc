@@ -59,8 +59,9 @@ class TaskTableTest : public ::testing::Test {
   std::atomic<bool> released_{false};
   std::atomic<int> made_{0};
   std::atomic<int> ended_{0};
-  std::unique_ptr<TaskTable> table_ =
-      std::make_unique<TaskTable>(2, 3, [this](const std::string&, const absl::Status&) { ++ended_; });
+  std::unique_ptr<TaskTable> table_ = std::make_unique<TaskTable>(
+      2, 3,
+      [this](const std::string&, const TaskRun& run, const absl::Status&) { ended_ += run.ended() ? 1 : 0; });
 };
 
 TEST_F(TaskTableTest, ATaskThatRunsIsAttachedTo) {
