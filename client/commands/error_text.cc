@@ -29,6 +29,8 @@ constexpr Step kSteps[] = {
     {"JOB_ENDED", "make a new job: cowherd job create"},
     {"JOB_ACTIVE", "end it first: cowherd job cancel"},
     {"NODE_UNKNOWN", "look for its name: cowherd node list"},
+    {"NODE_NAME_TAKEN", "give each node a name of its own (--name of cowherd-node), or take one out"},
+    {"NODE_LOST", "bring the node back, then make the job again"},
     {"REQUEST_ID_REUSED", "leave out --request_id, or repeat the job exactly as it was"},
     {"INCOMPLETE", "look at the node's log and repeat"},
     {"BAD_ANSWER", "install the same version of client and server"},

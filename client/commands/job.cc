@@ -52,6 +52,7 @@ struct CreateFlags {
   std::string clash;  // a flag for scans given beside --ranges
   std::string display_name;
   std::string request_id;
+  std::string on_lost_node = "wait";
   bool wait = false;
 };
 
@@ -107,6 +108,7 @@ absl::StatusOr<v1::CreateJobRequest> MakeCreateRequest(const CreateFlags& flags)
   request.set_request_id(flags.request_id.empty() ? RandomUuid() : flags.request_id);
   v1::JobSpec& spec = *request.mutable_spec();
   spec.set_display_name(flags.display_name);
+  if (flags.on_lost_node == "give_up") spec.set_on_lost_node(v1::LOST_NODE_GIVE_UP);
   if (!flags.ranges_file.empty()) {
     ASSIGN_OR_RETURN(*spec.mutable_ranges(), ReadRanges(flags.ranges_file));
     return request;
@@ -343,6 +345,14 @@ void AddCreate(CLI::App& group, Context& context) {
       ->add_option("--request_id", flags->request_id,
                    "Two calls with the same id make one job (default: a random UUID)")
       ->type_name("ID");
+  command
+      ->add_option(
+          "--on_lost_node", flags->on_lost_node,
+          "Tasks of a node that has been away for longer than the controller's --lost_after: wait until "
+          "it is back, or give_up, so that they and the job fail")
+      ->type_name("POLICY")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"wait", "give_up"}));
   command->add_flag("--wait", flags->wait, "Watch it to its end; the exit code then tells how it ended");
   command->footer(Footer(
       "  cowherd job create --all --dry_run --wait\n"

@@ -28,6 +28,13 @@ std::string StateText(v1::NodeState state) {
   return name.rfind("NODE_", 0) == 0 ? name.substr(5) : name;
 }
 
+// The address in use, and how many others there are.
+std::string AddressText(const v1::NodeStatus& status) {
+  if (status.address().empty()) return "-";
+  const int others = status.addresses_size() - 1;
+  return others > 0 ? absl::StrCat(EscapeName(status.address()), " +", others) : EscapeName(status.address());
+}
+
 void PrintNode(std::ostream& out, const v1::Node& node) {
   PrintLine(out, "name", EscapeName(node.name()));
   PrintLine(out, "version", EscapeName(node.version()));
@@ -37,6 +44,7 @@ void PrintNode(std::ostream& out, const v1::Node& node) {
   std::sort(labels.begin(), labels.end());
   PrintLine(out, "labels", labels.empty() ? "-" : EscapeName(absl::StrJoin(labels, ",")));
   PrintLine(out, "started", FormatTime(node.started().seconds()));
+  if (!node.instance_id().empty()) PrintLine(out, "instance", EscapeName(node.instance_id()));
   PrintLine(out, "tasks", absl::StrCat(node.running_tasks(), " running, at most ", node.max_tasks()));
   Table table({{"ROOT"},
                {"PATH"},
@@ -66,7 +74,14 @@ void PrintStatus(std::ostream& out, const v1::NodeStatus& status) {
   PrintLine(out, "node", EscapeName(status.name()));
   PrintLine(out, "state", StateText(status.state()));
   if (status.has_error()) PrintLine(out, "error", ErrorLine(status.error()));
-  PrintLine(out, "address", EscapeName(status.address()));
+  PrintLine(out, "address", status.address().empty() ? "-" : EscapeName(status.address()));
+  for (const v1::AddressStatus& address : status.addresses()) {
+    if (address.address() == status.address()) continue;
+    PrintLine(out, "also at",
+              address.has_error()
+                  ? absl::StrCat(EscapeName(address.address()), ", ", ErrorLine(address.error()))
+                  : EscapeName(address.address()));
+  }
   PrintLine(out, "last seen", FormatTime(status.last_seen().seconds()));
   PrintLine(out, "our tasks", absl::StrCat(status.running_tasks(), " running"));
   if (!status.has_node()) return;
@@ -91,7 +106,7 @@ int RunList(const Context& context, const Flags& flags) {
       std::vector<std::string> roots;
       for (const v1::Root& root : status.node().roots()) roots.push_back(EscapeName(root.name()));
       const std::string version = EscapeName(status.node().version());
-      table.Add({EscapeName(status.name()), StateText(status.state()), EscapeName(status.address()),
+      table.Add({EscapeName(status.name()), StateText(status.state()), AddressText(status),
                  roots.empty() ? "-" : absl::StrJoin(roots, ","), absl::StrCat(status.running_tasks()),
                  version.empty() ? "-" : version, FormatTime(status.last_seen().seconds()),
                  status.has_error() ? ErrorLine(status.error()) : ""});

@@ -206,12 +206,7 @@ grpc::ServerUnaryReactor* ControllerService::ListNodes(grpc::CallbackServerConte
                                                        const v1::ListNodesRequest*,
                                                        v1::ListNodesResponse* response) {
   return OnLoop(context, [this, response]() -> absl::Status {
-    std::multimap<std::string, const NodeEntry*> by_name;
-    for (const auto& [address, entry] : loop_.nodes().nodes()) by_name.emplace(entry.name, &entry);
-    for (const auto& [name, entry] : by_name) {
-      const auto running = loop_.running().find(name);
-      *response->add_nodes() = ToProto(*entry, running == loop_.running().end() ? 0 : running->second);
-    }
+    *response = ToProto(loop_.nodes(), loop_.running());
     return absl::OkStatus();
   });
 }

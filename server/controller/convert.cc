@@ -68,6 +68,44 @@ v1::Root ToProto(const RootFacts& root) {
   return proto;
 }
 
+v1::Node ToProto(const NodeFacts& facts) {
+  v1::Node node;
+  node.set_name(facts.name);
+  node.set_version(facts.version);
+  node.set_kernel(facts.kernel);
+  node.mutable_labels()->insert(facts.labels.begin(), facts.labels.end());
+  for (const RootFacts& root : facts.roots) *node.add_roots() = ToProto(root);
+  if (facts.started != absl::InfinitePast()) *node.mutable_started() = ToProto(facts.started);
+  node.set_running_tasks(facts.running_tasks);
+  node.set_max_tasks(facts.max_tasks);
+  node.set_instance_id(facts.instance_id);
+  return node;
+}
+
+v1::NodeState ToProto(NodeState state) {
+  switch (state) {
+    case NodeState::kUnknown:
+      return v1::NODE_UNKNOWN;
+    case NodeState::kUp:
+      return v1::NODE_UP;
+    case NodeState::kDown:
+      return v1::NODE_DOWN;
+    case NodeState::kRefused:
+      return v1::NODE_REFUSED;
+    case NodeState::kLost:
+      return v1::NODE_LOST;
+  }
+  return v1::NODE_STATE_UNSPECIFIED;
+}
+
+v1::AddressStatus ToProto(const AddressEntry& entry) {
+  v1::AddressStatus proto;
+  proto.set_address(entry.endpoint.address);
+  if (!entry.error.ok()) *proto.mutable_error() = ToErrorDetail(entry.error);
+  if (entry.last_seen != absl::InfinitePast()) *proto.mutable_last_seen() = ToProto(entry.last_seen);
+  return proto;
+}
+
 RootFacts FromProto(const v1::Root& proto) {
   RootFacts root;
   root.name = proto.name();
@@ -145,6 +183,7 @@ absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks) {
 NodeFacts FromProto(const v1::Node& proto) {
   NodeFacts node;
   node.name = proto.name();
+  node.instance_id = proto.instance_id();
   node.version = proto.version();
   node.kernel = proto.kernel();
   node.labels.insert(proto.labels().begin(), proto.labels().end());
@@ -156,28 +195,31 @@ NodeFacts FromProto(const v1::Node& proto) {
   return node;
 }
 
-v1::NodeStatus ToProto(const NodeEntry& entry, size_t running_tasks) {
-  v1::NodeStatus proto;
-  proto.set_name(entry.name);
-  proto.set_address(entry.endpoint.address);
-  proto.set_state(entry.state == NodeState::kUp     ? v1::NODE_UP
-                  : entry.state == NodeState::kDown ? v1::NODE_DOWN
-                                                    : v1::NODE_UNKNOWN);
-  if (!entry.error.ok()) *proto.mutable_error() = ToErrorDetail(entry.error);
-  if (entry.last_seen != absl::InfinitePast()) *proto.mutable_last_seen() = ToProto(entry.last_seen);
-  proto.set_running_tasks(static_cast<uint32_t>(running_tasks));
-  if (!entry.facts) return proto;
-  const NodeFacts& facts = *entry.facts;
-  v1::Node& node = *proto.mutable_node();
-  node.set_name(facts.name);
-  node.set_version(facts.version);
-  node.set_kernel(facts.kernel);
-  node.mutable_labels()->insert(facts.labels.begin(), facts.labels.end());
-  for (const RootFacts& root : facts.roots) *node.add_roots() = ToProto(root);
-  if (facts.started != absl::InfinitePast()) *node.mutable_started() = ToProto(facts.started);
-  node.set_running_tasks(facts.running_tasks);
-  node.set_max_tasks(facts.max_tasks);
-  return proto;
+v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::string, size_t>& running) {
+  v1::ListNodesResponse response;
+  for (const auto& [name, entry] : registry.nodes()) {
+    v1::NodeStatus& node = *response.add_nodes();
+    node.set_name(name);
+    node.set_address(entry.endpoint.address);
+    node.set_state(ToProto(entry.state));
+    if (!entry.error.ok()) *node.mutable_error() = ToErrorDetail(entry.error);
+    if (entry.last_seen != absl::InfinitePast()) *node.mutable_last_seen() = ToProto(entry.last_seen);
+    const auto found = running.find(name);
+    if (found != running.end()) node.set_running_tasks(static_cast<uint32_t>(found->second));
+    for (const std::string& address : entry.addresses) {
+      *node.add_addresses() = ToProto(registry.addresses().at(address));
+    }
+    if (entry.facts) *node.mutable_node() = ToProto(*entry.facts);
+  }
+  for (const auto& [address, entry] : registry.addresses()) {
+    if (!entry.name.empty()) continue;
+    v1::NodeStatus& node = *response.add_nodes();
+    node.set_address(address);
+    node.set_state(ToProto(entry.state));
+    if (!entry.error.ok()) *node.mutable_error() = ToErrorDetail(entry.error);
+    *node.add_addresses() = ToProto(entry);
+  }
+  return response;
 }
 
 RunEvent FromProto(const v1::RunTaskResponse& response) {

@@ -2,6 +2,8 @@
 #define COWHERD_SERVER_CONTROLLER_CONVERT_H_
 
 #include <cstddef>
+#include <map>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "cowherd/v1/controller.pb.h"
@@ -23,7 +25,8 @@ absl::StatusOr<JobState> FromProto(v1::JobState state);
 absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks);
 
 NodeFacts FromProto(const v1::Node& node);
-v1::NodeStatus ToProto(const NodeEntry& entry, size_t running_tasks);
+// All nodes by name, then the addresses that have none yet. `running` counts tasks by node.
+v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::string, size_t>& running);
 
 RunEvent FromProto(const v1::RunTaskResponse& response);
 

@@ -39,6 +39,7 @@ struct Flags {
   std::vector<std::string> nodes;
   std::vector<std::string> node_dns;
   std::string probe_interval = "10s";
+  std::string lost_after = "10m";
   size_t max_tasks = PickLimits().in_all;
   size_t max_tasks_per_node = PickLimits().per_node;
 };
@@ -73,6 +74,10 @@ absl::StatusOr<Config> Check(const Flags& flags) {
       interval > absl::Hours(1)) {
     return FieldError("--probe_interval", "not a duration from 100ms to 1h, such as 10s");
   }
+  if (!absl::ParseDuration(flags.lost_after, &config.loop.lost_after) || config.loop.lost_after < interval ||
+      config.loop.lost_after > absl::Hours(24 * 365)) {
+    return FieldError("--lost_after", "not a duration from --probe_interval to 8760h, such as 10m");
+  }
   if (flags.max_tasks == 0) return FieldError("--max_tasks", "must be above 0");
   if (flags.max_tasks_per_node == 0) return FieldError("--max_tasks_per_node", "must be above 0");
   config.loop.limits = {flags.max_tasks_per_node, flags.max_tasks};
@@ -95,9 +100,17 @@ int Main(int argc, char** argv) {
   AddServingFlags(app, flags.serving);
   app.add_option("--store", flags.store, "SQLite file that keeps the jobs; made if there is none")
       ->required();
-  app.add_option("--node", flags.nodes, "A node: NAME=HOST:PORT, or HOST:PORT; may be repeated");
+  app.add_option(
+      "--node", flags.nodes,
+      "A node: NAME=HOST:PORT, or HOST:PORT. May be repeated, with the same NAME for another address "
+      "of the same node");
   app.add_option("--node_dns", flags.node_dns, "HOST:PORT whose every address is a node; may be repeated");
   app.add_option("--probe_interval", flags.probe_interval, "How often nodes are asked and names resolved")
+      ->capture_default_str();
+  app.add_option(
+         "--lost_after", flags.lost_after,
+         "A node that has not been up for so long, counted anew when the controller starts, is lost: its "
+         "tasks fail if their jobs say --on_lost_node give_up, and cancelled ones end")
       ->capture_default_str();
   app.add_option("--max_tasks", flags.max_tasks, "Tasks that run at a time")->capture_default_str();
   app.add_option("--max_tasks_per_node", flags.max_tasks_per_node, "Tasks that run at a time on one node")

@@ -151,6 +151,7 @@ std::string Serialize(const v1::JobSpec& spec) {
 
 JobPlan PlanOf(const v1::JobSpec& spec) {
   JobPlan plan;
+  plan.give_up_lost = spec.on_lost_node() == v1::LOST_NODE_GIVE_UP;
   if (spec.has_ranges()) {
     plan.ranges = true;
     for (int i = 0; i < spec.ranges().nodes_size(); ++i) {
@@ -185,6 +186,9 @@ absl::StatusOr<CheckedJob> CheckCreateJob(const v1::CreateJobRequest& request) {
   }
   if (spec.display_name().size() > kMaxDisplayName) {
     return FieldError("spec.display_name", absl::StrCat("longer than ", kMaxDisplayName, " bytes"));
+  }
+  if (!v1::LostNodePolicy_IsValid(spec.on_lost_node())) {
+    return FieldError("spec.on_lost_node", absl::StrCat(spec.on_lost_node(), " is no policy"));
   }
   switch (spec.work_case()) {
     case v1::JobSpec::kScan:

@@ -47,8 +47,19 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
                        "Tasks by state. Tasks of jobs that have ended do not count.");
   for (TaskState state : kTaskStates)
     tasks_[state] = &tasks.Add({{"state", std::string(TaskStateName(state))}});
-  auto& nodes = Gauges(registry, "cowherd_controller_nodes", "Nodes known by state, as last probed.");
-  for (const char* state : {"unknown", "up", "down"}) nodes_[state] = &nodes.Add({{"state", state}});
+  auto& nodes =
+      Gauges(registry, "cowherd_controller_nodes",
+             "Nodes known by state, as last probed. refused: different nodes have one name. lost: not "
+             "up for --lost_after.");
+  for (const char* state : {"unknown", "up", "down", "refused", "lost"}) {
+    nodes_[state] = &nodes.Add({{"state", state}});
+  }
+  nodes_lost_ = &Counters(registry, "cowherd_controller_nodes_lost_total",
+                          "How often a node was lost since this process began.")
+                     .Add({});
+  tasks_given_up_ = &Counters(registry, "cowherd_controller_tasks_given_up_total",
+                              "Tasks that failed because their nodes were lost, since this process began.")
+                         .Add({});
   oldest_task_age_ = &Gauges(registry, "cowherd_controller_oldest_task_age_seconds",
                              "How long the task that waits longest has waited. 0: none waits.")
                           .Add({});
@@ -98,11 +109,11 @@ void ControllerMetrics::SetJobs(const std::map<JobState, uint64_t>& counts) { Se
 
 void ControllerMetrics::SetTasks(const std::map<TaskState, uint64_t>& counts) { SetAll(tasks_, counts); }
 
-void ControllerMetrics::SetNodes(uint64_t unknown, uint64_t up, uint64_t down) {
-  nodes_["unknown"]->Set(static_cast<double>(unknown));
-  nodes_["up"]->Set(static_cast<double>(up));
-  nodes_["down"]->Set(static_cast<double>(down));
-}
+void ControllerMetrics::SetNodes(const std::map<std::string, uint64_t>& counts) { SetAll(nodes_, counts); }
+
+void ControllerMetrics::NodeLost() { nodes_lost_->Increment(); }
+
+void ControllerMetrics::TaskGivenUp() { tasks_given_up_->Increment(); }
 
 void ControllerMetrics::SetOldestTaskAge(absl::Duration age) {
   oldest_task_age_->Set(absl::ToDoubleSeconds(age));

@@ -31,9 +31,12 @@ class ControllerMetrics {
   // States left out are 0.
   void SetJobs(const std::map<JobState, uint64_t>& counts);
   void SetTasks(const std::map<TaskState, uint64_t>& counts);
-  void SetNodes(uint64_t unknown, uint64_t up, uint64_t down);
+  // By NodeState's name.
+  void SetNodes(const std::map<std::string, uint64_t>& counts);
   void SetOldestTaskAge(absl::Duration age);
 
+  void NodeLost();
+  void TaskGivenUp();
   void JobFinished(JobState outcome);
   void TaskRetried(absl::string_view reason);
   // What a task's totals were and are now.
@@ -45,6 +48,8 @@ class ControllerMetrics {
   std::map<JobState, prometheus::Counter*> jobs_finished_;
   std::map<TaskState, prometheus::Gauge*> tasks_;
   std::map<std::string, prometheus::Gauge*> nodes_;
+  prometheus::Counter* nodes_lost_;
+  prometheus::Counter* tasks_given_up_;
   prometheus::Gauge* oldest_task_age_;
   std::map<std::string, prometheus::Counter*> retries_;
   prometheus::Counter* scanned_;

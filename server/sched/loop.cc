@@ -20,12 +20,15 @@ constexpr absl::Duration kCancelEvery = absl::Seconds(2);
 // The order to run is still on its way to the node.
 constexpr absl::Duration kCancelAgain = absl::Milliseconds(200);
 constexpr absl::Duration kStoreRetry = absl::Seconds(1);
-// A node that nobody has named for so long will not come back to tell of a cancelled task.
-constexpr absl::Duration kGoneAfter = absl::Minutes(10);
 
 absl::Status StaleEpoch() {
   return MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH",
                    "another controller rules the nodes; stop one of the two");
+}
+
+absl::Status NodeUnknown(const std::string& name) {
+  return MakeError(absl::StatusCode::kUnavailable, "NODE_UNKNOWN",
+                   absl::StrCat("the node \"", name, "\" is not known now"));
 }
 
 absl::Status JobEnded() {
@@ -44,7 +47,8 @@ Loop::Loop(JobStore& store, NodeLink& link, const Clock& clock, std::shared_ptr<
       metrics_(metrics),
       read_plan_(std::move(read_plan)),
       random_(random),
-      options_(options) {}
+      options_(options),
+      nodes_(options.lost_after) {}
 
 // As exact as the store keeps it.
 absl::Time Loop::Now() const { return absl::FromUnixMicros(absl::ToUnixMicros(clock_.Now())); }
@@ -60,6 +64,9 @@ absl::Status Loop::Recover() {
     Active active;
     ASSIGN_OR_RETURN(active.plan, read_plan_(record.spec));
     sequence_of_[record.job.id] = sequence;
+    for (const Task& task : record.tasks) {
+      if (!Ended(task.state)) nodes_.Expect(task.node, Now());
+    }
     active.record = std::move(record);
     active_.emplace(sequence, std::move(active));
   }
@@ -75,6 +82,7 @@ absl::Time Loop::Step() {
   RunPosted();
   wake_ = Now() + options_.probe_interval;
   Probe();
+  ExpireNodes();
   ExpandJobs();
   StoreProgress(/*all=*/false);
   SendCancels();
@@ -98,17 +106,17 @@ void Loop::Stop() {
 }
 
 absl::Status Loop::SetTargets(const std::string& source, const std::vector<Target>& targets) {
-  RETURN_IF_ERROR(nodes_.SetTargets(source, targets));
+  RETURN_IF_ERROR(nodes_.SetTargets(source, targets, Now()));
   for (auto it = probes_.begin(); it != probes_.end();) {
-    if (nodes_.nodes().count(it->first) > 0) {
+    if (nodes_.addresses().count(it->first) > 0) {
       ++it;
       continue;
     }
-    Log(LogLevel::kInfo, "node gone", {{"address", it->first}});
+    Log(LogLevel::kInfo, "address gone", {{"address", it->first}});
     link_.Forget(it->first);
     it = probes_.erase(it);
   }
-  for (const auto& [address, entry] : nodes_.nodes()) probes_[address];
+  for (const auto& [address, entry] : nodes_.addresses()) probes_[address];
   return absl::OkStatus();
 }
 
@@ -134,9 +142,8 @@ absl::StatusOr<JobRecord> Loop::View(const Active& active) {
     if (task.state != TaskState::kWaiting || !task.error.ok()) continue;
     const NodeEntry* node = nodes_.Find(task.node);
     if (node == nullptr) {
-      task.error = MakeError(absl::StatusCode::kUnavailable, "NODE_UNKNOWN",
-                             absl::StrCat("waits for the node \"", task.node, "\", which is not known now"));
-    } else if (node->state == NodeState::kDown) {
+      task.error = NodeUnknown(task.node);
+    } else {
       task.error = node->error;
     }
   }
@@ -217,8 +224,8 @@ void Loop::Probe() {
     }
     probe.in_flight = true;
     probe.next = now + options_.probe_interval;
-    link_.Probe(nodes_.nodes().at(address).endpoint, [this, mailbox = mailbox_,
-                                                      address = address](absl::StatusOr<NodeFacts> answer) {
+    link_.Probe(nodes_.addresses().at(address).endpoint, [this, mailbox = mailbox_, address = address](
+                                                             absl::StatusOr<NodeFacts> answer) {
       mailbox->PostNews([this, address, answer = std::move(answer)] { ProbeDone(address, answer); });
     });
   }
@@ -228,17 +235,22 @@ void Loop::ProbeDone(const std::string& address, const absl::StatusOr<NodeFacts>
   const auto probe = probes_.find(address);
   if (probe == probes_.end()) return;
   probe->second.in_flight = false;
-  if (!nodes_.Heard(address, answer, Now())) return;
+  for (const std::string& name : nodes_.Heard(address, answer, Now())) NodeChanged(name);
+}
+
+void Loop::NodeChanged(const std::string& name) {
   next_publish_ = absl::InfinitePast();
-  const NodeEntry& node = nodes_.nodes().at(address);
-  if (node.state != NodeState::kUp) {
-    Log(LogLevel::kWarning, "node down", {{"node", node.name}, {"address", address}, {"error", node.error}});
-    return;
-  }
-  Log(LogLevel::kInfo, "node up", {{"node", node.name}, {"address", address}});
+  const NodeEntry& node = *nodes_.Find(name);
+  Log(node.error.ok() ? LogLevel::kInfo : LogLevel::kWarning, "node changed",
+      {{"node", name},
+       {"state", NodeStateName(node.state)},
+       {"address", node.endpoint.address},
+       {"error", node.error}});
+  if (node.state == NodeState::kUnknown || node.state == NodeState::kRefused) ProbeSoon(name);
+  if (node.state != NodeState::kUp) return;
   for (auto& [sequence, active] : active_) {
     for (auto& [number, live] : active.live) {
-      if (FindTask(active, number)->node != node.name) continue;
+      if (FindTask(active, number)->node != name) continue;
       live.at_once = true;
       live.next_cancel = absl::InfinitePast();
     }
@@ -247,7 +259,54 @@ void Loop::ProbeDone(const std::string& address, const absl::StatusOr<NodeFacts>
 
 void Loop::ProbeSoon(const std::string& node) {
   const NodeEntry* entry = nodes_.Find(node);
-  if (entry != nullptr) probes_[entry->endpoint.address].next = absl::InfinitePast();
+  if (entry == nullptr) return;
+  for (const std::string& address : entry->addresses) probes_.at(address).next = absl::InfinitePast();
+}
+
+void Loop::ExpireNodes() {
+  for (const std::string& name : nodes_.Expire(Now())) {
+    metrics_.NodeLost();
+    NodeChanged(name);
+    look_for_lost_ = true;
+  }
+  WakeBy(nodes_.next_expiry());
+  if (look_for_lost_) GiveUpLost();
+}
+
+// Fails the tasks of lost nodes, where their jobs do not wait. A task with a stream is heard of all the same.
+void Loop::GiveUpLost() {
+  if (fenced_ || store_retry_ > Now()) return;
+  std::vector<JobChange> changes;
+  for (auto& [sequence, active] : active_) {
+    // Those of a cancelled job are closed as such.
+    if (!active.plan.give_up_lost || active.record.job.wanted == Wanted::kCancel) continue;
+    JobChange change;
+    change.job = active.record.job;
+    for (const Task& task : active.record.tasks) {
+      if (Ended(task.state)) continue;
+      const auto live = active.live.find(task.number);
+      if (live != active.live.end() && live->second.run != nullptr) continue;
+      const NodeEntry* node = nodes_.Find(task.node);
+      if (node != nullptr && node->state != NodeState::kLost) continue;
+      Task given_up = task;
+      given_up.state = TaskState::kFailed;
+      given_up.open = false;
+      given_up.next_attempt = absl::InfinitePast();
+      given_up.error = node != nullptr ? node->error : NodeUnknown(task.node);
+      change.put.push_back(std::move(given_up));
+    }
+    if (!change.put.empty()) changes.push_back(std::move(change));
+  }
+  std::vector<std::pair<std::string, uint32_t>> given_up;
+  for (const JobChange& change : changes) {
+    for (const Task& task : change.put) given_up.emplace_back(change.job.id, task.number);
+  }
+  if (!changes.empty() && !Save(std::move(changes)).ok()) return WakeBy(store_retry_);
+  for (const auto& [id, number] : given_up) {
+    FindActive(id)->live.erase(number);
+    metrics_.TaskGivenUp();
+  }
+  look_for_lost_ = false;
 }
 
 // From jobs to tasks.
@@ -256,15 +315,16 @@ absl::StatusOr<std::vector<std::string>> Loop::SelectNodes(const JobPlan& plan) 
   std::vector<std::string> names;
   if (plan.ranges || plan.select == JobPlan::Select::kNames) {
     for (size_t i = 0; i < plan.nodes.size(); ++i) {
-      if (nodes_.Find(plan.nodes[i]) == nullptr) {
+      const NodeEntry* node = nodes_.Find(plan.nodes[i]);
+      if (node == nullptr || node->addresses.empty()) {
         return FieldError(plan.node_fields[i], absl::StrCat("no node is called \"", plan.nodes[i],
                                                             "\"; list the nodes to see their names"));
       }
     }
     names = plan.nodes;
   } else {
-    for (const auto& [address, entry] : nodes_.nodes()) {
-      if (!entry.name.empty()) names.push_back(entry.name);
+    for (const auto& [name, node] : nodes_.nodes()) {
+      if (!node.addresses.empty()) names.push_back(name);
     }
     if (names.empty()) {
       return MakeError(absl::StatusCode::kFailedPrecondition, "NO_NODES",
@@ -307,6 +367,7 @@ absl::StatusOr<JobRecord> Loop::CreateJob(std::string spec, JobPlan plan, std::s
   sequence_of_[active.record.job.id] = sequence;
   ++counts_[JobState::kPending];
   next_publish_ = absl::InfinitePast();
+  look_for_lost_ = true;
   Log(LogLevel::kInfo, "job accepted",
       {{"job", active.record.job.id}, {"nodes", uint64_t{active.record.tasks.size()}}});
   return View(active);
@@ -553,6 +614,7 @@ void Loop::EndTry(Active& active, uint32_t number, const RunEvent* last, const a
       case Verdict::kBusy:
         lost = true;
         task.next_attempt = now + Backoff(live.lost + 1, random_);
+        look_for_lost_ = true;
         if (verdict == Verdict::kLost) ProbeSoon(task.node);
         break;
       case Verdict::kStopped:
@@ -657,17 +719,12 @@ void Loop::SendCancels() {
       live.next_cancel = now + kCancelEvery;
       WakeBy(live.next_cancel);
       const NodeEntry* node = nodes_.Find(task.node);
-      if (node == nullptr) {
-        if (live.gone_since == absl::InfinitePast()) live.gone_since = now;
-        if (live.gone_since + kGoneAfter > now || live.run != nullptr) continue;
-        CloseTask(active, number,
-                  MakeError(absl::StatusCode::kUnavailable, "NODE_GONE",
-                            absl::StrCat("the node \"", task.node,
-                                         "\" has not been known for 10 minutes; if it still "
-                                         "exists, the task may go on there")));
+      if (node == nullptr || node->state == NodeState::kLost) {
+        // It will not come back to tell of the task, which may go on there.
+        if (live.run == nullptr) CloseTask(active, number, node ? node->error : NodeUnknown(task.node));
         continue;
       }
-      live.gone_since = absl::InfinitePast();
+      if (node->addresses.empty()) continue;
       if (live.cancel_taken && live.run == nullptr && node->state == NodeState::kUp) {
         // Ask for the last figures.
         Task attached = task;
@@ -876,13 +933,12 @@ void Loop::Publish() {
   }
   metrics_.SetTasks(tasks);
   metrics_.SetOldestTaskAge(now - oldest);
-  uint64_t unknown = 0;
-  uint64_t up = 0;
-  uint64_t down = 0;
-  for (const auto& [address, node] : nodes_.nodes()) {
-    ++(node.state == NodeState::kUp ? up : node.state == NodeState::kDown ? down : unknown);
+  std::map<std::string, uint64_t> nodes;
+  for (const auto& [name, node] : nodes_.nodes()) ++nodes[std::string(NodeStateName(node.state))];
+  for (const auto& [address, entry] : nodes_.addresses()) {
+    if (entry.name.empty()) ++nodes[std::string(NodeStateName(entry.state))];
   }
-  metrics_.SetNodes(unknown, up, down);
+  metrics_.SetNodes(nodes);
 }
 
 }  // namespace cowherd

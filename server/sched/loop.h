@@ -35,6 +35,8 @@ class Loop {
   struct Options {
     PickLimits limits;
     absl::Duration probe_interval = absl::Seconds(10);
+    // A node that was not up for so long is lost.
+    absl::Duration lost_after = absl::Minutes(10);
     size_t max_active_jobs = 10'000;
     size_t max_watches = 1'000;
     // A task that failed so often has failed for good.
@@ -61,7 +63,7 @@ class Loop {
   // Last.
   void Stop();
 
-  // ALREADY_EXISTS "NODE_NAME_TAKEN".
+  // As NodeRegistry's.
   absl::Status SetTargets(const std::string& source, const std::vector<Target>& targets);
 
   // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES", "STALE_EPOCH".
@@ -102,7 +104,6 @@ class Loop {
     // This controller asked for the stop, and the node took it.
     bool cancel_taken = false;
     absl::Time next_cancel = absl::InfinitePast();
-    absl::Time gone_since = absl::InfinitePast();
   };
 
   struct Watch {
@@ -146,6 +147,9 @@ class Loop {
   void Probe();
   void ProbeDone(const std::string& address, const absl::StatusOr<NodeFacts>& answer);
   void ProbeSoon(const std::string& node);
+  void NodeChanged(const std::string& name);
+  void ExpireNodes();
+  void GiveUpLost();
 
   void ExpandJobs();
   void Dispatch();
@@ -182,7 +186,10 @@ class Loop {
   absl::Time store_retry_ = absl::InfinitePast();
   absl::Time next_publish_ = absl::InfinitePast();
   NodeRegistry nodes_;
+  // By address.
   std::map<std::string, ProbeState> probes_;
+  // A task may belong to a lost node without that having been looked at.
+  bool look_for_lost_ = false;
   // By sequence: oldest first.
   std::map<uint64_t, Active> active_;
   std::map<std::string, uint64_t> sequence_of_;

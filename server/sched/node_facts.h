@@ -27,6 +27,7 @@ struct RootFacts {
 
 struct NodeFacts {
   std::string name;
+  std::string instance_id;
   std::string version;
   std::string kernel;
   std::map<std::string, std::string> labels;

@@ -29,6 +29,8 @@ struct JobPlan {
   std::vector<std::string> roots;
   // Absolute host paths. Empty: whole roots.
   std::vector<std::string> paths;
+  // Tasks of a lost node fail instead of waiting for it.
+  bool give_up_lost = false;
 
   // Whether each run of a task does all of its work again.
   bool StartsOver() const { return ranges || dry_run; }

@@ -113,6 +113,8 @@ TEST_F(ControllerCommands, CreateFillsInTheSpec) {
        "1000",
        "--display_name",
        "[nightly]",
+       "--on_lost_node",
+       "give_up",
        "--request_id",
        "id-1"});
   EXPECT_EQ(run.err, "");
@@ -126,7 +128,8 @@ TEST_F(ControllerCommands, CreateFillsInTheSpec) {
       "key: \"zone\" value: \"a\" } } } roots: \"data\" paths: \"/srv/[x]\" options { exclude: \"*.tmp\" "
       "min_extent_length: 1048576 dry_run: true bytes_per_second: 209715200 workers: 2 min_freed_per_moved: "
       "8 "
-      "max_extents_per_file: 1000 full_scan: true } } } request_id: \"id-1\"");
+      "max_extents_per_file: 1000 full_scan: true } } on_lost_node: LOST_NODE_GIVE_UP } request_id: "
+      "\"id-1\"");
 }
 
 TEST_F(ControllerCommands, CreateSelectsNodesByNameOrAll) {
@@ -375,19 +378,27 @@ TEST_F(ControllerCommands, NodeListAndShow) {
   down->set_state(v1::NODE_DOWN);
   down->mutable_error()->set_reason("UNAVAILABLE");
   down->mutable_error()->set_message("refused");
+  for (const char* address : {"10.0.0.2:7300", "10.1.0.2:7300"}) {
+    down->add_addresses()->set_address(address);
+  }
+  *down->mutable_addresses(1)->mutable_error() = down->error();
+  v1::NodeStatus* lost = controller.nodes.add_nodes();
+  lost->set_name("n4");
+  lost->set_state(v1::NODE_LOST);
   run({"node", "list"});
   EXPECT_EQ(run.code, 0);
   EXPECT_EQ(
       run.out,
-      "NAME  STATE  ADDRESS        ROOTS      TASKS  VERSION  LAST SEEN             ERROR\n"
-      "n1    UP     10.0.0.1:7300  data,home      2  0.1.0    2023-11-14 22:13:20Z\n"
-      "n2    DOWN   10.0.0.2:7300  -              0  -        -                     UNAVAILABLE: refused\n");
+      "NAME  STATE  ADDRESS           ROOTS      TASKS  VERSION  LAST SEEN             ERROR\n"
+      "n1    UP     10.0.0.1:7300     data,home      2  0.1.0    2023-11-14 22:13:20Z\n"
+      "n2    DOWN   10.0.0.2:7300 +1  -              0  -        -                     UNAVAILABLE: refused\n"
+      "n4    LOST   -                 -              0  -        -\n");
   run({"node", "show", "n2"});
   EXPECT_EQ(run.code, 0);
   EXPECT_EQ(
       run.out,
       "node:        n2\nstate:       DOWN\nerror:       UNAVAILABLE: refused\naddress:     10.0.0.2:7300\n"
-      "last seen:   -\nour tasks:   0 running\n");
+      "also at:     10.1.0.2:7300, UNAVAILABLE: refused\nlast seen:   -\nour tasks:   0 running\n");
   run({"node", "show", "n3"});
   EXPECT_EQ(run.code, 1);
   EXPECT_TRUE(absl::StrContains(run.err, "next:    look for its name: cowherd node list")) << run.err;

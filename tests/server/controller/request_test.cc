@@ -186,5 +186,15 @@ TEST(Convert, OrderCarriesItsNodesWork) {
   EXPECT_EQ(request.epoch(), 3u);
 }
 
+TEST(CheckCreateJob, LostNodePolicy) {
+  v1::CreateJobRequest request = Scan();
+  EXPECT_FALSE(CheckCreateJob(request)->plan.give_up_lost);
+  request.mutable_spec()->set_on_lost_node(v1::LOST_NODE_GIVE_UP);
+  EXPECT_TRUE(CheckCreateJob(request)->plan.give_up_lost);
+  EXPECT_TRUE(ReadPlan(CheckCreateJob(request)->spec)->give_up_lost);
+  request.mutable_spec()->set_on_lost_node(static_cast<v1::LostNodePolicy>(7));
+  EXPECT_EQ(FieldOf(CheckCreateJob(request).status()), "spec.on_lost_node");
+}
+
 }  // namespace
 }  // namespace cowherd

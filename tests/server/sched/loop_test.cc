@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/base/status.h"
 #include "server/jobs/memory_store.h"
@@ -92,7 +93,7 @@ RunEvent Summary(const std::string& run, uint64_t bytes, absl::Status error = ab
 }
 absl::Status Stopped() { return MakeError(absl::StatusCode::kUnknown, "CANCELLED", "stopped"); }
 
-// A plan is written "all", "names:a,b", "label:k=v", "ranges:a,b".
+// A plan is written "all", "names:a,b", "give_up:a,b", "label:k=v", "ranges:a,b".
 absl::StatusOr<JobPlan> ReadPlan(absl::string_view spec) {
   JobPlan plan;
   const std::pair<std::string, std::string> parts = absl::StrSplit(spec, absl::MaxSplits(':', 1));
@@ -101,6 +102,7 @@ absl::StatusOr<JobPlan> ReadPlan(absl::string_view spec) {
     plan.labels.insert(absl::StrSplit(parts.second, '='));
   } else if (parts.first != "all") {
     plan.ranges = parts.first == "ranges";
+    plan.give_up_lost = parts.first == "give_up";
     plan.select = JobPlan::Select::kNames;
     plan.nodes = absl::StrSplit(parts.second, ',');
     for (size_t i = 0; i < plan.nodes.size(); ++i) plan.node_fields.push_back("field" + std::to_string(i));
@@ -116,7 +118,7 @@ class LoopTest : public ::testing::Test {
   }
 
   // A new controller process over the same store.
-  void Restart() {
+  void Restart(const std::vector<Target>& targets = {{"a", {"a:1", ""}}, {"b", {"b:1", ""}}}) {
     loop_.reset();
     registry_ = std::make_unique<prometheus::Registry>();
     metrics_ = std::make_unique<ControllerMetrics>(
@@ -125,8 +127,20 @@ class LoopTest : public ::testing::Test {
     mailbox_ = std::make_shared<Mailbox>(100);
     loop_ = std::make_unique<Loop>(store_, link_, clock_, mailbox_, *metrics_, ReadPlan, random_, options_);
     ASSERT_TRUE(loop_->Recover().ok());
-    ASSERT_TRUE(loop_->SetTargets("static", {{"a", {"a:1", ""}}, {"b", {"b:1", ""}}}).ok());
+    ASSERT_TRUE(loop_->SetTargets("static", targets).ok());
     Step();
+  }
+
+  // A counter's or gauge's value; those with a label are named "name{value}".
+  double Sample(const std::string& name) {
+    for (const prometheus::MetricFamily& family : registry_->Collect()) {
+      for (const prometheus::ClientMetric& metric : family.metric) {
+        const std::string label = metric.label.empty() ? "" : absl::StrCat("{", metric.label[0].value, "}");
+        if (family.name + label == name) return metric.counter.value + metric.gauge.value;
+      }
+    }
+    ADD_FAILURE() << "no metric " << name;
+    return 0;
   }
 
   // Until nothing is posted.
@@ -472,7 +486,148 @@ TEST_F(LoopTest, CancelGivesUpANodeThatIsGoneForGood) {
   EXPECT_EQ(StateOf(id), JobState::kRunning);
   After(absl::Minutes(2));
   EXPECT_EQ(StateOf(id), JobState::kCancelled);
-  EXPECT_EQ(ReasonOf(TaskOf(id).error), "NODE_GONE");
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "NODE_LOST");
+}
+
+TEST_F(LoopTest, CancelGivesUpANodeThatStaysDown) {
+  const std::string id = Create("names:a");
+  link_.nodes.erase("a:1");
+  EndStream(absl::UnavailableError("reset"));
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  for (int minute = 0; minute < 9; ++minute) {
+    AnswerCancel(absl::UnavailableError("refused"));
+    After(absl::Minutes(1));
+  }
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  AnswerCancel(absl::UnavailableError("refused"));
+  After(absl::Minutes(2));
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+}
+
+TEST_F(LoopTest, TasksOfALostNodeWaitForIt) {
+  const std::string id = Create("names:a,b");
+  link_.nodes.erase("a:1");
+  link_.streams[0]->events.on_end(absl::UnavailableError("reset"));
+  After(absl::Minutes(11));
+  EXPECT_EQ(loop_->nodes().Find("a")->state, NodeState::kLost);
+  EXPECT_EQ(Sample("cowherd_controller_nodes_lost_total"), 1);
+  EXPECT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  link_.nodes["a:1"] = Facts({"data"});
+  After(options_.probe_interval);
+  EXPECT_EQ(Last().order.task_id, id + "-0");
+  EXPECT_EQ(Sample("cowherd_controller_tasks_given_up_total"), 0);
+}
+
+TEST_F(LoopTest, TasksOfALostNodeAreGivenUpIfTheJobSaysSo) {
+  const std::string id = Create("give_up:a,b");
+  link_.nodes.erase("a:1");
+  Say(*link_.streams[0], Progress("r", 5));
+  link_.streams[0]->events.on_end(absl::UnavailableError("reset"));
+  Step();
+  After(absl::Minutes(9));
+  EXPECT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  After(absl::Minutes(2));
+  EXPECT_EQ(TaskOf(id).state, TaskState::kFailed);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "NODE_LOST");
+  EXPECT_EQ(TaskOf(id).totals().bytes_accepted, 5u);
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  Say(*link_.streams[1], Summary("s", 7));
+  Say(Last(), Summary("t", 1));
+  EXPECT_EQ(StateOf(id), JobState::kFailed);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 13u);
+  EXPECT_EQ(Sample("cowherd_controller_tasks_given_up_total"), 1);
+  // One made for a node that is lost already fails at once.
+  EXPECT_EQ(StateOf(Create("give_up:a")), JobState::kFailed);
+}
+
+TEST_F(LoopTest, ATaskWhoseStreamGoesOnIsNotGivenUp) {
+  const std::string id = Create("give_up:a");
+  const std::shared_ptr<FakeLink::Stream> stream = link_.streams[0];
+  link_.nodes.erase("a:1");
+  After(options_.probe_interval);
+  After(absl::Minutes(20));
+  ASSERT_EQ(loop_->nodes().Find("a")->state, NodeState::kLost);
+  Say(*stream, Progress("r", 5));
+  EXPECT_EQ(TaskOf(id).state, TaskState::kRunning);
+  EndStream(absl::UnavailableError("reset"));
+  EXPECT_EQ(StateOf(id), JobState::kFailed);
+}
+
+TEST_F(LoopTest, GivingUpWaitsForTheStore) {
+  const std::string id = Create("give_up:a");
+  link_.nodes.erase("a:1");
+  EndStream(absl::UnavailableError("reset"));
+  store_.FailWith(absl::UnavailableError("store"));
+  After(absl::Minutes(11));
+  store_.FailWith(absl::OkStatus());
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  After(absl::Seconds(1));
+  EXPECT_EQ(StateOf(id), JobState::kFailed);
+}
+
+TEST_F(LoopTest, ACancelledJobIsNotGivenUpButCancelled) {
+  const std::string id = Create("give_up:a");
+  link_.nodes.erase("a:1");
+  EndStream(absl::UnavailableError("reset"));
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  AnswerCancel(absl::UnavailableError("refused"));
+  After(absl::Minutes(11));
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+}
+
+TEST_F(LoopTest, ANodeThatNobodyNamesAfterARestartIsLost) {
+  const std::string id = Create("give_up:a");
+  ASSERT_TRUE(loop_->SetTargets("static", {}).ok());
+  Restart({{"b", {"b:1", ""}}});
+  EXPECT_EQ(ReasonOf(loop_->nodes().Find("a")->error), "NODE_VANISHED");
+  After(absl::Minutes(9));
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  After(absl::Minutes(1));
+  EXPECT_EQ(StateOf(id), JobState::kFailed);
+}
+
+TEST_F(LoopTest, AnotherAddressOfTheNodeIsTaken) {
+  Restart({{"a", {"a:1", ""}}, {"a", {"a:2", ""}}});
+  link_.nodes["a:2"] = link_.nodes["a:1"];
+  After(options_.probe_interval);
+  const std::string id = Create("names:a");
+  EXPECT_EQ(Last().address, "a:1");
+  link_.nodes.erase("a:1");
+  EndStream(absl::UnavailableError("reset"));
+  // Both were asked at once.
+  After(absl::Seconds(2));
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().address, "a:2");
+  EXPECT_EQ(Last().order.attempt, 1u);
+  Say(Last(), Summary("r", 5));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+}
+
+TEST_F(LoopTest, NodesOfOneNameGetNoTasks) {
+  Restart({{"a", {"a:1", ""}}, {"b", {"b:1", ""}}});
+  const std::string before = Create("names:a");
+  ASSERT_TRUE(loop_->SetTargets("dns", {{"", {"c:1", ""}}}).ok());
+  NodeFacts other = Facts({"data"});
+  other.name = "a";
+  other.instance_id = "another";
+  link_.nodes["c:1"] = other;
+  Step();
+  EXPECT_EQ(loop_->nodes().Find("a")->state, NodeState::kRefused);
+  EXPECT_EQ(Sample("cowherd_controller_nodes{refused}"), 1);
+  const std::string id = Create("names:a");
+  EXPECT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "NODE_NAME_TAKEN");
+  // What runs goes on.
+  Say(Last(), Summary("r", 5));
+  EXPECT_EQ(StateOf(before), JobState::kSucceeded);
+  After(options_.probe_interval);
+  EXPECT_EQ(link_.streams.size(), 1u);
+  ASSERT_TRUE(loop_->SetTargets("dns", {}).ok());
+  Step();
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().address, "a:1");
 }
 
 TEST_F(LoopTest, PauseAndResumeStartANewRun) {
