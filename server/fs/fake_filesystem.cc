@@ -78,6 +78,15 @@ class FakeFilesystem::Tree final : public FileTree {
     std::lock_guard<std::mutex> lock(filesystem_->mutex_);
     return filesystem_->List(root_, relative);
   }
+  std::vector<absl::optional<FileFacts>> Look(absl::Span<const NamedFile> files, const Stop& stop) override {
+    std::lock_guard<std::mutex> lock(filesystem_->mutex_);
+    std::vector<absl::optional<FileFacts>> facts(files.size());
+    for (size_t i = 0; i < files.size() && stop.Check().ok(); ++i) {
+      const auto node = filesystem_->Walk(root_, files[i].path, "look");
+      if (node.ok() && (*node)->kind == Node::Kind::kFile) facts[i] = FactsOf(**node);
+    }
+    return facts;
+  }
   absl::StatusOr<OpenFile> OpenByNumber(const FileKey&, uint64_t) override {
     return ErrnoError(EOPNOTSUPP, "open a file by its number");
   }
@@ -472,13 +481,12 @@ absl::StatusOr<std::vector<DirEntry>> FakeFilesystem::List(const std::string& ro
     if (name.empty() || absl::StrContains(name, '/')) continue;
     const Node::Kind kind = it->second->kind;
     const auto inode = told_inodes_.find(it->first);
-    entries.push_back(
-        {name,
-         kind == Node::Kind::kFile                                           ? DirEntry::Kind::kFile
-         : kind == Node::Kind::kDirectory || kind == Node::Kind::kMountPoint ? DirEntry::Kind::kDirectory
-                                                                             : DirEntry::Kind::kOther,
-         inode == told_inodes_.end() ? 0 : inode->second,
-         kind == Node::Kind::kFile ? absl::make_optional(FactsOf(*it->second)) : absl::nullopt});
+    entries.push_back({name,
+                       kind == Node::Kind::kFile ? DirEntry::Kind::kFile
+                       : kind == Node::Kind::kDirectory || kind == Node::Kind::kMountPoint
+                           ? DirEntry::Kind::kDirectory
+                           : DirEntry::Kind::kOther,
+                       inode == told_inodes_.end() ? 0 : inode->second});
   }
   return entries;
 }

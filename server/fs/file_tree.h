@@ -9,7 +9,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
+#include "absl/types/span.h"
 #include "server/base/fd.h"
+#include "server/base/stop.h"
 #include "server/fs/root.h"
 #include "server/fs/storage_map.h"
 
@@ -35,8 +37,12 @@ struct DirEntry {
   std::string name;
   Kind kind = Kind::kOther;
   uint64_t inode = 0;  // 0: the directory does not tell
-  // Of files. None: it could not be looked at, or has gone since.
-  absl::optional<FileFacts> facts;
+};
+
+// A file as its directory names it.
+struct NamedFile {
+  std::string path;    // below the root
+  uint64_t inode = 0;  // 0: the directory did not tell
 };
 
 // One root, opened. Lives for one request or task: as long as it lives, the filesystem cannot be unmounted.
@@ -64,6 +70,13 @@ class FileTree {
   // mount point is listed as a directory, and listing it is EXDEV: it is another filesystem's, to be passed
   // over.
   virtual absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) = 0;
+
+  // What the files are now, in their order; opens none. None: it is not there, is no regular file, or cannot
+  // be looked at; or `stop` said to end. XFS is asked by number, in the order in which it keeps inodes
+  // (ioctl_xfs_bulkstat(2), with CAP_SYS_ADMIN): the path may lead elsewhere by now, and the size is without
+  // what was appended and is not written yet. Elsewhere each path is looked up, as Open does.
+  virtual std::vector<absl::optional<FileFacts>> Look(absl::Span<const NamedFile> files,
+                                                      const Stop& stop) = 0;
 
   // A new file for this process alone, without a name, on the root's filesystem; gone with its descriptor.
   // Open for reading and writing. open(2) O_TMPFILE.

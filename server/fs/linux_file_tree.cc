@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -21,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
 #include "server/fs/linux_btrfs_map.h"
+#include "server/fs/linux_xfs_inodes.h"
 
 namespace cowherd {
 namespace {
@@ -105,14 +107,17 @@ struct __attribute__((packed)) BtrfsFileId {
 static_assert(sizeof(BtrfsFileId) == 20, "as the kernel counts it");
 constexpr int kBtrfsWithoutParent = 0x4d;  // enum fid_type, linux/exportfs.h
 
-bool IsBtrfs(int fd) {
+bool IsOf(int fd, decltype(statfs::f_type) type) {
   struct statfs fs;
-  return ::fstatfs(fd, &fs) == 0 && fs.f_type == BTRFS_SUPER_MAGIC;
+  return ::fstatfs(fd, &fs) == 0 && fs.f_type == type;
 }
 
 class LinuxFileTree final : public FileTree {
  public:
-  explicit LinuxFileTree(Fd root) : root_(std::move(root)), is_btrfs_(IsBtrfs(root_.get())) {}
+  explicit LinuxFileTree(Fd root)
+      : root_(std::move(root)),
+        is_btrfs_(IsOf(root_.get(), BTRFS_SUPER_MAGIC)),
+        is_xfs_(IsOf(root_.get(), XFS_SUPER_MAGIC)) {}
 
   absl::StatusOr<OpenFile> Open(absl::string_view relative, bool for_destination) override {
     const std::string doing = Doing("open", relative);
@@ -175,21 +180,28 @@ class LinuxFileTree final : public FileTree {
       errno = 0;
       const dirent* entry = ::readdir(directory.get());
       if (entry == nullptr) break;
-      DirEntry found{entry->d_name, KindOf(::dirfd(directory.get()), *entry), entry->d_ino, {}};
+      DirEntry found{entry->d_name, KindOf(::dirfd(directory.get()), *entry), entry->d_ino};
       if (found.name != "." && found.name != "..") entries.push_back(std::move(found));
     }
     if (errno != 0) return ErrnoError(errno, doing);
-    // In the order in which they lie on disk.
-    std::sort(entries.begin(), entries.end(),
-              [](const DirEntry& a, const DirEntry& b) { return a.inode < b.inode; });
-    for (DirEntry& entry : entries) {
-      struct stat stat;
-      if (entry.kind == DirEntry::Kind::kFile &&
-          ::fstatat(::dirfd(directory.get()), entry.name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) == 0) {
-        entry.facts = FactsOf(stat);
-      }
-    }
     return entries;
+  }
+
+  std::vector<absl::optional<FileFacts>> Look(absl::Span<const NamedFile> files, const Stop& stop) override {
+    std::vector<absl::optional<FileFacts>> facts(files.size());
+    // In the order in which they lie on disk.
+    std::vector<size_t> order(files.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(),
+              [&](size_t a, size_t b) { return files[a].inode < files[b].inode; });
+    if (is_xfs_ && LookByNumber(files, order, stop, facts).ok()) return facts;
+    for (const size_t i : order) {
+      if (facts[i] || !stop.Check().ok()) continue;
+      const absl::StatusOr<Fd> path = OpenBeneath(root_.get(), files[i].path, O_PATH, "look at a file");
+      struct stat stat;
+      if (path.ok() && ::fstat(path->get(), &stat) == 0 && S_ISREG(stat.st_mode)) facts[i] = FactsOf(stat);
+    }
+    return facts;
   }
 
   absl::StatusOr<Fd> MakeScratch() override {
@@ -216,8 +228,23 @@ class LinuxFileTree final : public FileTree {
   int root_fd() const override { return root_.get(); }
 
  private:
+  // The order is that of the numbers.
+  absl::Status LookByNumber(absl::Span<const NamedFile> files, absl::Span<const size_t> order,
+                            const Stop& stop, std::vector<absl::optional<FileFacts>>& facts) {
+    struct stat root;
+    if (::fstat(root_.get(), &root) != 0) return ErrnoError(errno, "fstat");
+    std::vector<uint64_t> numbers;
+    for (const size_t i : order) numbers.push_back(files[i].inode);
+    const auto found = [&](size_t at, FileFacts file) {
+      file.device = root.st_dev;
+      facts[order[at]] = file;
+    };
+    return LookUpXfsInodes(root_.get(), numbers, stop, found);
+  }
+
   const Fd root_;
   const bool is_btrfs_;
+  const bool is_xfs_;
 };
 
 }  // namespace

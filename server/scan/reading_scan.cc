@@ -15,7 +15,7 @@ namespace cowherd {
 namespace {
 
 // Files are put into the order of the disk so many at a time.
-constexpr size_t kMaxCollected = 10000;
+constexpr size_t kMaxCollected = 1 << 16;
 constexpr size_t kMaxCollectedBytes = 4 << 20;
 // Extents are looked up for so much of a file at once.
 constexpr uint64_t kWindowBytes = 64 << 20;
@@ -121,11 +121,7 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
   if (!request.full_scan) state_.Load();
 }
 
-absl::Status ReadingScan::Add(WalkedFile file) {
-  if (file.facts && state_.Met(file.path, *file.facts)) {
-    totals_.Update([](Totals& t) { ++t.files_skipped; });
-    return absl::OkStatus();
-  }
+absl::Status ReadingScan::Add(NamedFile file) {
   collected_bytes_ += file.path.size();
   collected_.push_back(std::move(file));
   if (collected_.size() < kMaxCollected && collected_bytes_ < kMaxCollectedBytes) return absl::OkStatus();
@@ -135,11 +131,18 @@ absl::Status ReadingScan::Add(WalkedFile file) {
 absl::Status ReadingScan::ReadCollected() {
   // Both XFS and btrfs number files about in the order in which they place them.
   std::stable_sort(collected_.begin(), collected_.end(),
-                   [](const WalkedFile& a, const WalkedFile& b) { return a.inode < b.inode; });
+                   [](const NamedFile& a, const NamedFile& b) { return a.inode < b.inode; });
   collected_bytes_ = 0;
-  for (const WalkedFile& file : std::exchange(collected_, {})) {
+  const std::vector<NamedFile> files = std::exchange(collected_, {});
+  std::vector<absl::optional<FileFacts>> facts(files.size());
+  if (state_.knows_files()) facts = tree_.Look(files, stop_);
+  for (size_t i = 0; i < files.size(); ++i) {
     RETURN_IF_ERROR(stop_.Check());
-    RETURN_IF_ERROR(LookAt(file));
+    if (facts[i] && state_.Met(files[i].path, *facts[i])) {
+      totals_.Update([](Totals& t) { ++t.files_skipped; });
+      continue;
+    }
+    RETURN_IF_ERROR(LookAt(files[i]));
     if (state_.CheckpointDue(std::chrono::steady_clock::now())) RETURN_IF_ERROR(Checkpoint());
   }
   return absl::OkStatus();
@@ -208,10 +211,10 @@ absl::Status ReadingScan::Finish(bool complete) {
   return status;
 }
 
-absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
-  absl::StatusOr<OpenFile> opened = tree_.Open(walked.path, /*for_destination=*/false);
+absl::Status ReadingScan::LookAt(const NamedFile& named) {
+  absl::StatusOr<OpenFile> opened = tree_.Open(named.path, /*for_destination=*/false);
   auto file = std::make_shared<ScannedFile>();
-  file->path = walked.path;
+  file->path = named.path;
   if (!opened.ok()) {
     Failed(*file, opened.status());
     return absl::OkStatus();
@@ -221,11 +224,11 @@ absl::Status ReadingScan::LookAt(const WalkedFile& walked) {
   // stat(2) tells: each subvolume of btrfs has one of its own.
   const FileKey key{facts.device, facts.inode};
   file->settled = Settled(facts);
-  const bool met = !walked.facts && state_.Met(walked.path, facts);
+  const bool met = state_.Met(named.path, facts);
   const bool seen = facts.links > 1 && seen_links_.Meet(key);
   if (met || seen || facts.size < request_.min_file_size || facts.size == 0) {
     totals_.Update([](Totals& t) { ++t.files_skipped; });
-    if (!met && file->settled) state_.Done(walked.path, facts);
+    if (!met && file->settled) state_.Done(named.path, facts);
     return absl::OkStatus();
   }
   state_.BeforeReading(facts);

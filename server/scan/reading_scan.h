@@ -63,9 +63,9 @@ class ReadingScan {
               const ReadingLimits& limits, ScanStateFile* state, Pace& pace, const Stop& stop,
               SharedTotals& totals, SpaceWon& won, absl::FunctionRef<void(const Duplicate&)> found);
 
-  // Collects files, some thousands at a time, before they are read. Files that cannot be read are counted and
-  // logged. An error: `stop`'s.
-  absl::Status Add(WalkedFile file);
+  // Collects files, some ten thousand at a time, before they are read. Files that cannot be read are counted
+  // and logged. An error: `stop`'s.
+  absl::Status Add(NamedFile file);
 
   // Reads what was added, and shares what is left to share. `complete`: all files of the scan were added.
   absl::Status Finish(bool complete);
@@ -97,7 +97,7 @@ class ReadingScan {
   void BatchBegun();
   // What has nothing to share is done when it is compared.
   bool IsCompared(const std::shared_ptr<ScannedFile>& file) const;
-  absl::Status LookAt(const WalkedFile& walked);
+  absl::Status LookAt(const NamedFile& named);
   absl::Status ReadWindow(const std::shared_ptr<ScannedFile>& file, uint64_t offset, uint64_t length);
   absl::Status ReadSection(std::unique_ptr<Section> section);
   // Has the range read at the scan's pace, unless it is cached; then it is not for this scan to take out
@@ -133,7 +133,7 @@ class ReadingScan {
   absl::FunctionRef<void(const Duplicate&)> found_;
   Pace& pace_;
 
-  std::vector<WalkedFile> collected_;
+  std::vector<NamedFile> collected_;
   size_t collected_bytes_ = 0;
   SeenLinks seen_links_;
 

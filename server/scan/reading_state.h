@@ -29,6 +29,8 @@ class ReadingState {
   // Takes what was saved, but for the index; what is not to be trusted is discarded.
   void Load();
 
+  // Otherwise Met knows none.
+  bool knows_files() const { return seen_.last() > 0; }
   // Whether an earlier scan has looked at this file, as it is.
   bool Met(absl::string_view path, const FileFacts& facts);
 

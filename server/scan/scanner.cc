@@ -78,7 +78,7 @@ absl::Status ScanAll(const Scan& scan, StorageMap* map) {
       for (const std::string& top : tops) {
         // One path that is not there does not keep the others from being scanned; a stop ends each walk.
         walked.Update(WalkFiles(scan.tree, filter, top, scan.stop, scan.totals,
-                                [&](WalkedFile file) { return reading.Add(std::move(file)); }));
+                                [&](NamedFile file) { return reading.Add(std::move(file)); }));
       }
       return walked;
     });
@@ -100,7 +100,7 @@ absl::Status ScanAll(const Scan& scan, StorageMap* map) {
   Log(LogLevel::kInfo, "scan by reading",
       {{"files", unchecked->size()}, {"reason", "they have no checksums (nodatasum)"}});
   RETURN_IF_ERROR(ScanByReading(scan, map->root(), [&](ReadingScan& reading) {
-    for (std::string& path : *unchecked) RETURN_IF_ERROR(reading.Add({std::move(path), 0, {}}));
+    for (std::string& path : *unchecked) RETURN_IF_ERROR(reading.Add({std::move(path), 0}));
     return absl::OkStatus();
   }));
   return named;

@@ -33,6 +33,8 @@ class SeenFiles {
 
   void Clear();
 
+  // Files that the last scan has looked at.
+  size_t last() const { return last_.size(); }
   // Files that Add was called for.
   size_t added() const { return added_; }
   // There was no room.

@@ -30,7 +30,7 @@ std::vector<std::string> Tops(const std::vector<std::string>& paths) {
 }
 
 absl::Status WalkFiles(FileTree& tree, const PathFilter& filter, const std::string& top, const Stop& stop,
-                       SharedTotals& totals, absl::FunctionRef<absl::Status(WalkedFile)> found) {
+                       SharedTotals& totals, absl::FunctionRef<absl::Status(NamedFile)> found) {
   std::vector<std::string> directories = {top};
   while (!directories.empty()) {
     RETURN_IF_ERROR(stop.Check());
@@ -39,7 +39,7 @@ absl::Status WalkFiles(FileTree& tree, const PathFilter& filter, const std::stri
     absl::StatusOr<std::vector<DirEntry>> entries = tree.List(directory);
     if (!entries.ok()) {
       if (ErrnoOf(entries.status()) == EXDEV) continue;  // another filesystem is mounted there
-      if (directory == top && ErrnoOf(entries.status()) == ENOTDIR) return found({top, 0, {}});
+      if (directory == top && ErrnoOf(entries.status()) == ENOTDIR) return found({top, 0});
       // What the caller named must be there.
       if (directory == top) return entries.status();
       Log(LogLevel::kWarning, "cannot list a directory", {{"path", directory}, {"error", entries.status()}});
@@ -52,7 +52,7 @@ absl::Status WalkFiles(FileTree& tree, const PathFilter& filter, const std::stri
       if (entry->kind != DirEntry::Kind::kFile) continue;
       std::string path = Below(directory, entry->name);
       if (filter.WantsFile(path)) {
-        RETURN_IF_ERROR(found({std::move(path), entry->inode, entry->facts}));
+        RETURN_IF_ERROR(found({std::move(path), entry->inode}));
       } else {
         totals.Update([](Totals& t) { ++t.files_skipped; });
       }
