@@ -51,4 +51,10 @@ absl::Status JobExists(absl::string_view id) {
                    absl::StrCat("the id ", id, " is taken; repeat the request"));
 }
 
+absl::Status StoreCorrupt(absl::string_view what) {
+  return MakeError(
+      absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+      absl::StrCat("the store is damaged (", what, "); put back a copy of it, or start with a new one"));
+}
+
 }  // namespace cowherd

@@ -25,12 +25,8 @@ struct JobChange {
   std::map<uint32_t, std::string> results;
 };
 
-// Keeps jobs. What a call answered OK to survives kill -9 and power loss. One thread at a time. Calls may
-// block on the disk or the network.
-//
-// A call that failed has changed nothing, or (only Write, and only where a store cannot take it in one
-// transaction) it has stored some of the tasks and results, but not the job that they belong to: a job's
-// state and sums follow from its tasks, so that what LoadActive gives is right at any point in between.
+// Keeps jobs. What a call answered OK to survives kill -9 and power loss; a call that failed changed nothing,
+// but see NOT_LEADER. One thread at a time. Calls may block on the disk or the network.
 //
 // UNAVAILABLE "NOT_LEADER": another process may write now, and this store object never will again. Whether
 // the call was carried out before that only the next leader can tell.
@@ -72,8 +68,7 @@ class JobStore {
   // Results of one job's tasks, by task number. Empty for an unknown job.
   virtual absl::StatusOr<std::map<uint32_t, std::string>> Results(absl::string_view id) = 0;
 
-  // Tasks and results first, jobs last; in one transaction where the store can. NOT_FOUND "JOB_UNKNOWN":
-  // nothing was changed.
+  // All changes or none. NOT_FOUND "JOB_UNKNOWN".
   virtual absl::Status Write(const std::vector<JobChange>& changes) = 0;
 
   // Forgets a job and its request_id. NOT_FOUND "JOB_UNKNOWN".
@@ -105,6 +100,9 @@ absl::Status JobUnknown(absl::string_view id);
 absl::Status RequestReused(absl::string_view request_id);
 absl::Status RequestUnknown();
 absl::Status JobExists(absl::string_view id);
+
+// DATA_LOSS "STORE_CORRUPT".
+absl::Status StoreCorrupt(absl::string_view what);
 
 }  // namespace cowherd
 

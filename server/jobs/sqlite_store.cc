@@ -13,8 +13,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/types/optional.h"
 #include "server/base/fd.h"
 #include "server/base/status.h"
+#include "server/jobs/names.h"
 #include "server/jobs/schema.h"
 
 namespace cowherd {
@@ -31,18 +33,6 @@ constexpr char kTaskColumns[] =
     "error_reason, error_field, error_errno, error_message, run_id, current, carried, "
     "crashes, node_started";
 constexpr char kActive[] = "state NOT IN ('succeeded', 'failed', 'cancelled')";
-
-constexpr JobState kJobStates[] = {JobState::kPending,   JobState::kRunning, JobState::kPaused,
-                                   JobState::kSucceeded, JobState::kFailed,  JobState::kCancelled};
-constexpr TaskState kTaskStates[] = {TaskState::kWaiting, TaskState::kRunning, TaskState::kSucceeded,
-                                     TaskState::kFailed, TaskState::kCancelled};
-constexpr Wanted kWanted[] = {Wanted::kRun, Wanted::kPause, Wanted::kCancel};
-
-absl::Status Corrupt(absl::string_view what) {
-  return MakeError(
-      absl::StatusCode::kDataLoss, "STORE_CORRUPT",
-      absl::StrCat("the store is damaged (", what, "); put back a copy of it, or start with a new file"));
-}
 
 absl::Status SqliteError(sqlite3* db, int code) {
   const std::string text = db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
@@ -63,7 +53,7 @@ absl::Status SqliteError(sqlite3* db, int code) {
           absl::StrCat("the store cannot be opened for writing; check path and permissions: ", text));
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return Corrupt(text);
+      return StoreCorrupt(text);
     case SQLITE_IOERR:
       return MakeError(absl::StatusCode::kUnavailable, "STORE_IO",
                        absl::StrCat("the disk of the store failed: ", text));
@@ -158,14 +148,14 @@ absl::Status Finish(Statement statement) { return statement.Step().status(); }
 absl::StatusOr<std::string> ReadText(sqlite3* db, const std::string& sql) {
   ASSIGN_OR_RETURN(Statement statement, Statement::Make(db, sql));
   ASSIGN_OR_RETURN(const bool row, statement.Step());
-  if (!row) return Corrupt(absl::StrCat("no row for ", sql));
+  if (!row) return StoreCorrupt(absl::StrCat("no row for ", sql));
   return statement.Text(0);
 }
 
 absl::StatusOr<int64_t> ReadInt(sqlite3* db, const std::string& sql) {
   ASSIGN_OR_RETURN(const std::string text, ReadText(db, sql));
   int64_t value = 0;
-  if (!absl::SimpleAtoi(text, &value)) return Corrupt(absl::StrCat("no number for ", sql));
+  if (!absl::SimpleAtoi(text, &value)) return StoreCorrupt(absl::StrCat("no number for ", sql));
   return value;
 }
 
@@ -205,7 +195,7 @@ Number Field(const nlohmann::json& json, const char* name) {
 
 absl::StatusOr<Totals> FromJson(const std::string& text) {
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return Corrupt("totals are not JSON");
+  if (!json.is_object()) return StoreCorrupt("totals are not JSON");
   Totals totals;
   for (const TotalsCounter& counter : TotalsCounters()) {
     totals.*counter.value = Field<uint64_t>(json, counter.name);
@@ -215,13 +205,11 @@ absl::StatusOr<Totals> FromJson(const std::string& text) {
   return totals;
 }
 
-template <typename Enum, size_t kCount>
-absl::StatusOr<Enum> FromName(const Enum (&values)[kCount], absl::string_view (*name_of)(Enum),
-                              absl::string_view name) {
-  for (Enum value : values) {
-    if (name_of(value) == name) return value;
-  }
-  return Corrupt(absl::StrCat("unknown state ", name));
+// What a store does not know by that name is damage.
+template <typename Value>
+absl::StatusOr<Value> Known(absl::optional<Value> value, absl::string_view name) {
+  if (!value) return StoreCorrupt(absl::StrCat("unknown state ", name));
+  return *value;
 }
 
 absl::StatusOr<JobRecord> ReadJob(Statement& row) {
@@ -231,8 +219,8 @@ absl::StatusOr<JobRecord> ReadJob(Statement& row) {
   job.id = row.Text(1);
   job.request_id = row.Text(2);
   record.spec = row.Text(3);
-  ASSIGN_OR_RETURN(job.state, FromName(kJobStates, JobStateName, row.Text(4)));
-  ASSIGN_OR_RETURN(job.wanted, FromName(kWanted, WantedName, row.Text(5)));
+  ASSIGN_OR_RETURN(job.state, Known(JobStateFrom(row.Text(4)), row.Text(4)));
+  ASSIGN_OR_RETURN(job.wanted, Known(WantedFrom(row.Text(5)), row.Text(5)));
   job.created = row.Time(6);
   job.started = row.Time(7);
   job.ended = row.Time(8);
@@ -250,7 +238,7 @@ absl::StatusOr<Task> ReadTask(Statement& row) {
   const std::string paths = row.Text(3);
   if (!paths.empty()) task.paths = absl::StrSplit(paths, '\0');
   task.expanded = row.Int(4) != 0;
-  ASSIGN_OR_RETURN(task.state, FromName(kTaskStates, TaskStateName, row.Text(5)));
+  ASSIGN_OR_RETURN(task.state, Known(TaskStateFrom(row.Text(5)), row.Text(5)));
   task.open = row.Int(6) != 0;
   task.attempt = static_cast<uint32_t>(row.Int(7));
   task.failures = static_cast<uint32_t>(row.Int(8));
@@ -306,7 +294,7 @@ absl::Status SqliteStore::Prepare() {
   ASSIGN_OR_RETURN(const int64_t version, ReadInt(db_, "PRAGMA user_version"));
   ASSIGN_OR_RETURN(const int64_t application, ReadInt(db_, "PRAGMA application_id"));
   ASSIGN_OR_RETURN(const int64_t tables, ReadInt(db_, "SELECT count(*) FROM sqlite_schema"));
-  if (application != kApplicationId && tables > 0) return Corrupt("the file belongs to another program");
+  if (application != kApplicationId && tables > 0) return StoreCorrupt("the file belongs to another program");
   constexpr int64_t kVersion = std::size(kSchemaSteps);
   if (version > kVersion) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_NEWER",
@@ -314,7 +302,7 @@ absl::Status SqliteStore::Prepare() {
                                   kVersion, "; run the version that wrote it, or a later one"));
   }
   ASSIGN_OR_RETURN(const std::string check, ReadText(db_, "PRAGMA quick_check(1)"));
-  if (check != "ok") return Corrupt(check);
+  if (check != "ok") return StoreCorrupt(check);
   ASSIGN_OR_RETURN(const std::string mode, ReadText(db_, "PRAGMA journal_mode = WAL"));
   if (mode != "wal") {
     return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_NOT_WRITABLE",
@@ -456,7 +444,7 @@ absl::StatusOr<std::map<JobState, uint64_t>> SqliteStore::CountByState() {
   for (;;) {
     ASSIGN_OR_RETURN(const bool row, statement.Step());
     if (!row) return counts;
-    ASSIGN_OR_RETURN(const JobState state, FromName(kJobStates, JobStateName, statement.Text(0)));
+    ASSIGN_OR_RETURN(const JobState state, Known(JobStateFrom(statement.Text(0)), statement.Text(0)));
     counts[state] = static_cast<uint64_t>(statement.Int(1));
   }
 }

@@ -9,23 +9,53 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
+#include "server/etcd/client.h"
+#include "server/etcd/election.h"
+#include "server/jobs/etcd_store.h"
 #include "server/jobs/memory_store.h"
 #include "server/jobs/sqlite_store.h"
+#include "tests/testing/etcd_cluster.h"
 
 namespace cowherd {
 namespace {
 
 struct Kind {
   std::string name;
-  std::function<std::unique_ptr<JobStore>()> make;
+  std::function<std::shared_ptr<JobStore>()> make;
 };
 
-std::unique_ptr<JobStore> MakeSqlite() {
+std::shared_ptr<JobStore> MakeSqlite() {
   static int made = 0;
   absl::StatusOr<std::unique_ptr<JobStore>> store =
       OpenSqliteStore(absl::StrCat(::testing::TempDir(), "/store-", ::getpid(), "-", ++made));
   EXPECT_TRUE(store.ok()) << store.status();
   return store.ok() ? *std::move(store) : nullptr;
+}
+
+// A leader's store on a cluster that all tests share, each with a prefix of its own.
+template <size_t kMembers>
+std::shared_ptr<JobStore> MakeEtcd() {
+  static absl::StatusOr<std::unique_ptr<EtcdCluster>> cluster = EtcdCluster::Start(kMembers);
+  EXPECT_TRUE(cluster.ok()) << cluster.status();
+  if (!cluster.ok()) return nullptr;
+  static int made = 0;
+  struct Held {
+    std::unique_ptr<EtcdClient> client;
+    std::unique_ptr<Leadership> leadership;
+    std::unique_ptr<JobStore> store;
+  };
+  auto held = std::make_shared<Held>();
+  EtcdClient::Options options;
+  options.members = (*cluster)->addresses();
+  options.credentials = grpc::InsecureChannelCredentials();
+  held->client = std::make_unique<EtcdClient>(options);
+  EtcdStoreOptions store;
+  store.prefix = absl::StrCat("/test-", ++made, "/");
+  Election::Options election;
+  election.key = EtcdLeaderKey(store.prefix);
+  held->leadership = Election(*held->client, election).Campaign().value();
+  held->store = MakeEtcdStore(*held->client, held->leadership.get(), store);
+  return std::shared_ptr<JobStore>(held, held->store.get());
 }
 
 Totals SomeTotals(uint64_t n) {
@@ -121,7 +151,7 @@ class JobStoreTest : public ::testing::TestWithParam<Kind> {
     EXPECT_EQ(store_->Write({{job, {}, {}, {}}}), absl::OkStatus());
   }
 
-  std::unique_ptr<JobStore> store_ = GetParam().make();
+  const std::shared_ptr<JobStore> store_ = GetParam().make();
 };
 
 TEST_P(JobStoreTest, EpochGrows) {
@@ -298,7 +328,8 @@ TEST_P(JobStoreTest, BoundsRecords) {
 
 INSTANTIATE_TEST_SUITE_P(Stores, JobStoreTest,
                          ::testing::Values(Kind{"Memory", [] { return std::make_unique<MemoryStore>(); }},
-                                           Kind{"Sqlite", MakeSqlite}),
+                                           Kind{"Sqlite", MakeSqlite}, Kind{"Etcd", MakeEtcd<1>},
+                                           Kind{"EtcdOfThree", MakeEtcd<3>}),
                          [](const ::testing::TestParamInfo<Kind>& info) { return info.param.name; });
 
 }  // namespace
