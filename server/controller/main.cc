@@ -40,8 +40,8 @@ struct Flags {
   std::vector<std::string> node_dns;
   std::string probe_interval = "10s";
   std::string lost_after = "10m";
-  size_t max_tasks = PickLimits().in_all;
-  size_t max_tasks_per_node = PickLimits().per_node;
+  size_t max_tasks = SchedulerLimits().in_all;
+  size_t max_tasks_per_node = SchedulerLimits().per_node;
 };
 
 // The flags, checked.
@@ -80,7 +80,8 @@ absl::StatusOr<Config> Check(const Flags& flags) {
   }
   if (flags.max_tasks == 0) return FieldError("--max_tasks", "must be above 0");
   if (flags.max_tasks_per_node == 0) return FieldError("--max_tasks_per_node", "must be above 0");
-  config.loop.limits = {flags.max_tasks_per_node, flags.max_tasks};
+  config.loop.limits.per_node = flags.max_tasks_per_node;
+  config.loop.limits.in_all = flags.max_tasks;
   config.link.idle_after = std::max(interval / 2, absl::Seconds(1));
   ASSIGN_OR_RETURN(config.link.credentials, MakeChannelCredentials(flags.serving.tls));
   return config;

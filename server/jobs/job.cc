@@ -88,23 +88,23 @@ bool LegalMove(TaskState from, TaskState to) {
   return kTaskMoves[static_cast<size_t>(from)][static_cast<size_t>(to)];
 }
 
-JobState JobStateOf(Wanted wanted, const std::vector<Task>& tasks) {
-  bool ended = true;
-  bool started = false;
-  bool failed = false;
-  bool cancelled = false;
-  for (const Task& task : tasks) {
-    ended = ended && Ended(task.state);
-    started = started || task.attempt > 0;
-    failed = failed || task.state == TaskState::kFailed;
-    cancelled = cancelled || task.state == TaskState::kCancelled;
-  }
-  if (ended) {
-    if (cancelled) return JobState::kCancelled;
-    return failed ? JobState::kFailed : JobState::kSucceeded;
+void TaskCounts::Add(TaskState state, uint32_t attempt) {
+  ++in_state[static_cast<size_t>(state)];
+  if (attempt > 0) ++started;
+}
+
+void TaskCounts::Remove(TaskState state, uint32_t attempt) {
+  --in_state[static_cast<size_t>(state)];
+  if (attempt > 0) --started;
+}
+
+JobState JobStateOf(Wanted wanted, const TaskCounts& tasks) {
+  if (tasks.left() == 0) {
+    if (tasks.in(TaskState::kCancelled) > 0) return JobState::kCancelled;
+    return tasks.in(TaskState::kFailed) > 0 ? JobState::kFailed : JobState::kSucceeded;
   }
   if (wanted == Wanted::kPause) return JobState::kPaused;
-  return started ? JobState::kRunning : JobState::kPending;
+  return tasks.started > 0 ? JobState::kRunning : JobState::kPending;
 }
 
 Totals SumOf(const std::vector<Task>& tasks) {

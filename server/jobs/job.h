@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_JOBS_JOB_H_
 #define COWHERD_SERVER_JOBS_JOB_H_
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -98,8 +99,22 @@ bool Ended(TaskState state);
 bool LegalMove(JobState from, JobState to);
 bool LegalMove(TaskState from, TaskState to);
 
-// What a job's state is, given what is wanted and its tasks. `tasks` must not be empty.
-JobState JobStateOf(Wanted wanted, const std::vector<Task>& tasks);
+// How many of a job's tasks stand where.
+struct TaskCounts {
+  // By TaskState.
+  std::array<uint32_t, 5> in_state{};
+  // With an attempt.
+  uint32_t started = 0;
+
+  void Add(TaskState state, uint32_t attempt);
+  void Remove(TaskState state, uint32_t attempt);
+  uint32_t in(TaskState state) const { return in_state[static_cast<size_t>(state)]; }
+  // Not ended.
+  uint32_t left() const { return in(TaskState::kWaiting) + in(TaskState::kRunning); }
+};
+
+// What a job's state is, given what is wanted and its tasks, of which there must be one.
+JobState JobStateOf(Wanted wanted, const TaskCounts& tasks);
 
 Totals SumOf(const std::vector<Task>& tasks);
 

@@ -63,6 +63,11 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
   oldest_task_age_ = &Gauges(registry, "cowherd_controller_oldest_task_age_seconds",
                              "How long the task that waits longest has waited. 0: none waits.")
                           .Add({});
+  paused_filesystems_ =
+      &Gauges(registry, "cowherd_controller_paused_filesystems",
+              "Filesystems that tasks found full, over quota, read-only or broken, and that are left alone "
+              "for a while.")
+           .Add({});
   auto& retries = Counters(registry, "cowherd_controller_task_retries_total",
                            "Tries of a task that ended and are followed by another, by reason.");
   for (const std::string& reason : retry_reasons) retries_[reason] = &retries.Add({{"reason", reason}});
@@ -114,6 +119,10 @@ void ControllerMetrics::SetNodes(const std::map<std::string, uint64_t>& counts) 
 void ControllerMetrics::NodeLost() { nodes_lost_->Increment(); }
 
 void ControllerMetrics::TaskGivenUp() { tasks_given_up_->Increment(); }
+
+void ControllerMetrics::SetPausedFilesystems(uint64_t count) {
+  paused_filesystems_->Set(static_cast<double>(count));
+}
 
 void ControllerMetrics::SetOldestTaskAge(absl::Duration age) {
   oldest_task_age_->Set(absl::ToDoubleSeconds(age));

@@ -33,6 +33,7 @@ class ControllerMetrics {
   void SetTasks(const std::map<TaskState, uint64_t>& counts);
   // By NodeState's name.
   void SetNodes(const std::map<std::string, uint64_t>& counts);
+  void SetPausedFilesystems(uint64_t count);
   void SetOldestTaskAge(absl::Duration age);
 
   void NodeLost();
@@ -51,6 +52,7 @@ class ControllerMetrics {
   prometheus::Counter* nodes_lost_;
   prometheus::Counter* tasks_given_up_;
   prometheus::Gauge* oldest_task_age_;
+  prometheus::Gauge* paused_filesystems_;
   std::map<std::string, prometheus::Counter*> retries_;
   prometheus::Counter* scanned_;
   prometheus::Counter* requested_;

@@ -8,18 +8,22 @@
 #include "absl/strings/str_format.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
-#include "server/sched/backoff.h"
+#include "server/sched/canary.h"
+#include "server/sched/expansion.h"
 
 namespace cowherd {
 namespace {
 
-constexpr absl::Duration kStoreEvery = absl::Seconds(1);
 constexpr absl::Duration kNoticeEvery = absl::Milliseconds(200);
+// To show a job costs time for each of its tasks.
+constexpr absl::Duration kNoticePerTask = absl::Microseconds(50);
 constexpr absl::Duration kPublishEvery = absl::Seconds(1);
 constexpr absl::Duration kCancelEvery = absl::Seconds(2);
 // The order to run is still on its way to the node.
 constexpr absl::Duration kCancelAgain = absl::Milliseconds(200);
 constexpr absl::Duration kStoreRetry = absl::Seconds(1);
+// Tasks that one write of the store changes at most: with SQLite some 10 ms.
+constexpr size_t kMaxBatch = 256;
 
 absl::Status StaleEpoch() {
   return MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH",
@@ -36,6 +40,17 @@ absl::Status JobEnded() {
                    "the job has ended or is being cancelled; make a new one");
 }
 
+absl::Status CanaryFailed(const ActiveJob& active) {
+  return MakeError(absl::StatusCode::kAborted, "CANARY_FAILED",
+                   absl::StrCat("not started: ", active.canary.in(TaskState::kFailed),
+                                " tasks of the nodes that went first have failed; look at them"));
+}
+
+std::vector<TaskKey> FirstOf(const std::set<TaskKey>& keys) {
+  const size_t count = std::min(keys.size(), kMaxBatch);
+  return {keys.begin(), std::next(keys.begin(), static_cast<ptrdiff_t>(count))};
+}
+
 }  // namespace
 
 Loop::Loop(JobStore& store, NodeLink& link, const Clock& clock, std::shared_ptr<Mailbox> mailbox,
@@ -48,29 +63,34 @@ Loop::Loop(JobStore& store, NodeLink& link, const Clock& clock, std::shared_ptr<
       read_plan_(std::move(read_plan)),
       random_(random),
       options_(options),
-      nodes_(options.lost_after) {}
+      nodes_(options.lost_after),
+      scheduler_(options.limits),
+      runs_(link, mailbox_, [this](TaskKey key) { stops_.NewRun(key); }) {}
 
 // As exact as the store keeps it.
 absl::Time Loop::Now() const { return absl::FromUnixMicros(absl::ToUnixMicros(clock_.Now())); }
 
 void Loop::WakeBy(absl::Time when) { wake_ = std::min(wake_, when); }
 
+bool Loop::StoreRests(absl::Time now) {
+  if (store_retry_ <= now) return false;
+  WakeBy(store_retry_);
+  return true;
+}
+
 absl::Status Loop::Recover() {
   ASSIGN_OR_RETURN(epoch_, store_.RaiseEpoch(static_cast<uint64_t>(absl::ToUnixSeconds(Now()))));
   ASSIGN_OR_RETURN(counts_, store_.CountByState());
   ASSIGN_OR_RETURN(std::vector<JobRecord> records, store_.LoadActive());
   for (JobRecord& record : records) {
-    const uint64_t sequence = record.job.sequence;
-    Active active;
-    ASSIGN_OR_RETURN(active.plan, read_plan_(record.spec));
-    sequence_of_[record.job.id] = sequence;
+    ASSIGN_OR_RETURN(JobPlan plan, read_plan_(record.spec));
     for (const Task& task : record.tasks) {
       if (!Ended(task.state)) nodes_.Expect(task.node, Now());
     }
-    active.record = std::move(record);
-    active_.emplace(sequence, std::move(active));
+    TakeUp(std::move(record), std::move(plan));
+    record = JobRecord();
   }
-  Log(LogLevel::kInfo, "store opened", {{"epoch", epoch_}, {"active_jobs", uint64_t{active_.size()}}});
+  Log(LogLevel::kInfo, "store opened", {{"epoch", epoch_}, {"active_jobs", uint64_t{records.size()}}});
   return absl::OkStatus();
 }
 
@@ -83,9 +103,13 @@ absl::Time Loop::Step() {
   wake_ = Now() + options_.probe_interval;
   Probe();
   ExpireNodes();
+  StoreNews(/*all=*/false);
+  CountCrashes();
   ExpandJobs();
-  StoreProgress(/*all=*/false);
+  if (!sweeps_.empty()) Sweep(sweeps_.begin()->first);
+  GiveUpLost();
   SendCancels();
+  CloseGone();
   Dispatch();
   Notify();
   Publish();
@@ -94,113 +118,67 @@ absl::Time Loop::Step() {
 
 void Loop::Stop() {
   RunPosted();
-  StoreProgress(/*all=*/true);
-  for (auto& [sequence, active] : active_) {
-    for (auto& [number, watch] : active.watchers) watch.watcher(nullptr);
-    active.watchers.clear();
-    active.live.clear();
-  }
-  watches_.clear();
-  closing_.clear();
-  streams_.clear();
+  StoreNews(/*all=*/true);
+  watches_.Close();
+  runs_.DropAll();
 }
 
-absl::Status Loop::SetTargets(const std::string& source, const std::vector<Target>& targets) {
-  RETURN_IF_ERROR(nodes_.SetTargets(source, targets, Now()));
-  for (auto it = probes_.begin(); it != probes_.end();) {
-    if (nodes_.addresses().count(it->first) > 0) {
-      ++it;
-      continue;
-    }
-    Log(LogLevel::kInfo, "address gone", {{"address", it->first}});
-    link_.Forget(it->first);
-    it = probes_.erase(it);
-  }
-  for (const auto& [address, entry] : nodes_.addresses()) probes_[address];
-  return absl::OkStatus();
-}
-
-Loop::Active* Loop::FindActive(const std::string& id) {
-  const auto found = sequence_of_.find(id);
-  return found == sequence_of_.end() ? nullptr : &active_.at(found->second);
-}
-
-Task* Loop::FindTask(Active& active, uint32_t number) {
-  for (Task& task : active.record.tasks) {
-    if (task.number == number) return &task;
-  }
-  return nullptr;
-}
-
-absl::StatusOr<JobRecord> Loop::View(const Active& active) {
-  JobRecord view = active.record;
+absl::StatusOr<JobRecord> Loop::View(const ActiveJob& active) {
+  JobRecord view = active.Record();
   // They may be large: not for each step of a job that runs.
-  if (Ended(active.record.job.state)) {
+  if (Ended(active.job.state)) {
     ASSIGN_OR_RETURN(view.results, store_.Results(view.job.id));
+    return view;
   }
-  for (Task& task : view.tasks) {
-    if (task.state != TaskState::kWaiting || !task.error.ok()) continue;
-    const NodeEntry* node = nodes_.Find(task.node);
-    if (node == nullptr) {
-      task.error = NodeUnknown(task.node);
-    } else {
-      task.error = node->error;
-    }
+  for (size_t i = 0; i < view.tasks.size(); ++i) {
+    Task& task = view.tasks[i];
+    if (task.state != TaskState::kWaiting) continue;
+    absl::Status why = WhyWaiting(active, active.tasks[i]);
+    if (!why.ok()) task.error = std::move(why);
   }
   return view;
 }
 
-absl::Status Loop::Save(std::vector<JobChange> changes) {
-  std::vector<std::vector<Task>> next;
-  for (JobChange& change : changes) {
-    const Active& active = *FindActive(change.job.id);
-    const Job& before = active.record.job;
-    std::map<uint32_t, Task> tasks;
-    for (const Task& task : active.record.tasks) tasks[task.number] = task;
-    for (const Task& task : change.put) {
-      const auto old = tasks.find(task.number);
-      if (old != tasks.end() && !LegalMove(old->second.state, task.state)) {
-        return absl::InternalError(absl::StrCat("task ", TaskId(before, task.number), " cannot go from ",
-                                                TaskStateName(old->second.state), " to ",
-                                                TaskStateName(task.state)));
-      }
-      tasks[task.number] = task;
-    }
-    for (uint32_t number : change.removed) tasks.erase(number);
-    std::vector<Task>& list = next.emplace_back();
-    bool started = false;
-    for (auto& [number, task] : tasks) {
-      started = started || task.attempt > 0;
-      list.push_back(std::move(task));
-    }
-    Job& job = change.job;
-    job.state = JobStateOf(job.wanted, list);
-    if (!LegalMove(before.state, job.state)) {
-      return absl::InternalError(absl::StrCat("job ", job.id, " cannot go from ", JobStateName(before.state),
-                                              " to ", JobStateName(job.state)));
-    }
-    job.totals = SumOf(list);
-    job.revision = before.revision + 1;
-    if (started && job.started == absl::InfinitePast()) job.started = Now();
-    if (Ended(job.state)) job.ended = Now();
+absl::Status Loop::WhyWaiting(const ActiveJob& active, const TaskRow& row) const {
+  const NodeEntry* node = nodes_.Find(*row.node);
+  if (!row.error.ok()) return absl::OkStatus();
+  if (node == nullptr) return NodeUnknown(*row.node);
+  if (!node->error.ok()) return node->error;
+  if (canaries_.count(active.job.sequence) > 0 && active.canary_nodes.count(*row.node) == 0) {
+    return MakeError(absl::StatusCode::kUnavailable, "CANARY_FIRST", "waits for the nodes that go first");
   }
+  const Place place = PlaceOf(active, row);
+  const FilesystemPauses::Pause* pause = pauses_.Find({place.node, place.filesystem}, Now());
+  if (pause == nullptr) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kUnavailable, "FILESYSTEM_PAUSED",
+      absl::StrCat("the filesystem is left alone until ", absl::FormatTime(pause->until, absl::UTCTimeZone()),
+                   ": ", pause->why.message()));
+}
+
+absl::Status Loop::Save(std::vector<JobChange> changes) {
+  const absl::Time now = Now();
+  for (JobChange& change : changes) RETURN_IF_ERROR(table_.Complete(change, now));
   if (absl::Status status = store_.Write(changes); !status.ok()) {
     Log(LogLevel::kError, "store write failed", {{"error", status}});
-    store_retry_ = Now() + kStoreRetry;
+    store_retry_ = now + kStoreRetry;
     return status;
   }
-  for (size_t i = 0; i < changes.size(); ++i) {
-    Active& active = *FindActive(changes[i].job.id);
-    const Job before = std::exchange(active.record.job, std::move(changes[i].job));
-    const Job& job = active.record.job;
-    active.record.tasks = std::move(next[i]);
-    active.changed = true;
-    metrics_.CountProgress(before.totals, job.totals);
-    if (before.state == job.state) continue;
-    --counts_[before.state];
+  for (JobChange& change : changes) {
+    const ActiveJob& active = *table_.Find(change.job.sequence);
+    const JobState before = active.job.state;
+    metrics_.CountProgress(active.job.totals, change.job.totals);
+    table_.Apply(std::move(change));
+    const Job& job = active.job;
+    FollowCanary(active);
+    if (watches_.Watched(job.sequence))
+      watches_.Changed(job.sequence, std::max(kNoticeEvery, kNoticePerTask * active.tasks.size()));
+    if (before == job.state) continue;
+    --counts_[before];
     ++counts_[job.state];
     next_publish_ = absl::InfinitePast();
     if (!Ended(job.state)) continue;
+    watches_.Ended(job.sequence);
     metrics_.JobFinished(job.state);
     Log(LogLevel::kInfo, "job ended",
         {{"job", job.id},
@@ -212,30 +190,128 @@ absl::Status Loop::Save(std::vector<JobChange> changes) {
   return absl::OkStatus();
 }
 
-// Nodes.
+void Loop::TakeUp(JobRecord record, JobPlan plan) {
+  const ActiveJob& active = table_.Add(std::move(record), std::move(plan));
+  const uint64_t sequence = active.job.sequence;
+  scheduler_.AddJob(sequence, active.plan.priority);
+  scheduler_.SetHeld(sequence, active.job.wanted != Wanted::kRun);
+  if (active.plan.canary.nodes > 0) canaries_.insert(sequence);
+  for (const TaskRow& row : active.tasks) {
+    const TaskKey key{sequence, row.number};
+    Schedule(key);
+    if (!row.expanded) to_expand_.insert(key);
+    if (active.plan.give_up_lost) perhaps_lost_.insert(key);
+    if (row.open) stops_.Hurry(key);
+  }
+  if (active.job.wanted == Wanted::kCancel) sweeps_[sequence] = 0;
+  FollowCanary(active);
+}
 
-void Loop::Probe() {
-  const absl::Time now = Now();
-  for (auto& [address, probe] : probes_) {
-    if (probe.in_flight) continue;
-    if (probe.next > now) {
-      WakeBy(probe.next);
-      continue;
-    }
-    probe.in_flight = true;
-    probe.next = now + options_.probe_interval;
-    link_.Probe(nodes_.addresses().at(address).endpoint, [this, mailbox = mailbox_, address = address](
-                                                             absl::StatusOr<NodeFacts> answer) {
-      mailbox->PostNews([this, address, answer = std::move(answer)] { ProbeDone(address, answer); });
-    });
+void Loop::FollowCanary(const ActiveJob& active) {
+  const uint64_t sequence = active.job.sequence;
+  if (canaries_.count(sequence) == 0) return;
+  const CanaryVerdict verdict = JudgeCanary(active.plan.canary, active.canary);
+  if (verdict == CanaryVerdict::kWait) return;
+  canaries_.erase(sequence);
+  if (verdict == CanaryVerdict::kStop) {
+    sweeps_.emplace(sequence, 0);
+    return;
+  }
+  for (const TaskRow& row : active.tasks) {
+    if (active.canary_nodes.count(*row.node) == 0) Schedule({sequence, row.number});
   }
 }
 
+Place Loop::PlaceOf(const ActiveJob& active, const TaskRow& row) const {
+  Place place;
+  place.node = *row.node;
+  // A list of ranges has no rate of its own, and may be about any filesystem.
+  place.metered = !active.plan.ranges;
+  const NodeEntry* node = nodes_.Find(*row.node);
+  if (node == nullptr || !node->facts || row.root->empty()) return place;
+  for (const RootFacts& root : node->facts->roots) {
+    if (root.name == *row.root) place.filesystem = root.uuid;
+  }
+  return place;
+}
+
+void Loop::Schedule(TaskKey key) {
+  const ActiveJob& active = *table_.Find(key.job);
+  const TaskRow* row = table_.Find(key);
+  if (row != nullptr && row->open && runs_.HasStream(key)) return;
+  const bool follows =
+      canaries_.count(key.job) > 0 && row != nullptr && active.canary_nodes.count(*row->node) == 0;
+  if (row == nullptr || Ended(row->state) || !row->expanded || (follows && !row->open)) {
+    scheduler_.Remove(key);
+  } else if (row->open) {
+    scheduler_.Attach(key, PlaceOf(active, *row), row->next_attempt);
+  } else {
+    scheduler_.Queue(key, PlaceOf(active, *row), row->next_attempt);
+  }
+}
+
+TryContext Loop::ContextOf(const ActiveJob& active, TaskKey key) const {
+  TryContext context;
+  context.now = Now();
+  context.cancelled = active.job.wanted == Wanted::kCancel;
+  context.asked = stops_.in_flight(key) || stops_.taken(key) || MustStop(active);
+  context.losses = runs_.Losses(key) + 1;
+  context.max_failures = options_.max_failures;
+  return context;
+}
+
+void Loop::ForgetRun(TaskKey key) {
+  runs_.Close(key);
+  stops_.Forget(key);
+  gone_.erase(key);
+  crashed_.erase(key);
+}
+
+// Nodes.
+
+absl::Status Loop::SetTargets(const std::string& source, const std::vector<Target>& targets) {
+  std::map<std::string, NodeState> before;
+  for (const auto& [name, node] : nodes_.nodes()) before[name] = node.state;
+  RETURN_IF_ERROR(nodes_.SetTargets(source, targets, Now()));
+  for (const std::string& address : probes_.Retain(nodes_.addresses())) {
+    Log(LogLevel::kInfo, "address gone", {{"address", address}});
+    link_.Forget(address);
+  }
+  for (const auto& [address, entry] : nodes_.addresses()) probes_.Add(address);
+  for (const auto& [name, node] : nodes_.nodes()) {
+    const auto known = before.find(name);
+    if (known != before.end() && known->second != node.state) NodeChanged(name);
+  }
+  return absl::OkStatus();
+}
+
+void Loop::Probe() {
+  const absl::Time now = Now();
+  for (const std::string& address : probes_.Due(now)) {
+    probes_.Sent(address, now + options_.probe_interval);
+    link_.Probe(nodes_.addresses().at(address).endpoint, [this, mailbox = mailbox_,
+                                                          address](absl::StatusOr<NodeFacts> answer) {
+      mailbox->PostNews([this, address, answer = std::move(answer)] { ProbeDone(address, answer); });
+    });
+  }
+  WakeBy(probes_.wake());
+}
+
 void Loop::ProbeDone(const std::string& address, const absl::StatusOr<NodeFacts>& answer) {
-  const auto probe = probes_.find(address);
-  if (probe == probes_.end()) return;
-  probe->second.in_flight = false;
+  if (!probes_.Known(address)) return;
+  probes_.Done(address);
   for (const std::string& name : nodes_.Heard(address, answer, Now())) NodeChanged(name);
+  const std::string& name = nodes_.addresses().at(address).name;
+  if (!answer.ok() || name.empty()) return;
+  for (const TaskKey& key : table_.OnNode(name).open) {
+    if (Crashed(*table_.Find(key), key)) crashed_.insert(key);
+  }
+}
+
+void Loop::ProbeSoon(const std::string& node) {
+  const NodeEntry* entry = nodes_.Find(node);
+  if (entry == nullptr) return;
+  for (const std::string& address : entry->addresses) probes_.Hurry(address);
 }
 
 void Loop::NodeChanged(const std::string& name) {
@@ -246,67 +322,30 @@ void Loop::NodeChanged(const std::string& name) {
        {"state", NodeStateName(node.state)},
        {"address", node.endpoint.address},
        {"error", node.error}});
+  const bool up = node.state == NodeState::kUp;
+  scheduler_.SetGate(name, up ? Gate::kOpen : Gate::kShut);
   if (node.state == NodeState::kUnknown || node.state == NodeState::kRefused) ProbeSoon(name);
-  if (node.state != NodeState::kUp) return;
-  for (auto& [sequence, active] : active_) {
-    for (auto& [number, live] : active.live) {
-      if (FindTask(active, number)->node != name) continue;
-      live.at_once = true;
-      live.next_cancel = absl::InfinitePast();
-    }
-  }
-}
-
-void Loop::ProbeSoon(const std::string& node) {
-  const NodeEntry* entry = nodes_.Find(node);
-  if (entry == nullptr) return;
-  for (const std::string& address : entry->addresses) probes_.at(address).next = absl::InfinitePast();
+  const JobTable::NodeTasks& tasks = table_.OnNode(name);
+  to_expand_.insert(tasks.unexpanded.begin(), tasks.unexpanded.end());
+  if (!up) return;
+  for (const TaskKey& key : tasks.open) stops_.Hurry(key);
 }
 
 void Loop::ExpireNodes() {
+  std::set<std::string> lost;
   for (const std::string& name : nodes_.Expire(Now())) {
     metrics_.NodeLost();
     NodeChanged(name);
-    look_for_lost_ = true;
+    lost.insert(name);
   }
   WakeBy(nodes_.next_expiry());
-  if (look_for_lost_) GiveUpLost();
-}
-
-// Fails the tasks of lost nodes, where their jobs do not wait. A task with a stream is heard of all the same.
-void Loop::GiveUpLost() {
-  if (fenced_ || store_retry_ > Now()) return;
-  std::vector<JobChange> changes;
-  for (auto& [sequence, active] : active_) {
-    // Those of a cancelled job are closed as such.
-    if (!active.plan.give_up_lost || active.record.job.wanted == Wanted::kCancel) continue;
-    JobChange change;
-    change.job = active.record.job;
-    for (const Task& task : active.record.tasks) {
-      if (Ended(task.state)) continue;
-      const auto live = active.live.find(task.number);
-      if (live != active.live.end() && live->second.run != nullptr) continue;
-      const NodeEntry* node = nodes_.Find(task.node);
-      if (node != nullptr && node->state != NodeState::kLost) continue;
-      Task given_up = task;
-      given_up.state = TaskState::kFailed;
-      given_up.open = false;
-      given_up.next_attempt = absl::InfinitePast();
-      given_up.error = node != nullptr ? node->error : NodeUnknown(task.node);
-      change.put.push_back(std::move(given_up));
+  if (lost.empty()) return;
+  for (const auto& [sequence, active] : table_.jobs()) {
+    if (!active.plan.give_up_lost) continue;
+    for (const TaskRow& row : active.tasks) {
+      if (lost.count(*row.node) > 0) perhaps_lost_.insert({sequence, row.number});
     }
-    if (!change.put.empty()) changes.push_back(std::move(change));
   }
-  std::vector<std::pair<std::string, uint32_t>> given_up;
-  for (const JobChange& change : changes) {
-    for (const Task& task : change.put) given_up.emplace_back(change.job.id, task.number);
-  }
-  if (!changes.empty() && !Save(std::move(changes)).ok()) return WakeBy(store_retry_);
-  for (const auto& [id, number] : given_up) {
-    FindActive(id)->live.erase(number);
-    metrics_.TaskGivenUp();
-  }
-  look_for_lost_ = false;
 }
 
 // From jobs to tasks.
@@ -340,9 +379,10 @@ absl::StatusOr<JobRecord> Loop::CreateJob(std::string spec, JobPlan plan, std::s
   if (before.ok()) return GetJob(before->job.id);
   if (!absl::IsNotFound(before.status())) return before.status();
   if (fenced_) return StaleEpoch();
-  if (active_.size() >= options_.max_active_jobs) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_JOBS",
-                     absl::StrCat(active_.size(), " jobs have not ended; wait for some or cancel them"));
+  if (table_.jobs().size() >= options_.max_active_jobs) {
+    return MakeError(
+        absl::StatusCode::kResourceExhausted, "TOO_MANY_JOBS",
+        absl::StrCat(table_.jobs().size(), " jobs have not ended; wait for some or cancel them"));
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> names, SelectNodes(plan));
   const absl::Time now = Now();
@@ -361,429 +401,388 @@ absl::StatusOr<JobRecord> Loop::CreateJob(std::string spec, JobPlan plan, std::s
   }
   ASSIGN_OR_RETURN(JobStore::Created created, store_.Create(std::move(record)));
   const uint64_t sequence = created.record.job.sequence;
-  Active& active = active_[sequence];
-  active.record = std::move(created.record);
-  active.plan = std::move(plan);
-  sequence_of_[active.record.job.id] = sequence;
+  TakeUp(std::move(created.record), std::move(plan));
+  const ActiveJob& active = *table_.Find(sequence);
   ++counts_[JobState::kPending];
   next_publish_ = absl::InfinitePast();
-  look_for_lost_ = true;
-  Log(LogLevel::kInfo, "job accepted",
-      {{"job", active.record.job.id}, {"nodes", uint64_t{active.record.tasks.size()}}});
+  Log(LogLevel::kInfo, "job accepted", {{"job", active.job.id}, {"nodes", uint64_t{active.tasks.size()}}});
   return View(active);
 }
 
 void Loop::ExpandJobs() {
-  const absl::Time now = Now();
-  if (fenced_ || store_retry_ > now) return;
-  std::vector<JobChange> changes;
-  for (auto& [sequence, active] : active_) {
-    if (active.record.job.wanted != Wanted::kRun) continue;
-    JobChange change;
-    change.job = active.record.job;
-    size_t left = active.record.tasks.size();
-    std::vector<Task> unmatched;
-    for (const Task& task : active.record.tasks) {
-      if (task.expanded || Ended(task.state)) continue;
-      const NodeEntry* node = nodes_.Find(task.node);
-      if (node == nullptr || !node->facts) continue;
-      const std::vector<RootTask> roots = Expand(active.plan, *node->facts);
-      if (node->state != NodeState::kUp) {
-        // Roots may change while a node is away; its labels hardly do, and nothing else matters where they
-        // differ.
-        if (active.plan.select == JobPlan::Select::kLabels && roots.empty()) unmatched.push_back(task);
-        continue;
-      }
-      if (roots.empty()) unmatched.push_back(task);
-      for (size_t i = 0; i < roots.size(); ++i) {
-        Task made = task;
-        if (i > 0) {
-          made.number = change.job.tasks_made++;
-          ++left;
-        }
-        made.expanded = true;
-        made.root = roots[i].root;
-        made.paths = roots[i].paths;
-        change.put.push_back(std::move(made));
-      }
-    }
-    for (Task& task : unmatched) {
-      if (!MustMatch(active.plan) && left > 1) {
-        change.removed.push_back(task.number);
-        --left;
-        continue;
-      }
-      task.state = TaskState::kFailed;
-      task.error =
-          MakeError(absl::StatusCode::kFailedPrecondition, "NO_MATCHING_ROOT",
-                    absl::StrCat("no root of node \"", task.node,
-                                 "\" matches the job and can share ranges; look at the node's roots"));
-      change.put.push_back(task);
-    }
-    if (!change.put.empty() || !change.removed.empty()) changes.push_back(std::move(change));
+  if (fenced_ || to_expand_.empty() || StoreRests(Now())) return;
+  // By job, as one job's tasks decide together which of them go.
+  std::map<uint64_t, std::vector<Task>> by_job;
+  const std::vector<TaskKey> keys = FirstOf(to_expand_);
+  for (const TaskKey& key : keys) {
+    const TaskRow* row = table_.Find(key);
+    // Of a job that is held, tasks wait until it goes on.
+    if (row == nullptr || row->expanded || Ended(row->state)) continue;
+    if (table_.Find(key.job)->job.wanted == Wanted::kRun) by_job[key.job].push_back(row->ToTask());
   }
-  // A failed write was logged; the tasks stay as they are and this is done again.
-  if (!changes.empty() && !Save(std::move(changes)).ok()) WakeBy(store_retry_);
+  Batch batch;
+  std::vector<TaskKey> changed;
+  for (const auto& [sequence, tasks] : by_job) {
+    const ActiveJob& active = *table_.Find(sequence);
+    Expansion expansion = ExpandTasks(active.plan, tasks, active.tasks.size(), active.job.tasks_made, nodes_);
+    if (expansion.put.empty() && expansion.removed.empty()) continue;
+    JobChange& change = batch.Of(active.job);
+    change.job.tasks_made = expansion.tasks_made;
+    change.put = std::move(expansion.put);
+    change.removed = std::move(expansion.removed);
+    for (const Task& task : change.put) changed.push_back({sequence, task.number});
+  }
+  if (!batch.empty() && !Save(batch.Take()).ok()) return WakeBy(store_retry_);
+  for (const TaskKey& key : keys) to_expand_.erase(key);
+  for (const TaskKey& key : changed) Schedule(key);
+  if (!to_expand_.empty()) WakeBy(Now());
+}
+
+// Ends tasks that are not open: of jobs that are cancelled, and those that were to follow a canary.
+void Loop::Sweep(uint64_t sequence) {
+  if (StoreRests(Now())) return;
+  const uint32_t from = sweeps_.at(sequence);
+  const ActiveJob* active = table_.Find(sequence);
+  const bool cancelled = active->job.wanted == Wanted::kCancel;
+  Batch batch;
+  std::vector<TaskKey> changed;
+  uint32_t next = from;
+  for (auto row = active->From(from); row != active->tasks.end() && changed.size() < kMaxBatch; ++row) {
+    next = row->number + 1;
+    if (Ended(row->state) || row->open) continue;
+    if (!cancelled && active->canary_nodes.count(*row->node) > 0) continue;
+    Task task = row->ToTask();
+    task.state = cancelled ? TaskState::kCancelled : TaskState::kFailed;
+    if (!cancelled) task.error = CanaryFailed(*active);
+    task.next_attempt = absl::InfinitePast();
+    batch.Of(active->job).put.push_back(std::move(task));
+    changed.push_back({sequence, row->number});
+  }
+  if (!batch.empty() && !Save(batch.Take()).ok()) return WakeBy(store_retry_);
+  for (const TaskKey& key : changed) Schedule(key);
+  if (changed.size() == kMaxBatch) {
+    sweeps_[sequence] = next;
+    return WakeBy(Now());
+  }
+  sweeps_.erase(sequence);
+}
+
+// Fails the tasks of lost nodes, where their jobs do not wait. A task with a stream is heard of all the same.
+void Loop::GiveUpLost() {
+  if (fenced_ || perhaps_lost_.empty() || StoreRests(Now())) return;
+  Batch batch;
+  std::vector<TaskKey> changed;
+  const std::vector<TaskKey> keys = FirstOf(perhaps_lost_);
+  for (const TaskKey& key : keys) {
+    const TaskRow* row = table_.Find(key);
+    if (row == nullptr || Ended(row->state) || runs_.HasStream(key) || runs_.HasEnd(key)) continue;
+    if (table_.Find(key.job)->job.wanted == Wanted::kCancel) continue;
+    const NodeEntry* node = nodes_.Find(*row->node);
+    if (node != nullptr && node->state != NodeState::kLost) continue;
+    Task task = row->ToTask();
+    task.state = TaskState::kFailed;
+    task.open = false;
+    task.next_attempt = absl::InfinitePast();
+    task.error = node != nullptr ? node->error : NodeUnknown(task.node);
+    batch.Of(table_.Find(key.job)->job).put.push_back(std::move(task));
+    changed.push_back(key);
+  }
+  if (!batch.empty() && !Save(batch.Take()).ok()) return WakeBy(store_retry_);
+  for (const TaskKey& key : keys) perhaps_lost_.erase(key);
+  for (const TaskKey& key : changed) {
+    ForgetRun(key);
+    Schedule(key);
+    metrics_.TaskGivenUp();
+  }
+  if (!perhaps_lost_.empty()) WakeBy(Now());
 }
 
 // From tasks to nodes.
 
 void Loop::Dispatch() {
   const absl::Time now = Now();
-  if (fenced_) return;
-  if (store_retry_ > now) return WakeBy(store_retry_);
-  std::vector<Candidate> candidates;
-  std::vector<Place> places;
-  const std::set<std::string> up = nodes_.UpNames();
-  for (auto& [sequence, active] : active_) {
-    if (active.record.job.wanted != Wanted::kRun) continue;
-    for (const Task& task : active.record.tasks) {
-      if (!task.expanded || Ended(task.state) || up.count(task.node) == 0) continue;
-      Candidate candidate{task.node, task.open, task.next_attempt};
-      const auto live = active.live.find(task.number);
-      if (live != active.live.end()) {
-        if (live->second.run != nullptr) continue;
-        if (live->second.at_once) candidate.not_before = absl::InfinitePast();
-        candidate.not_before = std::max(candidate.not_before, live->second.not_before);
-      }
-      if (candidate.not_before > now) {
-        WakeBy(candidate.not_before);
-        continue;
-      }
-      candidates.push_back(std::move(candidate));
-      places.push_back({sequence, task.number});
-    }
-  }
-  std::map<uint64_t, JobChange> changes;
-  std::vector<Place> picked;
-  for (size_t index : Pick(candidates, up, running_, options_.limits, now)) {
-    const Place place = places[index];
-    picked.push_back(place);
-    Active& active = active_.at(place.sequence);
-    Task task = *FindTask(active, place.number);
+  if (fenced_ || StoreRests(now)) return;
+  const std::vector<Scheduler::Start> starts = scheduler_.Next(now, kMaxBatch);
+  Batch batch;
+  for (const Scheduler::Start& start : starts) {
+    const TaskRow& row = *table_.Find(start.task);
     // Found running at the start: as stored.
-    if (task.state == TaskState::kRunning) continue;
-    if (!task.open) ++task.attempt;
+    if (row.state == TaskState::kRunning) continue;
+    Task task = row.ToTask();
+    if (!task.open) {
+      ++task.attempt;
+      const NodeEntry& node = *nodes_.Find(task.node);
+      task.node_started = node.facts ? node.facts->started : absl::InfinitePast();
+    }
     task.open = true;
     task.state = TaskState::kRunning;
     task.next_attempt = absl::InfinitePast();
     task.error = absl::OkStatus();
-    JobChange& change = changes[place.sequence];
-    change.job = active.record.job;
+    batch.Of(table_.Find(start.task.job)->job).put.push_back(std::move(task));
+  }
+  if (!batch.empty() && !Save(batch.Take()).ok()) {
+    for (const Scheduler::Start& start : starts) Schedule(start.task);
+    return WakeBy(store_retry_);
+  }
+  for (const Scheduler::Start& start : starts) StartStream(start.task, start.bytes_per_second);
+  WakeBy(starts.size() == kMaxBatch ? now : scheduler_.wake());
+}
+
+void Loop::StartStream(TaskKey key, uint64_t bytes_per_second) {
+  const ActiveJob& active = *table_.Find(key.job);
+  const TaskRow& row = *table_.Find(key);
+  RunOrder order;
+  order.task_id = TaskId(active.job, row.number);
+  order.job_id = active.job.id;
+  order.attempt = row.attempt;
+  order.epoch = epoch_;
+  order.spec = active.spec;
+  order.node = *row.node;
+  order.root = *row.root;
+  if (row.paths != nullptr) order.paths = *row.paths;
+  order.bytes_per_second = bytes_per_second;
+  Log(LogLevel::kInfo, "task dispatched",
+      {{"job", active.job.id},
+       {"task", order.task_id},
+       {"node", order.node},
+       {"root", order.root},
+       {"attempt", order.attempt}});
+  runs_.Start(key, nodes_.Find(order.node)->endpoint, order,
+              row.counted != nullptr ? row.counted->run_id : std::string());
+}
+
+void Loop::StoreNews(bool all) {
+  const absl::Time now = Now();
+  if (!all && StoreRests(now)) return;
+  std::vector<TaskKey> keys = all ? runs_.WithNews() : runs_.Ended(kMaxBatch);
+  if (!all) {
+    const std::vector<TaskKey> due = runs_.Due(now, kMaxBatch);
+    keys.insert(keys.end(), due.begin(), due.end());
+  }
+  if (keys.empty()) return WakeBy(runs_.wake());
+  struct Ending {
+    TaskKey key;
+    absl::optional<Verdict> verdict;
+    absl::Status why;
+    bool asked;
+  };
+  std::vector<Ending> endings;
+  Batch batch;
+  for (const TaskKey& key : keys) {
+    const ActiveJob& active = *table_.Find(key.job);
+    const News& news = runs_.NewsOf(key);
+    Task task = active.Row(key.number).ToTask();
+    const auto count = [&](const RunEvent& event) {
+      CountRun(task, event.run_id, event.totals, active.plan.StartsOver());
+      if (event.node_started != absl::InfinitePast()) task.node_started = event.node_started;
+    };
+    for (const RunEvent& event : news.progress) count(event);
+    JobChange& change = batch.Of(active.job);
+    if (news.end) {
+      const absl::optional<RunEvent>& last = news.end->last;
+      if (last) count(*last);
+      if (last && !last->results.empty()) change.results[key.number] = last->results;
+      Ending ending{key, absl::nullopt, last ? last->error : news.end->status, false};
+      if (last && last->error.ok()) {
+        FinishTask(task);
+      } else {
+        const TryContext context = ContextOf(active, key);
+        ending.verdict = last ? JudgeRun(ending.why) : JudgeStream(ending.why);
+        ending.asked = context.asked && *ending.verdict == Verdict::kStopped;
+        if (ending.why.ok()) {
+          ending.why = MakeError(absl::StatusCode::kUnavailable, "STREAM_BROKEN",
+                                 "the node ended the stream without a summary");
+        }
+        FailTry(task, *ending.verdict, ending.why, context, random_);
+      }
+      endings.push_back(std::move(ending));
+    }
     change.put.push_back(std::move(task));
   }
-  if (!changes.empty()) {
-    std::vector<JobChange> list;
-    list.reserve(changes.size());
-    for (auto& [sequence, change] : changes) list.push_back(std::move(change));
-    if (!Save(std::move(list)).ok()) return WakeBy(store_retry_);
-  }
-  for (const Place& place : picked) {
-    Active& active = active_.at(place.sequence);
-    StartStream(active, *FindTask(active, place.number));
-  }
+  if (!Save(batch.Take()).ok()) return WakeBy(store_retry_);
+  for (const TaskKey& key : keys) runs_.Stored(key, now);
+  for (const Ending& ending : endings) EndTry(ending.key, ending.verdict, ending.why, ending.asked);
+  WakeBy(runs_.wake());
 }
 
-void Loop::StartStream(Active& active, const Task& task) {
-  const Job& job = active.record.job;
-  const NodeEntry* node = nodes_.Find(task.node);
-  Live& live = active.live[task.number];
-  live.stream = ++last_stream_;
-  live.at_once = false;
-  streams_[live.stream] = {job.sequence, task.number};
-  ++running_[task.node];
-  RunOrder order;
-  order.task_id = TaskId(job, task.number);
-  order.job_id = job.id;
-  order.attempt = task.attempt;
-  order.epoch = epoch_;
-  order.spec = active.record.spec;
-  order.node = task.node;
-  order.root = task.root;
-  order.paths = task.paths;
-  Log(LogLevel::kInfo, "task dispatched",
-      {{"job", job.id},
-       {"task", order.task_id},
-       {"node", task.node},
-       {"root", task.root},
-       {"attempt", task.attempt}});
-  NodeLink::RunEvents events;
-  const uint64_t stream = live.stream;
-  events.on_event = [this, mailbox = mailbox_, stream](RunEvent event) {
-    mailbox->PostNews(
-        [this, stream, event = std::move(event)]() mutable { OnEvent(stream, std::move(event)); });
-  };
-  events.on_end = [this, mailbox = mailbox_, stream](absl::Status status) {
-    mailbox->PostNews([this, stream, status = std::move(status)] { OnEnd(stream, status); });
-  };
-  live.run = link_.RunTask(node->endpoint, order, std::move(events));
-}
-
-void Loop::ReleaseStream(const Task& task, Live& live) {
-  streams_.erase(live.stream);
-  const auto running = running_.find(task.node);
-  if (--running->second == 0) running_.erase(running);
-  live.stream = 0;
-  live.run.reset();
-}
-
-void Loop::OnEvent(uint64_t stream, RunEvent event) {
-  const auto found = streams_.find(stream);
-  if (found == streams_.end()) {
-    const auto closing = closing_.find(stream);
-    if (closing != closing_.end()) closing->second->Next();
-    return;
+// The end of a try is stored.
+void Loop::EndTry(TaskKey key, absl::optional<Verdict> verdict, const absl::Status& why, bool asked) {
+  const ActiveJob& active = *table_.Find(key.job);
+  const TaskRow& row = *table_.Find(key);
+  Log(row.error.ok() ? LogLevel::kInfo : LogLevel::kWarning, "task ended its try",
+      {{"job", active.job.id},
+       {"task", TaskId(active.job, key.number)},
+       {"node", *row.node},
+       {"state", TaskStateName(row.state)},
+       {"attempt", row.attempt},
+       {"error", row.error}});
+  if (row.state == TaskState::kWaiting && !asked) metrics_.TaskRetried(RetryReason(*verdict, why));
+  const Place place = PlaceOf(active, row);
+  if (!verdict && pauses_.Worked({place.node, place.filesystem})) {
+    scheduler_.PauseFilesystem(place.node, place.filesystem, absl::InfinitePast());
   }
-  const Place place = found->second;
-  Active& active = active_.at(place.sequence);
-  Live& live = active.live.at(place.number);
-  const Task& task = *FindTask(active, place.number);
-  live.lost = 0;
-  const std::string& known_run = live.pending ? live.pending->run_id : task.run_id;
-  if (known_run != event.run_id && !event.over) {
-    // A new run knows nothing of a stop that an older one was told.
-    live.cancel_taken = false;
-    live.next_cancel = absl::InfinitePast();
+  if (verdict == Verdict::kFenced) Fence(*row.node);
+  if (verdict == Verdict::kLost) ProbeSoon(*row.node);
+  if (verdict == Verdict::kFilesystem && !place.filesystem.empty()) {
+    const absl::Time until = pauses_.Failed({place.node, place.filesystem}, why, Now(), random_);
+    scheduler_.PauseFilesystem(place.node, place.filesystem, until);
+    Log(LogLevel::kWarning, "filesystem paused",
+        {{"node", place.node},
+         {"root", *row.root},
+         {"filesystem", place.filesystem},
+         {"until", absl::FormatTime(until, absl::UTCTimeZone())},
+         {"error", why}});
   }
-  if (live.pending && live.pending->run_id != event.run_id) {
-    Task counted = task;
-    CountRun(counted, live.pending->run_id, live.pending->totals, active.plan.StartsOver());
-    JobChange change;
-    change.job = active.record.job;
-    change.put.push_back(std::move(counted));
-    if (!Save({std::move(change)}).ok()) {
-      // Attach again later: the node tells where its run stands, and only the figures of the older one are
-      // lost if the store stays broken.
-      ReleaseStream(task, live);
-      live.not_before = store_retry_;
-      return;
-    }
-    live.pending.reset();
-  }
-  if (!event.over) {
-    live.pending = std::move(event);
-    live.run->Next();
-    return;
-  }
-  EndTry(active, place.number, &event, absl::OkStatus());
-}
-
-void Loop::OnEnd(uint64_t stream, const absl::Status& status) {
-  closing_.erase(stream);
-  const auto found = streams_.find(stream);
-  if (found == streams_.end()) return;
-  const Place place = found->second;
-  EndTry(active_.at(place.sequence), place.number, nullptr, status);
-}
-
-void Loop::EndTry(Active& active, uint32_t number, const RunEvent* last, const absl::Status& stream_status) {
-  const absl::Time now = Now();
-  Live& live = active.live.at(number);
-  const Job& job = active.record.job;
-  Task task = *FindTask(active, number);
-  const Task before = task;
-  if (live.pending) CountRun(task, live.pending->run_id, live.pending->totals, active.plan.StartsOver());
-  JobChange change;
-  change.job = job;
-
-  const absl::Status status = last != nullptr ? last->error : stream_status;
-  absl::string_view retry;
-  bool lost = false;
-  if (last != nullptr) {
-    CountRun(task, last->run_id, last->totals, active.plan.StartsOver());
-    if (!last->results.empty()) change.results[number] = last->results;
-  }
-  if (last != nullptr && status.ok()) {
-    task.state = TaskState::kSucceeded;
-    task.open = false;
-    task.error = absl::OkStatus();
+  if (row.open) {
+    runs_.CountLoss(key);
+    if (active.plan.give_up_lost) perhaps_lost_.insert(key);
   } else {
-    const Verdict verdict = last != nullptr ? JudgeRun(status) : JudgeStream(status);
-    const bool asked = verdict == Verdict::kStopped &&
-                       (live.cancel_in_flight || live.cancel_taken || job.wanted != Wanted::kRun);
-    task.state = TaskState::kWaiting;
-    task.waiting_since = now;
-    task.error = status.ok() ? MakeError(absl::StatusCode::kUnavailable, "STREAM_BROKEN",
-                                         "the node ended the stream without a summary")
-                             : status;
-    switch (verdict) {
-      case Verdict::kFenced:
-        Fence(task.node);
-        break;
-      case Verdict::kLost:
-      case Verdict::kBusy:
-        lost = true;
-        task.next_attempt = now + Backoff(live.lost + 1, random_);
-        look_for_lost_ = true;
-        if (verdict == Verdict::kLost) ProbeSoon(task.node);
-        break;
-      case Verdict::kStopped:
-      case Verdict::kRetry:
-        task.open = false;
-        if (job.wanted == Wanted::kCancel) {
-          task.state = TaskState::kCancelled;
-        } else if (asked) {
-          task.error = absl::OkStatus();
-        } else if (++task.failures >= options_.max_failures) {
-          task.state = TaskState::kFailed;
-        } else {
-          task.next_attempt = now + Backoff(task.failures, random_);
-        }
-        break;
-      case Verdict::kFinal:
-        task.open = false;
-        task.state = TaskState::kFailed;
-        break;
-    }
-    if (task.state == TaskState::kWaiting && !asked) retry = RetryReason(verdict, status);
+    ForgetRun(key);
   }
-  const std::string task_id = TaskId(job, number);
-  change.put.push_back(task);
-  // The stream may still carry its end.
-  if (last != nullptr) {
-    live.run->Next();
-    closing_[live.stream] = std::move(live.run);
-  }
-  ReleaseStream(before, live);
-  if (!Save({std::move(change)}).ok()) {
-    // It is still stored as running: the same attempt is sent again and answered with the same end.
-    live.not_before = store_retry_;
-    return;
-  }
-  if (!retry.empty()) metrics_.TaskRetried(retry);
-  Log(task.error.ok() ? LogLevel::kInfo : LogLevel::kWarning, "task ended its try",
-      {{"job", active.record.job.id},
-       {"task", task_id},
-       {"node", task.node},
-       {"state", TaskStateName(task.state)},
-       {"attempt", task.attempt},
-       {"error", task.error}});
-  if (!task.open) {
-    active.live.erase(number);
-    return;
-  }
-  live.pending.reset();
-  if (lost) ++live.lost;
+  Schedule(key);
 }
 
-void Loop::StoreProgress(bool all) {
-  const absl::Time now = Now();
-  if (!all && store_retry_ > now) return WakeBy(store_retry_);
-  std::vector<JobChange> changes;
-  std::vector<Live*> stored;
-  for (auto& [sequence, active] : active_) {
-    JobChange change;
-    for (auto& [number, live] : active.live) {
-      if (!live.pending) continue;
-      if (!all && live.stored + kStoreEvery > now) {
-        WakeBy(live.stored + kStoreEvery);
-        continue;
-      }
-      Task task = *FindTask(active, number);
-      CountRun(task, live.pending->run_id, live.pending->totals, active.plan.StartsOver());
-      change.put.push_back(std::move(task));
-      stored.push_back(&live);
+bool Loop::Crashed(const TaskRow& row, TaskKey key) const {
+  const NodeEntry* node = nodes_.Find(*row.node);
+  if (node == nullptr || !node->facts || node->facts->started == absl::InfinitePast()) return false;
+  const absl::Time heard = runs_.NodeStarted(key);
+  const absl::Time started = heard != absl::InfinitePast() ? heard : row.node_started;
+  return row.open && started != absl::InfinitePast() && started < node->facts->started;
+}
+
+void Loop::CountCrashes() {
+  if (crashed_.empty() || StoreRests(Now())) return;
+  Batch batch;
+  const std::vector<TaskKey> keys = FirstOf(crashed_);
+  std::vector<TaskKey> changed;
+  for (const TaskKey& key : keys) {
+    const TaskRow* row = table_.Find(key);
+    // What it has told is stored first.
+    if (row == nullptr || runs_.HasEnd(key) || !Crashed(*row, key)) continue;
+    const ActiveJob& active = *table_.Find(key.job);
+    Task task = row->ToTask();
+    for (const RunEvent& event : runs_.NewsOf(key).progress) {
+      CountRun(task, event.run_id, event.totals, active.plan.StartsOver());
     }
-    if (change.put.empty()) continue;
-    change.job = active.record.job;
-    changes.push_back(std::move(change));
+    CrashTry(task, ContextOf(active, key), random_);
+    batch.Of(active.job).put.push_back(std::move(task));
+    changed.push_back(key);
   }
-  if (changes.empty()) return;
-  if (!Save(std::move(changes)).ok()) return WakeBy(store_retry_);
-  for (Live* live : stored) {
-    live->pending.reset();
-    live->stored = now;
+  if (!batch.empty() && !Save(batch.Take()).ok()) return WakeBy(store_retry_);
+  for (const TaskKey& key : keys) crashed_.erase(key);
+  for (const TaskKey& key : changed) {
+    const TaskRow& row = *table_.Find(key);
+    Log(LogLevel::kWarning, "node came down under a task",
+        {{"task", TaskId(table_.Find(key.job)->job, key.number)},
+         {"node", *row.node},
+         {"state", TaskStateName(row.state)},
+         {"times", row.crashes}});
+    ForgetRun(key);
+    Schedule(key);
   }
 }
 
 // Stopping.
 
+bool Loop::MustStop(const ActiveJob& active) const { return active.job.wanted != Wanted::kRun; }
+
 void Loop::SendCancels() {
   const absl::Time now = Now();
   if (fenced_) return;
-  for (auto& [sequence, active] : active_) {
-    const Job& job = active.record.job;
-    if (job.wanted == Wanted::kRun) continue;
-    std::vector<uint32_t> open;
-    for (const Task& task : active.record.tasks) {
-      if (task.open && !Ended(task.state)) open.push_back(task.number);
+  Batch batch;
+  std::vector<TaskKey> attached;
+  for (const TaskKey& key : stops_.Due(now)) {
+    const TaskRow* row = table_.Find(key);
+    if (row == nullptr || !row->open || !MustStop(*table_.Find(key.job))) {
+      stops_.Rest(key);
+      continue;
     }
-    for (uint32_t number : open) {
-      const Task& task = *FindTask(active, number);
-      Live& live = active.live[number];
-      if (live.cancel_in_flight) continue;
-      if (live.next_cancel > now) {
-        WakeBy(live.next_cancel);
-        continue;
-      }
-      live.next_cancel = now + kCancelEvery;
-      WakeBy(live.next_cancel);
-      const NodeEntry* node = nodes_.Find(task.node);
-      if (node == nullptr || node->state == NodeState::kLost) {
-        // It will not come back to tell of the task, which may go on there.
-        if (live.run == nullptr) CloseTask(active, number, node ? node->error : NodeUnknown(task.node));
-        continue;
-      }
-      if (node->addresses.empty()) continue;
-      if (live.cancel_taken && live.run == nullptr && node->state == NodeState::kUp) {
-        // Ask for the last figures.
-        Task attached = task;
-        attached.state = TaskState::kRunning;
-        JobChange change;
-        change.job = job;
-        change.put.push_back(std::move(attached));
-        if (Save({std::move(change)}).ok()) StartStream(active, *FindTask(active, number));
-        continue;
-      }
-      live.cancel_in_flight = true;
-      const Place place{sequence, number};
-      link_.CancelTask(
-          node->endpoint, TaskId(job, number), epoch_, [this, mailbox = mailbox_, place](absl::Status s) {
-            mailbox->PostNews([this, place, status = std::move(s)] { CancelDone(place, status); });
-          });
+    stops_.Later(key, now + kCancelEvery);
+    if (stops_.in_flight(key)) continue;
+    const NodeEntry* node = nodes_.Find(*row->node);
+    if (node == nullptr || node->state == NodeState::kLost) {
+      // It will not come back to tell of the task, which may go on there.
+      if (!runs_.HasStream(key)) gone_.insert(key);
+    } else if (node->addresses.empty()) {
+      continue;
+    } else if (stops_.taken(key) && !runs_.HasStream(key) && node->state == NodeState::kUp) {
+      // Ask for the last figures.
+      if (runs_.HasEnd(key)) continue;
+      Task task = row->ToTask();
+      task.state = TaskState::kRunning;
+      batch.Of(table_.Find(key.job)->job).put.push_back(std::move(task));
+      attached.push_back(key);
+    } else {
+      SendCancel(key, *node);
     }
   }
+  if (!batch.empty() && Save(batch.Take()).ok()) {
+    for (const TaskKey& key : attached) {
+      scheduler_.Run(key);
+      StartStream(key, 0);
+    }
+  }
+  WakeBy(stops_.wake());
 }
 
-void Loop::CancelDone(Place place, const absl::Status& status) {
-  const auto found = active_.find(place.sequence);
-  if (found == active_.end()) return;
-  Active& active = found->second;
-  const auto live = active.live.find(place.number);
+void Loop::SendCancel(TaskKey key, const NodeEntry& node) {
+  stops_.Sent(key, Now() + kCancelEvery);
+  link_.CancelTask(node.endpoint, TaskId(table_.Find(key.job)->job, key.number), epoch_,
+                   [this, mailbox = mailbox_, key](absl::Status status) {
+                     mailbox->PostNews([this, key, status = std::move(status)] { CancelDone(key, status); });
+                   });
+}
+
+void Loop::CancelDone(TaskKey key, const absl::Status& status) {
   // Else the task ended meanwhile.
-  if (live == active.live.end() || !live->second.cancel_in_flight) return;
-  live->second.cancel_in_flight = false;
+  if (!stops_.in_flight(key)) return;
   if (status.ok()) {
-    live->second.cancel_taken = true;
+    stops_.Taken(key);
     // Without a stream the last figures are asked for at once.
-    if (live->second.run == nullptr) live->second.next_cancel = absl::InfinitePast();
+    if (!runs_.HasStream(key)) stops_.Hurry(key);
     return;
   }
-  if (ReasonOf(status) == "STALE_EPOCH") return Fence(FindTask(active, place.number)->node);
+  stops_.NotTaken(key);
+  const TaskRow& row = *table_.Find(key);
+  if (ReasonOf(status) == "STALE_EPOCH") return Fence(*row.node);
   if (!absl::IsNotFound(status)) {
     Log(LogLevel::kWarning, "cancel failed; repeating",
-        {{"task", TaskId(active.record.job, place.number)}, {"error", status}});
+        {{"task", TaskId(table_.Find(key.job)->job, key.number)}, {"error", status}});
     return;
   }
-  if (live->second.run != nullptr) {
-    live->second.next_cancel = Now() + kCancelAgain;
-    return;
-  }
-  CloseTask(active, place.number, absl::OkStatus());
+  if (runs_.HasStream(key)) return stops_.Later(key, Now() + kCancelAgain);
+  gone_.insert(key);
 }
 
-// No run of the task exists any more, or none will be heard of.
-void Loop::CloseTask(Active& active, uint32_t number, const absl::Status& why) {
-  Task task = *FindTask(active, number);
-  task.open = false;
-  task.error = why;
-  task.next_attempt = absl::InfinitePast();
-  task.waiting_since = Now();
-  task.state = active.record.job.wanted == Wanted::kCancel ? TaskState::kCancelled : TaskState::kWaiting;
-  JobChange change;
-  change.job = active.record.job;
-  change.put.push_back(std::move(task));
-  if (Save({std::move(change)}).ok()) active.live.erase(number);
+// Of tasks that are to stop, those that no node will tell more of.
+void Loop::CloseGone() {
+  if (gone_.empty() || StoreRests(Now())) return;
+  Batch batch;
+  const std::vector<TaskKey> keys = FirstOf(gone_);
+  std::vector<TaskKey> changed;
+  for (const TaskKey& key : keys) {
+    const TaskRow* row = table_.Find(key);
+    if (row == nullptr || !row->open || runs_.HasStream(key) || runs_.HasEnd(key)) continue;
+    const ActiveJob& active = *table_.Find(key.job);
+    const NodeEntry* node = nodes_.Find(*row->node);
+    absl::Status why;
+    if (node == nullptr) {
+      why = NodeUnknown(*row->node);
+    } else if (node->state == NodeState::kLost) {
+      why = node->error;
+    }
+    Task task = row->ToTask();
+    CloseTry(task, why, ContextOf(active, key));
+    batch.Of(active.job).put.push_back(std::move(task));
+    changed.push_back(key);
+  }
+  if (!batch.empty() && !Save(batch.Take()).ok()) return WakeBy(store_retry_);
+  for (const TaskKey& key : keys) gone_.erase(key);
+  for (const TaskKey& key : changed) {
+    ForgetRun(key);
+    Schedule(key);
+  }
+  if (!gone_.empty()) WakeBy(Now());
 }
 
 void Loop::Fence(const std::string& node) {
@@ -796,7 +795,7 @@ void Loop::Fence(const std::string& node) {
 // Calls.
 
 absl::StatusOr<JobRecord> Loop::GetJob(const std::string& id) {
-  const Active* active = FindActive(id);
+  const ActiveJob* active = table_.Find(id);
   if (active != nullptr) return View(*active);
   return store_.Get(id);
 }
@@ -807,29 +806,29 @@ absl::StatusOr<std::vector<JobRecord>> Loop::ListJobs(const std::vector<JobState
 }
 
 absl::StatusOr<JobRecord> Loop::SetWanted(const std::string& id, Wanted wanted) {
-  Active* active = FindActive(id);
-  if (active == nullptr || Ended(active->record.job.state)) {
+  const ActiveJob* active = table_.Find(id);
+  if (active == nullptr || Ended(active->job.state)) {
     ASSIGN_OR_RETURN(JobRecord record, GetJob(id));
     if (wanted != Wanted::kCancel) return JobEnded();
     return record;
   }
-  const Wanted before = active->record.job.wanted;
+  const Wanted before = active->job.wanted;
   if (before == wanted) return View(*active);
   if (before == Wanted::kCancel) return JobEnded();
   JobChange change;
-  change.job = active->record.job;
+  change.job = active->job;
   change.job.wanted = wanted;
-  if (wanted == Wanted::kCancel) {
-    for (Task task : active->record.tasks) {
-      if (Ended(task.state) || task.open) continue;
-      task.state = TaskState::kCancelled;
-      task.next_attempt = absl::InfinitePast();
-      change.put.push_back(std::move(task));
-    }
-  }
   RETURN_IF_ERROR(Save({std::move(change)}));
-  for (auto& [number, live] : active->live) live.next_cancel = absl::InfinitePast();
+  const uint64_t sequence = active->job.sequence;
+  scheduler_.SetHeld(sequence, wanted != Wanted::kRun);
+  for (uint32_t number : active->open) stops_.Hurry({sequence, number});
+  for (uint32_t number : active->unexpanded) to_expand_.insert({sequence, number});
   Log(LogLevel::kInfo, "job changed", {{"job", id}, {"wanted", WantedName(wanted)}});
+  if (wanted == Wanted::kCancel) {
+    // What is left of it follows; from here on the cancel cannot be lost.
+    sweeps_[sequence] = 0;
+    Sweep(sequence);
+  }
   return View(*active);
 }
 
@@ -859,80 +858,49 @@ absl::StatusOr<uint64_t> Loop::WatchJob(const std::string& id, Watcher watcher) 
         absl::StrCat(watches_.size(), " watches are open; end some, or ask for the job now and then"));
   }
   ASSIGN_OR_RETURN(JobRecord record, GetJob(id));
-  const uint64_t watch = ++last_watch_;
   const uint64_t sequence = record.job.sequence;
   const uint64_t revision = record.job.revision;
   const bool ended = Ended(record.job.state);
   watcher(std::make_shared<const JobRecord>(std::move(record)));
-  if (!ended) {
-    active_.at(sequence).watchers[watch] = {std::move(watcher), revision};
-    watches_[watch] = sequence;
-  }
-  return watch;
-}
-
-void Loop::Unwatch(uint64_t watch) {
-  const auto found = watches_.find(watch);
-  if (found == watches_.end()) return;
-  active_.at(found->second).watchers.erase(watch);
-  watches_.erase(found);
+  return ended ? 0 : watches_.Add(sequence, std::move(watcher), revision);
 }
 
 void Loop::Notify() {
   const absl::Time now = Now();
-  for (auto it = active_.begin(); it != active_.end();) {
-    Active& active = it->second;
-    const bool ended = Ended(active.record.job.state);
-    if (!ended && (!active.changed || active.next_notice > now)) {
-      if (active.changed) WakeBy(active.next_notice);
-      ++it;
-      continue;
-    }
-    if (!active.watchers.empty()) {
-      absl::StatusOr<JobRecord> view = View(active);
-      std::shared_ptr<const JobRecord> shared;
+  for (const uint64_t sequence : watches_.Due(now)) {
+    watches_.Done(sequence);
+    const ActiveJob* active = table_.Find(sequence);
+    if (active == nullptr) continue;
+    const bool ended = Ended(active->job.state);
+    if (watches_.Watched(sequence)) {
+      absl::StatusOr<JobRecord> view = View(*active);
       if (view.ok()) {
-        shared = std::make_shared<const JobRecord>(*std::move(view));
+        watches_.Tell(sequence, std::make_shared<const JobRecord>(*std::move(view)), now);
       } else {
         Log(LogLevel::kError, "store read failed", {{"error", view.status()}});
-      }
-      // Without the results the end cannot be told: the watch breaks off.
-      if (shared != nullptr || ended) {
-        for (auto& [number, watch] : active.watchers) {
-          if (shared != nullptr && watch.told == shared->job.revision) continue;
-          watch.told = active.record.job.revision;
-          watch.watcher(shared);
-        }
+        // Without the results the end cannot be told: the watch breaks off.
+        if (ended) watches_.Tell(sequence, nullptr, now);
       }
     }
-    active.changed = false;
-    active.next_notice = now + kNoticeEvery;
-    if (!ended) {
-      ++it;
-      continue;
-    }
-    for (const auto& [number, watch] : active.watchers) watches_.erase(number);
-    sequence_of_.erase(active.record.job.id);
-    it = active_.erase(it);
+    if (!ended) continue;
+    watches_.Drop(sequence);
+    scheduler_.RemoveJob(sequence);
+    canaries_.erase(sequence);
+    sweeps_.erase(sequence);
+    table_.Remove(sequence);
   }
+  WakeBy(watches_.wake());
 }
 
 void Loop::Publish() {
   const absl::Time now = Now();
-  if (next_publish_ > now) return active_.empty() ? void() : WakeBy(next_publish_);
+  if (next_publish_ > now) return table_.jobs().empty() ? void() : WakeBy(next_publish_);
   next_publish_ = now + kPublishEvery;
-  if (!active_.empty()) WakeBy(next_publish_);
+  if (!table_.jobs().empty()) WakeBy(next_publish_);
   metrics_.SetJobs(counts_);
-  std::map<TaskState, uint64_t> tasks;
-  absl::Time oldest = now;
-  for (const auto& [sequence, active] : active_) {
-    for (const Task& task : active.record.tasks) {
-      ++tasks[task.state];
-      if (task.state == TaskState::kWaiting) oldest = std::min(oldest, task.waiting_since);
-    }
-  }
-  metrics_.SetTasks(tasks);
-  metrics_.SetOldestTaskAge(now - oldest);
+  metrics_.SetTasks(table_.CountTasks());
+  metrics_.SetOldestTaskAge(now - std::min(now, table_.oldest_waiting()));
+  metrics_.SetPausedFilesystems(pauses_.count(now));
   std::map<std::string, uint64_t> nodes;
   for (const auto& [name, node] : nodes_.nodes()) ++nodes[std::string(NodeStateName(node.state))];
   for (const auto& [address, entry] : nodes_.addresses()) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,27 +14,35 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "absl/types/optional.h"
 #include "server/base/clock.h"
 #include "server/jobs/job.h"
 #include "server/jobs/job_store.h"
 #include "server/metrics/controller_metrics.h"
+#include "server/sched/batch.h"
+#include "server/sched/filesystem_pauses.h"
+#include "server/sched/job_table.h"
 #include "server/sched/mailbox.h"
 #include "server/sched/node_link.h"
 #include "server/sched/node_registry.h"
-#include "server/sched/picker.h"
 #include "server/sched/plan.h"
-#include "server/sched/verdict.h"
+#include "server/sched/probes.h"
+#include "server/sched/runs.h"
+#include "server/sched/scheduler.h"
+#include "server/sched/stops.h"
+#include "server/sched/try_end.h"
+#include "server/sched/watches.h"
 
 namespace cowherd {
 
-// Owns the jobs and the nodes: makes tasks of jobs, runs them on nodes, keeps what they say, tries again,
-// stops them. Every method is for one thread, which others reach by the mailbox. What a method returns and a
-// watcher sees is in the store already.
+// Rules the jobs and the nodes: makes tasks of jobs, runs them on nodes, keeps what they say, tries again,
+// stops them. What to do is decided by the parts; this is what connects them to the store and the nodes.
+// Every method is for one thread, which others reach by the mailbox. What a method returns and a watcher sees
+// is in the store already. Changes of many tasks are stored together, some hundred at a time, so that calls
+// do not wait long for their turn.
 class Loop {
  public:
   struct Options {
-    PickLimits limits;
+    SchedulerLimits limits;
     absl::Duration probe_interval = absl::Seconds(10);
     // A node that was not up for so long is lost.
     absl::Duration lost_after = absl::Minutes(10);
@@ -42,8 +51,7 @@ class Loop {
     // A task that failed so often has failed for good.
     uint32_t max_failures = 10;
   };
-  // Null once nothing more will come without the job having ended.
-  using Watcher = std::function<void(std::shared_ptr<const JobRecord>)>;
+  using Watcher = cowherd::Watcher;
   // Reads the plan out of a job's spec.
   using PlanReader = std::function<absl::StatusOr<JobPlan>(absl::string_view spec)>;
 
@@ -78,90 +86,59 @@ class Loop {
   absl::StatusOr<JobRecord> ResumeJob(const std::string& id);
   absl::Status DeleteJob(const std::string& id);
 
-  // Tells the watcher the job now, before it returns, and on each change, at most 5 times a second. The
-  // number is for Unwatch; after an ended job came, nothing more does.
+  // Tells the watcher the job now, before it returns, and on each change, at most 5 times a second, and less
+  // often if it has very many tasks. The number is for Unwatch; after an ended job came, nothing more does.
   absl::StatusOr<uint64_t> WatchJob(const std::string& id, Watcher watcher);
-  void Unwatch(uint64_t watch);
+  void Unwatch(uint64_t watch) { watches_.Remove(watch); }
 
   const NodeRegistry& nodes() const { return nodes_; }
   // Tasks with a stream, by node.
-  const std::map<std::string, size_t>& running() const { return running_; }
+  const std::map<std::string, size_t>& running() const { return runs_.by_node(); }
 
  private:
-  // What is known of a task beyond the store.
-  struct Live {
-    uint64_t stream = 0;
-    std::unique_ptr<NodeLink::Run> run;
-    // Came, not stored yet.
-    absl::optional<RunEvent> pending;
-    absl::Time stored = absl::InfinitePast();
-    absl::Time not_before = absl::InfinitePast();
-    // The node came back: next_attempt need not be waited for.
-    bool at_once = false;
-    // Losses of the way to the node in a row.
-    uint32_t lost = 0;
-    bool cancel_in_flight = false;
-    // This controller asked for the stop, and the node took it.
-    bool cancel_taken = false;
-    absl::Time next_cancel = absl::InfinitePast();
-  };
-
-  struct Watch {
-    Watcher watcher;
-    // The revision it was told last.
-    uint64_t told = 0;
-  };
-
-  struct Active {
-    JobRecord record;
-    JobPlan plan;
-    std::map<uint32_t, Live> live;
-    std::map<uint64_t, Watch> watchers;
-    bool changed = false;
-    absl::Time next_notice = absl::InfinitePast();
-  };
-
-  struct ProbeState {
-    bool in_flight = false;
-    absl::Time next = absl::InfinitePast();
-  };
-
-  struct Place {
-    uint64_t sequence;
-    uint32_t number;
-  };
-
   absl::Time Now() const;
   void WakeBy(absl::Time when);
+  // The store failed a moment ago; wakes when it is to be tried again.
+  bool StoreRests(absl::Time now);
   void RunPosted();
 
-  Active* FindActive(const std::string& id);
-  static Task* FindTask(Active& active, uint32_t number);
-  // With results, and with why tasks wait.
-  absl::StatusOr<JobRecord> View(const Active& active);
+  // With results if it has ended, and with why tasks wait.
+  absl::StatusOr<JobRecord> View(const ActiveJob& active);
+  absl::Status WhyWaiting(const ActiveJob& active, const TaskRow& row) const;
 
-  // Works out each job's state and totals, writes all changes at once and takes them over; on an error
-  // nothing has changed.
+  // Stores all changes at once and takes them over; on an error nothing has changed.
   absl::Status Save(std::vector<JobChange> changes);
+  // The job is as in the store; its parts get to know it.
+  void TakeUp(JobRecord record, JobPlan plan);
+  // Tells the scheduler how the task stands.
+  void Schedule(TaskKey key);
+  void FollowCanary(const ActiveJob& active);
+  Place PlaceOf(const ActiveJob& active, const TaskRow& row) const;
+  TryContext ContextOf(const ActiveJob& active, TaskKey key) const;
+  // No run of the task exists any more.
+  void ForgetRun(TaskKey key);
 
   void Probe();
   void ProbeDone(const std::string& address, const absl::StatusOr<NodeFacts>& answer);
   void ProbeSoon(const std::string& node);
   void NodeChanged(const std::string& name);
   void ExpireNodes();
-  void GiveUpLost();
 
   void ExpandJobs();
+  void Sweep(uint64_t job);
+  void GiveUpLost();
+  void CloseGone();
+  void StoreNews(bool all);
+  void EndTry(TaskKey key, absl::optional<Verdict> verdict, const absl::Status& why, bool asked);
+  void CountCrashes();
   void Dispatch();
-  void StartStream(Active& active, const Task& task);
-  void OnEvent(uint64_t stream, RunEvent event);
-  void OnEnd(uint64_t stream, const absl::Status& status);
-  void EndTry(Active& active, uint32_t number, const RunEvent* last, const absl::Status& stream_status);
-  void ReleaseStream(const Task& task, Live& live);
-  void StoreProgress(bool all);
+  void StartStream(TaskKey key, uint64_t bytes_per_second);
   void SendCancels();
-  void CancelDone(Place place, const absl::Status& status);
-  void CloseTask(Active& active, uint32_t number, const absl::Status& why);
+  void SendCancel(TaskKey key, const NodeEntry& node);
+  void CancelDone(TaskKey key, const absl::Status& status);
+  bool MustStop(const ActiveJob& active) const;
+  // Whether the run that is known of the task was on a node that has begun anew.
+  bool Crashed(const TaskRow& row, TaskKey key) const;
   void Fence(const std::string& node);
   void Notify();
   void Publish();
@@ -185,23 +162,30 @@ class Loop {
   // After a failed write.
   absl::Time store_retry_ = absl::InfinitePast();
   absl::Time next_publish_ = absl::InfinitePast();
-  NodeRegistry nodes_;
-  // By address.
-  std::map<std::string, ProbeState> probes_;
-  // A task may belong to a lost node without that having been looked at.
-  bool look_for_lost_ = false;
-  // By sequence: oldest first.
-  std::map<uint64_t, Active> active_;
-  std::map<std::string, uint64_t> sequence_of_;
-  std::map<uint64_t, Place> streams_;
-  // Runs that are over whose streams have not ended.
-  std::map<uint64_t, std::unique_ptr<NodeLink::Run>> closing_;
-  uint64_t last_stream_ = 0;
-  std::map<std::string, size_t> running_;
   std::map<JobState, uint64_t> counts_;
-  // To the job's sequence.
-  std::map<uint64_t, uint64_t> watches_;
-  uint64_t last_watch_ = 0;
+
+  NodeRegistry nodes_;
+  Probes probes_;
+  JobTable table_;
+  Scheduler scheduler_;
+  FilesystemPauses pauses_;
+  Runs runs_;
+  Stops stops_;
+  Watches watches_;
+
+  // What is still to be looked at; it stays here until that is stored.
+  // To make tasks of.
+  std::set<TaskKey> to_expand_;
+  // Perhaps to give up, since their nodes are lost.
+  std::set<TaskKey> perhaps_lost_;
+  // Open, but their nodes know no run.
+  std::set<TaskKey> gone_;
+  // Open, and their nodes have begun anew.
+  std::set<TaskKey> crashed_;
+  // Jobs whose tasks that are not open are to end, and from which number on.
+  std::map<uint64_t, uint32_t> sweeps_;
+  // Jobs whose canary nodes have not said yet whether the others follow.
+  std::set<uint64_t> canaries_;
 };
 
 }  // namespace cowherd

@@ -25,6 +25,8 @@ struct RunOrder {
   std::string node;
   std::string root;
   std::vector<std::string> paths;
+  // The most it may look at and compare. 0: no limit beyond the spec's.
+  uint64_t bytes_per_second = 0;
 };
 
 // One message of a run.
@@ -36,6 +38,8 @@ struct RunEvent {
   absl::Status error;
   // Opaque; only when over. Empty: none.
   std::string results;
+  // When the node that runs it had begun. InfinitePast: it does not say.
+  absl::Time node_started = absl::InfinitePast();
 };
 
 // The way to the nodes. Calls do not block; callbacks come on any thread, and must not block.

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "server/sched/canary.h"
 #include "server/sched/node_facts.h"
 
 namespace cowherd {
@@ -31,6 +32,9 @@ struct JobPlan {
   std::vector<std::string> paths;
   // Tasks of a lost node fail instead of waiting for it.
   bool give_up_lost = false;
+  // Higher goes first.
+  int32_t priority = 0;
+  Canary canary;
 
   // Whether each run of a task does all of its work again.
   bool StartsOver() const { return ranges || dry_run; }

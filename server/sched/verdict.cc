@@ -18,14 +18,14 @@ bool Passes(int error) {
     case EBUSY:
     case ETIMEDOUT:
     case ESTALE:
-    case ENOSPC:
-    case EDQUOT:
-    case EROFS:
-    case EIO:
       return true;
     default:
       return false;
   }
+}
+
+bool IsOfFilesystem(int error) {
+  return error == ENOSPC || error == EDQUOT || error == EROFS || error == EIO;
 }
 
 // The reason, or the code's name where it is the reason.
@@ -33,6 +33,7 @@ Verdict JudgeFailure(const absl::Status& status) {
   // A root that is absent comes with ENOENT, which would be final for a file.
   const std::string reason = ReasonOf(status);
   if (reason == "ROOT_ABSENT" || reason == "BUSY") return Verdict::kRetry;
+  if (IsOfFilesystem(ErrnoOf(status))) return Verdict::kFilesystem;
   if (ErrnoOf(status) != 0) return Passes(ErrnoOf(status)) ? Verdict::kRetry : Verdict::kFinal;
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:

@@ -16,6 +16,9 @@ enum class Verdict {
   kStopped,
   // May go better in a new attempt.
   kRetry,
+  // So may this, but the filesystem is full, over quota, read-only or broken: until it is not, any task of it
+  // would fail.
+  kFilesystem,
   // Would fail the same way again.
   kFinal,
   // Another controller rules.

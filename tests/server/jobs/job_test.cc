@@ -23,6 +23,28 @@ TEST(CountRunTest, ARunThatStartsOverReplacesTheOneBefore) {
   EXPECT_EQ(task.carried + task.current, whole);
 }
 
+JobState StateOf(Wanted wanted, const std::vector<Task>& tasks) {
+  TaskCounts counts;
+  for (const Task& task : tasks) counts.Add(task.state, task.attempt);
+  return JobStateOf(wanted, counts);
+}
+
+TEST(TaskCounts, ForgetsWhatIsRemoved) {
+  TaskCounts counts;
+  counts.Add(TaskState::kWaiting, 0);
+  counts.Add(TaskState::kRunning, 1);
+  counts.Add(TaskState::kFailed, 3);
+  EXPECT_EQ(counts.left(), 2u);
+  EXPECT_EQ(counts.started, 2u);
+  counts.Remove(TaskState::kRunning, 1);
+  counts.Add(TaskState::kSucceeded, 1);
+  counts.Remove(TaskState::kWaiting, 0);
+  EXPECT_EQ(counts.left(), 0u);
+  EXPECT_EQ(counts.started, 2u);
+  EXPECT_EQ(counts.in(TaskState::kSucceeded), 1u);
+  EXPECT_EQ(counts.in(TaskState::kFailed), 1u);
+}
+
 TEST(JobStateOf, FollowsFromTasks) {
   const Task fresh = TaskIn(TaskState::kWaiting, 0);
   const Task again = TaskIn(TaskState::kWaiting, 1);
@@ -31,18 +53,18 @@ TEST(JobStateOf, FollowsFromTasks) {
   const Task failed = TaskIn(TaskState::kFailed);
   const Task cancelled = TaskIn(TaskState::kCancelled);
 
-  EXPECT_EQ(JobStateOf(Wanted::kRun, {fresh, fresh}), JobState::kPending);
-  EXPECT_EQ(JobStateOf(Wanted::kRun, {fresh, again}), JobState::kRunning);
-  EXPECT_EQ(JobStateOf(Wanted::kRun, {fresh, running}), JobState::kRunning);
-  EXPECT_EQ(JobStateOf(Wanted::kRun, {done, failed, fresh}), JobState::kRunning);
-  EXPECT_EQ(JobStateOf(Wanted::kRun, {done, done}), JobState::kSucceeded);
-  EXPECT_EQ(JobStateOf(Wanted::kRun, {done, failed}), JobState::kFailed);
-  EXPECT_EQ(JobStateOf(Wanted::kPause, {fresh, running}), JobState::kPaused);
-  EXPECT_EQ(JobStateOf(Wanted::kPause, {done}), JobState::kSucceeded);
-  EXPECT_EQ(JobStateOf(Wanted::kCancel, {cancelled, running}), JobState::kRunning);
-  EXPECT_EQ(JobStateOf(Wanted::kCancel, {cancelled, failed, done}), JobState::kCancelled);
+  EXPECT_EQ(StateOf(Wanted::kRun, {fresh, fresh}), JobState::kPending);
+  EXPECT_EQ(StateOf(Wanted::kRun, {fresh, again}), JobState::kRunning);
+  EXPECT_EQ(StateOf(Wanted::kRun, {fresh, running}), JobState::kRunning);
+  EXPECT_EQ(StateOf(Wanted::kRun, {done, failed, fresh}), JobState::kRunning);
+  EXPECT_EQ(StateOf(Wanted::kRun, {done, done}), JobState::kSucceeded);
+  EXPECT_EQ(StateOf(Wanted::kRun, {done, failed}), JobState::kFailed);
+  EXPECT_EQ(StateOf(Wanted::kPause, {fresh, running}), JobState::kPaused);
+  EXPECT_EQ(StateOf(Wanted::kPause, {done}), JobState::kSucceeded);
+  EXPECT_EQ(StateOf(Wanted::kCancel, {cancelled, running}), JobState::kRunning);
+  EXPECT_EQ(StateOf(Wanted::kCancel, {cancelled, failed, done}), JobState::kCancelled);
   // The cancel came too late to change anything.
-  EXPECT_EQ(JobStateOf(Wanted::kCancel, {done, done}), JobState::kSucceeded);
+  EXPECT_EQ(StateOf(Wanted::kCancel, {done, done}), JobState::kSucceeded);
 }
 
 TEST(LegalMove, NothingLeavesTheEnd) {

@@ -93,10 +93,20 @@ RunEvent Summary(const std::string& run, uint64_t bytes, absl::Status error = ab
 }
 absl::Status Stopped() { return MakeError(absl::StatusCode::kUnknown, "CANCELLED", "stopped"); }
 
-// A plan is written "all", "names:a,b", "give_up:a,b", "label:k=v", "ranges:a,b".
+// A plan is written "all", "names:a,b", "give_up:a,b", "label:k=v", "ranges:a,b"; then perhaps ";priority=3"
+// or
+// ";canary=1/2", for one node and two failures.
 absl::StatusOr<JobPlan> ReadPlan(absl::string_view spec) {
   JobPlan plan;
-  const std::pair<std::string, std::string> parts = absl::StrSplit(spec, absl::MaxSplits(':', 1));
+  const std::vector<std::string> words = absl::StrSplit(spec, ';');
+  for (size_t i = 1; i < words.size(); ++i) {
+    const std::vector<std::string> option = absl::StrSplit(words[i], absl::ByAnyChar("=/"));
+    if (option[0] == "priority") plan.priority = std::stoi(option[1]);
+    if (option[0] != "canary") continue;
+    plan.canary.nodes = static_cast<uint32_t>(std::stoul(option[1]));
+    plan.canary.max_failures = static_cast<uint32_t>(std::stoul(option[2]));
+  }
+  const std::pair<std::string, std::string> parts = absl::StrSplit(words[0], absl::MaxSplits(':', 1));
   if (parts.first == "label") {
     plan.select = JobPlan::Select::kLabels;
     plan.labels.insert(absl::StrSplit(parts.second, '='));
@@ -750,6 +760,154 @@ TEST_F(LoopTest, BrokenStoreSendsNothingAndLosesNothing) {
   Say(Last(), Summary("r", 6));
   EXPECT_EQ(StateOf(id), JobState::kSucceeded);
   EXPECT_EQ(Get(id).job.totals.bytes_accepted, 6u);
+}
+
+TEST_F(LoopTest, AnEndThatCannotBeStoredIsKept) {
+  const std::string id = Create("names:a");
+  store_.FailWith(absl::UnavailableError("store"));
+  Say(Last(), Summary("r", 6));
+  After(absl::Seconds(5));
+  store_.FailWith(absl::OkStatus());
+  After(absl::Seconds(1));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 6u);
+  EXPECT_EQ(link_.streams.size(), 1u);
+}
+
+// Of root "data" on node "a".
+void SetUuid(NodeFacts& facts, size_t root, const std::string& uuid) { facts.roots.at(root).uuid = uuid; }
+
+TEST_F(LoopTest, AFullFilesystemIsPausedForAllItsTasks) {
+  options_.limits.per_node = 2;
+  SetUuid(link_.nodes["b:1"], 0, "one");
+  SetUuid(link_.nodes["b:1"], 1, "two");
+  Restart();
+  const std::string first = Create("names:b");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  const std::string second = Create("names:b");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  Say(*link_.streams[0], Summary("r", 1, ErrnoError(ENOSPC, "dedupe")));
+  EXPECT_EQ(Sample("cowherd_controller_task_retries_total{no_space}"), 1);
+  // The other filesystem of the node goes on.
+  Say(*link_.streams[1], Summary("r2", 1));
+  ASSERT_EQ(link_.streams.size(), 3u);
+  EXPECT_EQ(Last().order.root, "more");
+  EXPECT_EQ(Last().order.job_id, second);
+  After(absl::Seconds(1) - absl::Milliseconds(1));
+  EXPECT_EQ(link_.streams.size(), 3u);
+  EXPECT_EQ(ReasonOf(TaskOf(second, 0).error), "FILESYSTEM_PAUSED");
+  EXPECT_EQ(ErrnoOf(TaskOf(first, 0).error), ENOSPC);
+  EXPECT_EQ(Sample("cowherd_controller_paused_filesystems"), 1);
+  After(absl::Seconds(2));
+  ASSERT_EQ(link_.streams.size(), 4u);
+  EXPECT_EQ(Last().order.root, "data");
+  Say(Last(), Summary("r3", 1));
+  After(absl::Seconds(2));
+  EXPECT_EQ(Sample("cowherd_controller_paused_filesystems"), 0);
+  ASSERT_EQ(link_.streams.size(), 5u);
+  EXPECT_EQ(Last().order.root, "data");
+}
+
+TEST_F(LoopTest, ATaskThatBringsItsNodeDownTwiceIsSetAside) {
+  NodeFacts& node = link_.nodes["a:1"];
+  node.started = absl::FromUnixSeconds(100);
+  Restart();
+  const std::string id = Create("names:a");
+  Say(Last(), Progress("r", 5));
+  EndStream(absl::UnavailableError("reset"));
+  // A mere loss: the node is the same.
+  After(absl::Seconds(2));
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.attempt, 1u);
+  EXPECT_EQ(TaskOf(id).crashes, 0u);
+  node.started = absl::FromUnixSeconds(200);
+  EndStream(absl::UnavailableError("reset"));
+  EXPECT_EQ(TaskOf(id).crashes, 1u);
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "NODE_CRASHED");
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 5u);
+  // It counts over a restart of the controller too.
+  Restart();
+  After(absl::Seconds(2));
+  EXPECT_EQ(Last().order.attempt, 2u);
+  node.started = absl::FromUnixSeconds(300);
+  Restart();
+  EXPECT_EQ(StateOf(id), JobState::kFailed);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "POISON");
+}
+
+TEST_F(LoopTest, ANodeThatBeganAnewBeforeTheRunIsNoCrash) {
+  NodeFacts& node = link_.nodes["a:1"];
+  node.started = absl::FromUnixSeconds(100);
+  Restart();
+  const std::string id = Create("names:a");
+  // It had begun anew since it was last asked, and says so with the run.
+  node.started = absl::FromUnixSeconds(200);
+  RunEvent event = Progress("r", 5);
+  event.node_started = absl::FromUnixSeconds(200);
+  Say(Last(), event);
+  After(options_.probe_interval);
+  EXPECT_EQ(TaskOf(id).crashes, 0u);
+  EXPECT_EQ(TaskOf(id).node_started, absl::FromUnixSeconds(200));
+  EXPECT_EQ(link_.streams.size(), 1u);
+}
+
+TEST_F(LoopTest, OtherNodesFollowTheCanary) {
+  const std::string id = Create("all;canary=1/1");
+  ASSERT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(Last().order.node, "a");
+  EXPECT_EQ(ReasonOf(TaskOf(id, 1).error), "CANARY_FIRST");
+  Restart();
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.node, "a");
+  Say(Last(), Summary("r", 1));
+  ASSERT_EQ(link_.streams.size(), 3u);
+  EXPECT_EQ(Last().order.node, "b");
+  Restart();
+  EXPECT_EQ(Last().order.node, "b");
+}
+
+TEST_F(LoopTest, AFailedCanaryEndsTheJob) {
+  const std::string id = Create("all;canary=1/1");
+  Say(Last(), Summary("r", 1, FieldError("x", "no")));
+  EXPECT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(StateOf(id), JobState::kFailed);
+  EXPECT_EQ(ReasonOf(TaskOf(id, 1).error), "CANARY_FAILED");
+  EXPECT_EQ(ReasonOf(TaskOf(id, 2).error), "CANARY_FAILED");
+}
+
+TEST_F(LoopTest, HigherPriorityFirst) {
+  Create("names:a");
+  const std::string low = Create("names:a");
+  const std::string high = Create("names:a;priority=1");
+  Say(Last(), Summary("r", 1));
+  EXPECT_EQ(Last().order.job_id, high);
+  Say(Last(), Summary("r", 1));
+  EXPECT_EQ(Last().order.job_id, low);
+}
+
+TEST_F(LoopTest, RunningTasksShareTheBytes) {
+  options_.limits.bytes_per_second = 100;
+  Restart();
+  Create("all");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(link_.streams[0]->order.bytes_per_second, 50u);
+  EXPECT_EQ(link_.streams[1]->order.bytes_per_second, 50u);
+}
+
+TEST_F(LoopTest, CancelOfManyTasksIsAcknowledgedAtOnceAndCannotBeLost) {
+  NodeFacts many = Facts({});
+  for (int i = 0; i < 1'000; ++i) many.roots.push_back(Facts({"r" + std::to_string(i)}).roots[0]);
+  link_.nodes["a:1"] = many;
+  Restart();
+  const std::string id = Create("names:a");
+  ASSERT_EQ(Get(id).tasks.size(), 1'000u);
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  EXPECT_EQ(store_.Get(id)->job.wanted, Wanted::kCancel);
+  Restart();
+  AnswerCancel(absl::NotFoundError("unknown"));
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+  for (const Task& task : Get(id).tasks) EXPECT_EQ(task.state, TaskState::kCancelled);
 }
 
 TEST_F(LoopTest, ProbesOncePerInterval) {

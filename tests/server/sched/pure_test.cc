@@ -6,7 +6,6 @@
 
 #include "server/base/status.h"
 #include "server/sched/backoff.h"
-#include "server/sched/picker.h"
 #include "server/sched/plan.h"
 #include "server/sched/verdict.h"
 
@@ -28,26 +27,6 @@ TEST(Backoff, StaysWithinItsBoundsAndSpreads) {
     EXPECT_LE(most, ceiling);
     EXPECT_GT(most - least, 0.9 * (ceiling - absl::Seconds(1)));
   }
-}
-
-using Indices = std::vector<size_t>;
-
-TEST(Pick, KeepsLimitsAndOrder) {
-  const absl::Time now = absl::FromUnixSeconds(1000);
-  const std::vector<Candidate> candidates = {
-      {"a", false, {}}, {"a", false, {}}, {"b", false, {}}, {"c", false, {}}, {"b", true, {}}};
-  EXPECT_EQ(Pick(candidates, {"a", "b", "c"}, {}, {1, 64}, now), (Indices{4, 0, 3}));
-  EXPECT_EQ(Pick(candidates, {"a", "b", "c"}, {}, {2, 64}, now), (Indices{4, 0, 1, 2, 3}));
-  EXPECT_EQ(Pick(candidates, {"a", "b", "c"}, {}, {2, 2}, now), (Indices{4, 0}));
-  EXPECT_EQ(Pick(candidates, {"a", "b", "c"}, {{"a", 1}, {"b", 1}}, {1, 64}, now), (Indices{3}));
-  EXPECT_EQ(Pick(candidates, {"a", "b", "c"}, {{"x", 64}}, {1, 64}, now), Indices{});
-  EXPECT_EQ(Pick(candidates, {"c"}, {}, {1, 64}, now), (Indices{3}));
-}
-
-TEST(Pick, WaitsForTheTime) {
-  const absl::Time now = absl::FromUnixSeconds(1000);
-  const std::vector<Candidate> candidates = {{"a", false, now + absl::Nanoseconds(1)}, {"a", false, now}};
-  EXPECT_EQ(Pick(candidates, {"a"}, {}, {1, 64}, now), (Indices{1}));
 }
 
 RootFacts RootAt(const std::string& name, const std::string& path, bool supported = true) {
@@ -139,7 +118,11 @@ TEST(Verdict, Streams) {
 
 TEST(Verdict, Runs) {
   EXPECT_EQ(JudgeRun(MakeError(absl::StatusCode::kUnknown, "CANCELLED", "")), Verdict::kStopped);
-  for (int error : {EAGAIN, EINTR, ENOMEM, EMFILE, ENOSPC, EROFS, EIO, EDQUOT, ESTALE}) {
+  for (int error : {ENOSPC, EROFS, EIO, EDQUOT}) {
+    EXPECT_EQ(JudgeRun(ErrnoError(error, "x")), Verdict::kFilesystem) << error;
+    EXPECT_EQ(JudgeStream(ErrnoError(error, "x")), Verdict::kFilesystem) << error;
+  }
+  for (int error : {EAGAIN, EINTR, ENOMEM, EMFILE, ESTALE}) {
     EXPECT_EQ(JudgeRun(ErrnoError(error, "x")), Verdict::kRetry) << error;
   }
   for (int error : {EPERM, EACCES, ENOENT, EINVAL, EOPNOTSUPP, EXDEV, EISDIR}) {
@@ -150,8 +133,8 @@ TEST(Verdict, Runs) {
 }
 
 TEST(Verdict, ReasonsAreBounded) {
-  const Verdict verdicts[] = {Verdict::kLost,  Verdict::kBusy,  Verdict::kStopped,
-                              Verdict::kRetry, Verdict::kFinal, Verdict::kFenced};
+  const Verdict verdicts[] = {Verdict::kLost,  Verdict::kBusy,   Verdict::kStopped,   Verdict::kRetry,
+                              Verdict::kFinal, Verdict::kFenced, Verdict::kFilesystem};
   for (Verdict verdict : verdicts) {
     for (int error = 1; error < 133; ++error) {
       const absl::string_view reason = RetryReason(verdict, ErrnoError(error, "x"));
