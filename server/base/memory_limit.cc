@@ -57,9 +57,26 @@ uint64_t LowestMemoryLimit(const std::vector<std::string>& files) {
   return lowest;
 }
 
+uint64_t MeminfoBytes(absl::string_view meminfo, absl::string_view name) {
+  for (absl::string_view line : absl::StrSplit(meminfo, '\n')) {
+    // "MemAvailable:    4194304 kB"
+    const std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    uint64_t kib = 0;
+    if (words.size() > 1 && words[0] == absl::StrCat(name, ":") && absl::SimpleAtoi(words[1], &kib)) {
+      return kib << 10;
+    }
+  }
+  return 0;
+}
+
 uint64_t OwnMemoryLimit() {
-  const absl::StatusOr<std::string> cgroups = ReadFile("/proc/self/cgroup");
-  return cgroups.ok() ? LowestMemoryLimit(MemoryLimitFiles(*cgroups, "/sys/fs/cgroup")) : kNoMemoryLimit;
+  uint64_t limit = kNoMemoryLimit;
+  if (const absl::StatusOr<std::string> cgroups = ReadFile("/proc/self/cgroup"); cgroups.ok()) {
+    limit = LowestMemoryLimit(MemoryLimitFiles(*cgroups, "/sys/fs/cgroup"));
+  }
+  const absl::StatusOr<std::string> meminfo = ReadFile("/proc/meminfo");
+  const uint64_t total = meminfo.ok() ? MeminfoBytes(*meminfo, "MemTotal") : 0;
+  return total > 0 ? std::min(limit, total) : limit;
 }
 
 }  // namespace cowherd

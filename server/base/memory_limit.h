@@ -22,7 +22,11 @@ uint64_t ParseMemoryLimit(absl::string_view text);
 // The lowest of those that can be read.
 uint64_t LowestMemoryLimit(const std::vector<std::string>& files);
 
-// The lowest limit of this process's control groups.
+// What a line of /proc/meminfo tells, in bytes: "MemTotal". 0: there is none. Pure.
+uint64_t MeminfoBytes(absl::string_view meminfo, absl::string_view name);
+
+// What this process may use: the lowest limit of its control groups, or all of the machine's memory if that
+// is less.
 uint64_t OwnMemoryLimit();
 
 }  // namespace cowherd

@@ -48,7 +48,7 @@ absl::StatusOr<size_t> FindIndexBudget(unsigned mib, bool given, size_t scans) {
   const uint64_t limit = OwnMemoryLimit();
   ASSIGN_OR_RETURN(const size_t budget, FitIndexBudget(mib, given, scans, limit));
   if (budget < size_t{mib} << 20) {
-    Log(LogLevel::kInfo, "the index budget is lowered to fit the memory limit",
+    Log(LogLevel::kInfo, "the index budget is lowered to fit the memory",
         {{"budget_mib", budget >> 20}, {"limit_mib", limit >> 20}, {"scans", scans}});
   }
   return budget;

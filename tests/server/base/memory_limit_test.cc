@@ -5,6 +5,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <string>
 
 namespace cowherd {
 namespace {
@@ -36,6 +38,22 @@ TEST(ParseMemoryLimit, NumbersAndNone) {
   EXPECT_EQ(ParseMemoryLimit("1073741824\n"), 1024 * kMiB);
   EXPECT_EQ(ParseMemoryLimit("max\n"), kNoMemoryLimit);
   EXPECT_EQ(ParseMemoryLimit(""), kNoMemoryLimit);
+}
+
+TEST(MeminfoBytes, ALineByItsName) {
+  constexpr char kMeminfo[] = "MemTotal:       16316412 kB\nMemFree:          123456 kB\nHugePages:  0\n";
+  EXPECT_EQ(MeminfoBytes(kMeminfo, "MemTotal"), uint64_t{16316412} << 10);
+  EXPECT_EQ(MeminfoBytes(kMeminfo, "MemFree"), uint64_t{123456} << 10);
+  EXPECT_EQ(MeminfoBytes(kMeminfo, "Mem"), 0u);
+  EXPECT_EQ(MeminfoBytes("", "MemTotal"), 0u);
+  EXPECT_EQ(MeminfoBytes("MemTotal:", "MemTotal"), 0u);
+}
+
+TEST(OwnMemoryLimit, IsNeverMoreThanTheMachineHas) {
+  std::ifstream file("/proc/meminfo");
+  const std::string meminfo((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  ASSERT_GT(MeminfoBytes(meminfo, "MemTotal"), 0u);
+  EXPECT_LE(OwnMemoryLimit(), MeminfoBytes(meminfo, "MemTotal"));
 }
 
 TEST(LowestMemoryLimit, OfThoseThatAreThere) {

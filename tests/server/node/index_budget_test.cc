@@ -24,7 +24,8 @@ TEST(FitIndexBudget, HalfOfTheLimitIsTheScans) {
   const auto refused = FitIndexBudget(257, true, 4, 2048 * kMiB);
   EXPECT_THAT(refused, HasField("--index_budget_mib"));
   EXPECT_THAT(std::string(refused.status().message()),
-              HasSubstr("the memory limit of 2048 MiB; give 256 at most"));
+              HasSubstr("more than half of the 2048 MiB that this process may use"));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("give 256 at most"));
 }
 
 TEST(FitIndexBudget, TheDefaultIsLowered) {
