@@ -3,13 +3,18 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "server/base/log_limit.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -72,6 +77,20 @@ Sink& TheSink() {
   return *sink;
 }
 
+struct Limit {
+  std::mutex mutex;
+  LogLimit log_limit;
+};
+
+Limit& TheLimit() {
+  static Limit* const limit = new Limit;
+  return *limit;
+}
+
+void TellLeftOut(absl::string_view message, uint64_t lines) {
+  Log(LogLevel::kWarning, "lines were left out of the log", {{"like", message}, {"lines", lines}});
+}
+
 void Put(Json& line, absl::string_view key, absl::string_view text) {
   if (IsUtf8(text)) {
     line[std::string(key)] = std::string(text);
@@ -130,6 +149,29 @@ void Log(LogLevel level, absl::string_view message, std::initializer_list<LogFie
   if (!sink.logger->should_log(SpdLevel(level))) return;
   const std::string now = absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
   sink.logger->log(SpdLevel(level), LogLine(now, sink.component, level, message, fields));
+}
+
+void LogFew(LogLevel level, absl::string_view message, std::initializer_list<LogField> fields) {
+  Limit& limit = TheLimit();
+  uint64_t left_out = 0;
+  {
+    std::lock_guard<std::mutex> lock(limit.mutex);
+    const absl::optional<uint64_t> taken = limit.log_limit.Take(message, absl::Now());
+    if (!taken) return;
+    left_out = *taken;
+  }
+  if (left_out > 0) TellLeftOut(message, left_out);
+  Log(level, message, fields);
+}
+
+void LogLeftOut() {
+  Limit& limit = TheLimit();
+  std::map<std::string, uint64_t> left_out;
+  {
+    std::lock_guard<std::mutex> lock(limit.mutex);
+    left_out = limit.log_limit.TakeLeftOut();
+  }
+  for (const auto& [message, lines] : left_out) TellLeftOut(message, lines);
 }
 
 }  // namespace cowherd

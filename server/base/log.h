@@ -45,6 +45,13 @@ absl::Status ParseLogLevel(absl::string_view text, LogLevel* level);
 
 void Log(LogLevel level, absl::string_view message, std::initializer_list<LogField> fields = {});
 
+// For what may come for each file or range of a scan: of one message, 20 lines a minute are written, and the
+// others are counted. `message` is a literal.
+void LogFew(LogLevel level, absl::string_view message, std::initializer_list<LogField> fields = {});
+
+// Tells how many lines LogFew has left out since the last time, by message. At the end of a scan.
+void LogLeftOut();
+
 // The line that Log writes, without the newline. For tests.
 std::string LogLine(absl::string_view timestamp, absl::string_view component, LogLevel level,
                     absl::string_view message, std::initializer_list<LogField> fields);

@@ -42,7 +42,8 @@ absl::Status WalkFiles(FileTree& tree, const PathFilter& filter, const std::stri
       if (directory == top && ErrnoOf(entries.status()) == ENOTDIR) return found({top, 0});
       // What the caller named must be there.
       if (directory == top) return entries.status();
-      Log(LogLevel::kWarning, "cannot list a directory", {{"path", directory}, {"error", entries.status()}});
+      LogFew(LogLevel::kWarning, "cannot list a directory",
+             {{"path", directory}, {"error", entries.status()}});
       totals.Update([](Totals& t) { ++t.files_failed; });
       continue;
     }

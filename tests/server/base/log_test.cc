@@ -2,8 +2,10 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_split.h"
 #include "tests/testing/status_matchers.h"
 
 namespace cowherd {
@@ -70,6 +72,19 @@ TEST(LogTest, WritesOneLineToStandardErrorAndDropsWhatIsBelowTheLevel) {
   EXPECT_EQ(parsed["path"], "a\nb");
   EXPECT_EQ(parsed["error"], "NOT_FOUND: gone");
   StartLog("", LogLevel::kInfo);
+}
+
+TEST(LogTest, AFloodIsCounted) {
+  ::testing::internal::CaptureStderr();
+  for (int i = 0; i < 100; ++i) LogFew(LogLevel::kWarning, "flood", {{"i", i}});
+  LogLeftOut();
+  LogLeftOut();
+  const std::vector<std::string> lines =
+      absl::StrSplit(::testing::internal::GetCapturedStderr(), '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 21U);
+  const auto last = nlohmann::json::parse(lines.back(), nullptr, false);
+  EXPECT_EQ(last["like"], "flood");
+  EXPECT_EQ(last["lines"], 80);
 }
 
 TEST(LogTest, ParsesLevels) {
