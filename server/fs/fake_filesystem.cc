@@ -218,6 +218,11 @@ void FakeFilesystem::SetReadOnly(bool read_only) {
   read_only_ = read_only;
 }
 
+void FakeFilesystem::SetDedupeSupported(bool supported) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  dedupe_supported_ = supported;
+}
+
 void FakeFilesystem::TellInode(const std::string& path, uint64_t inode) {
   std::lock_guard<std::mutex> lock(mutex_);
   told_inodes_[path] = inode;
@@ -403,7 +408,7 @@ absl::StatusOr<FsFacts> FakeFilesystem::Facts(int fd) {
   facts.size_bytes = size_bytes_;
   facts.free_bytes = size_bytes_ - (references_.size() + dropped_uncommitted_) * kBlock;
   facts.block_size = kBlock;
-  facts.dedupe_supported = true;
+  facts.dedupe_supported = dedupe_supported_;
   facts.read_only = read_only_;
   return facts;
 }

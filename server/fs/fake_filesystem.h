@@ -67,6 +67,8 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   // Runs before each Dedupe is looked at, without locks: it may change this filesystem.
   void BeforeDedupe(std::function<void(const DedupeCall&)> callback);
   void SetReadOnly(bool read_only);
+  // What Facts tells from now on.
+  void SetDedupeSupported(bool supported);
   // The inode number that directories tell for `path`; else they tell none.
   void TellInode(const std::string& path, uint64_t inode);
 
@@ -139,6 +141,7 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   uint64_t prefetched_bytes_ = 0;
   int commits_ = 0;
   bool read_only_ = false;
+  bool dedupe_supported_ = true;
 };
 
 }  // namespace cowherd

@@ -87,12 +87,16 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
         t.bytes_moved);
   bytes("cowherd_node_share_read_bytes_total",
         "Bytes that scans plan to read to compare and to copy, dry runs included.", t.bytes_read);
+  bytes("cowherd_node_unchanged_bytes_total",
+        "Data that scans did not look at again, since an earlier one did (--state_dir).", t.bytes_unchanged);
   const auto left = [&](const char* reason, uint64_t value) {
     scrape.Counter("cowherd_node_left_bytes_total", "Duplicate data that is left as it is, by reason.",
                    volume, {"reason", reason}, static_cast<double>(value));
   };
+  // By files outside the scan; too much of it would have to be moved; a file would get too many extents.
   left("held", t.bytes_held);
   left("unprofitable", t.bytes_unprofitable);
+  left("fragmenting", t.bytes_fragmenting);
   const auto throttled = [&](const char* cause, uint64_t nanoseconds) {
     scrape.Counter("cowherd_node_throttled_seconds_total",
                    "Time that threads of scans were held back, by cause.", volume, {"cause", cause},
@@ -112,16 +116,21 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
   ranges("differs", t.ranges_differ);
   ranges("failed", t.ranges_failed);
   const auto files = [&](const char* outcome, uint64_t value) {
-    scrape.Counter("cowherd_node_scan_files_total", "Files met by scans, by outcome.", volume,
-                   {"outcome", outcome}, static_cast<double>(value));
+    scrape.Counter(
+        "cowherd_node_scan_files_total",
+        "Files that scans read or, where btrfs keeps checksums, that hold possible duplicates; those "
+        "passed over; those that failed.",
+        volume, {"outcome", outcome}, static_cast<double>(value));
   };
   files("scanned", t.files_scanned);
   files("skipped", t.files_skipped);
   files("failed", t.files_failed);
+  files("unchanged", t.files_unchanged);
   const auto looked_at = [&](const char* source, uint64_t value) {
     scrape.Counter("cowherd_node_scan_source_files_total",
-                   "Files that scans looked at, by what told their duplicates.", volume, {"source", source},
-                   static_cast<double>(value));
+                   "Files that scans looked at, by what told their duplicates; by checksums only those with "
+                   "possible ones.",
+                   volume, {"source", source}, static_cast<double>(value));
   };
   looked_at("checksums", t.files_scanned - std::min(t.files_scanned, t.files_read));
   looked_at("reading", t.files_read);

@@ -10,10 +10,8 @@
 namespace cowherd {
 
 struct BatchSharer::Running {
-  Running(FileTree& tree, ShareBatch batch)
-      : paths(std::move(batch.paths)),
-        files(tree, [this](const FileKey& key) { return Locate(key); }),
-        parts(OrderShares(std::move(batch.shares))) {}
+  Running(FileTree& tree, absl::flat_hash_map<FileKey, std::string> paths_of_files)
+      : paths(std::move(paths_of_files)), files(tree, [this](const FileKey& key) { return Locate(key); }) {}
 
   absl::StatusOr<ScanFile> Locate(const FileKey& key) const {
     const auto path = paths.find(key);
@@ -23,7 +21,7 @@ struct BatchSharer::Running {
 
   const absl::flat_hash_map<FileKey, std::string> paths;
   ScanFiles files;
-  std::vector<std::vector<Share>> parts;
+  std::vector<std::vector<ShareGroup>> parts;
   std::thread thread;
 };
 
@@ -45,23 +43,27 @@ BatchSharer::~BatchSharer() { Wait(); }
 void BatchSharer::Begin(ShareBatch batch) {
   Wait();
   if (batch.shares.empty()) return;
-  running_ = std::make_unique<Running>(tree_, std::move(batch));
+  running_ = std::make_unique<Running>(tree_, std::move(batch.paths));
+  for (std::vector<Share>& shares : OrderShares(std::move(batch.shares))) {
+    for (std::vector<ShareGroup>& part : SplitGroups(GroupShares(std::move(shares)), max_bytes_, max_files_))
+      running_->parts.push_back(std::move(part));
+  }
+  totals_.Update([this](Totals& t) { t.work_planned += WorkOf(running_->parts); });
   running_->thread = std::thread([this] {
-    for (std::vector<Share>& part : running_->parts) {
-      for (std::vector<ShareGroup>& groups :
-           SplitGroups(GroupShares(std::move(part)), max_bytes_, max_files_)) {
-        CarryOut(std::move(groups));
-      }
-    }
+    for (std::vector<ShareGroup>& part : running_->parts) CarryOut(std::move(part));
   });
 }
 
 void BatchSharer::CarryOut(std::vector<ShareGroup> groups) {
+  const uint64_t done = totals_.Get().work_done + WorkOf(groups);
   ShareQueue queue(std::move(groups));
   std::vector<std::thread> workers;
   for (unsigned i = 0; i < workers_; ++i) workers.emplace_back([this, &queue] { Empty(queue); });
   for (std::thread& worker : workers) worker.join();
   Forget(ops_, queue.AllDone());
+  if (!stop_.Check().ok()) return;
+  // Also what could not be read.
+  totals_.Update([done](Totals& t) { t.work_done = done; });
 }
 
 void BatchSharer::Empty(ShareQueue& queue) {

@@ -101,6 +101,8 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
       max_open_(OpenFileShare()),
       stop_(stop),
       totals_(totals),
+      before_(totals.Get()),
+      expected_(before_.bytes_found - std::min(before_.bytes_found, before_.bytes_scanned)),
       won_(won),
       found_(found),
       pace_(pace),
@@ -128,6 +130,22 @@ absl::Status ReadingScan::Add(NamedFile file) {
   return ReadCollected();
 }
 
+void ReadingScan::Unchanged(const FileFacts& facts) {
+  // How much is new shows only as it is found.
+  expected_ = 0;
+  totals_.Update([&](Totals& t) {
+    ++t.files_unchanged;
+    t.bytes_unchanged += facts.size;
+    t.bytes_found = before_.bytes_scanned + found_bytes_;
+  });
+}
+
+void ReadingScan::Found(uint64_t bytes) {
+  found_bytes_ += bytes;
+  totals_.Update(
+      [&](Totals& t) { t.bytes_found = before_.bytes_scanned + std::max(found_bytes_, expected_); });
+}
+
 absl::Status ReadingScan::ReadCollected() {
   // Both XFS and btrfs number files about in the order in which they place them.
   std::stable_sort(collected_.begin(), collected_.end(),
@@ -139,7 +157,7 @@ absl::Status ReadingScan::ReadCollected() {
   for (size_t i = 0; i < files.size(); ++i) {
     RETURN_IF_ERROR(stop_.Check());
     if (facts[i] && state_.Met(files[i].path, *facts[i])) {
-      totals_.Update([](Totals& t) { ++t.files_skipped; });
+      Unchanged(*facts[i]);
       continue;
     }
     RETURN_IF_ERROR(LookAt(files[i]));
@@ -187,7 +205,11 @@ bool ReadingScan::IsCompared(const std::shared_ptr<ScannedFile>& file) const {
 
 absl::Status ReadingScan::Finish(bool complete) {
   absl::Status status = ReadCollected();
-  if (status.ok()) status = Drain();
+  if (status.ok()) {
+    expected_ = 0;
+    Found(0);
+    status = Drain();
+  }
   sharer_.Wait();
   // A stopped scan keeps what it has done, too.
   for (const std::shared_ptr<ScannedFile>& file : unfinished_) {
@@ -195,12 +217,13 @@ absl::Status ReadingScan::Finish(bool complete) {
   }
   const Totals totals = totals_.Get();
   Log(LogLevel::kInfo, "files read",
-      {{"files", totals.files_read},
-       {"bytes", totals.bytes_scanned},
-       {"duplicate_bytes", totals.duplicate_bytes},
-       {"freeable_bytes", totals.bytes_freeable},
-       {"unprofitable_bytes", totals.bytes_unprofitable},
-       {"page_cache_bytes", page_cache_},
+      {{"files", totals.files_read - before_.files_read},
+       {"bytes", totals.bytes_scanned - before_.bytes_scanned},
+       {"duplicate_bytes", totals.duplicate_bytes - before_.duplicate_bytes},
+       {"freeable_bytes", totals.bytes_freeable - before_.bytes_freeable},
+       {"fragmenting_bytes", totals.bytes_fragmenting - before_.bytes_fragmenting},
+       {"files_unchanged", totals.files_unchanged - before_.files_unchanged},
+       {"page_cache_limit_bytes", page_cache_},
        {"anchors", finder_.anchors().entries()},
        {"sampling", finder_.anchors().sampling()},
        {"files_known", table_.files()}});
@@ -226,16 +249,19 @@ absl::Status ReadingScan::LookAt(const NamedFile& named) {
   file->settled = Settled(facts);
   const bool met = state_.Met(named.path, facts);
   const bool seen = facts.links > 1 && seen_links_.Meet(key);
-  if (met || seen || facts.size < request_.min_file_size || facts.size == 0) {
+  if (met) {
+    Unchanged(facts);
+    return absl::OkStatus();
+  }
+  if (seen || facts.size < request_.min_file_size || facts.size == 0) {
     totals_.Update([](Totals& t) { ++t.files_skipped; });
-    if (!met && file->settled) state_.Done(named.path, facts);
+    if (file->settled) state_.Done(named.path, facts);
     return absl::OkStatus();
   }
   state_.BeforeReading(facts);
   totals_.Update([&](Totals& t) {
     ++t.files_scanned;
     ++t.files_read;
-    t.bytes_found += facts.size;
   });
   file->key = key;
   file->open = std::make_shared<const OpenFile>(*std::move(opened));
@@ -259,7 +285,7 @@ absl::Status ReadingScan::LookAt(const NamedFile& named) {
 void ReadingScan::Failed(ScannedFile& file, const absl::Status& status) {
   if (file.failed) return;
   file.failed = true;
-  Log(LogLevel::kWarning, "cannot scan a file", {{"path", file.path}, {"error", status}});
+  LogFew(LogLevel::kWarning, "cannot scan a file", {{"path", file.path}, {"error", status}});
   totals_.Update([](Totals& t) { ++t.files_failed; });
 }
 
@@ -314,6 +340,7 @@ absl::Status ReadingScan::ReadSection(std::unique_ptr<Section> section) {
     BringIn(section->file->open, extent.offset, extent.length);
   }
   RETURN_IF_ERROR(stop_.Check());
+  Found(bytes);
   bytes_ahead_ += bytes;
   ++sections_ahead_;
   ++section->file->sections;
@@ -354,7 +381,7 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
     Failed(file, status);
     return absl::OkStatus();
   }
-  totals_.Update([&](Totals& t) { t.bytes_scanned += section->bytes_read; });
+  totals_.Update([&](Totals& t) { t.bytes_scanned += BytesOf(section->extents); });
   batch_bytes_ += section->bytes_read;
   ++batch_sections_;
   const auto first = std::find_if(section->fingerprints.begin(), section->fingerprints.end(),
@@ -398,6 +425,7 @@ absl::Status ReadingScan::ReadSkipped(Section& section) {
     }
   }
   if (fresh.empty()) return absl::OkStatus();
+  Found(BytesOf(fresh));
   for (const FileExtent& extent : fresh) BringIn(section.file->open, extent.offset, extent.length);
   RETURN_IF_ERROR(stop_.Check());
   ASSIGN_OR_RETURN(const std::vector<uint64_t> fingerprints,
@@ -443,7 +471,6 @@ absl::Status ReadingScan::ReadEarlier(uint64_t address) {
   ASSIGN_OR_RETURN(std::vector<uint64_t> fingerprints,
                    ReadFingerprints(open->fd.get(), block_size_, extents, offset / block_size_,
                                     (length + block_size_ - 1) / block_size_, bytes));
-  totals_.Update([&](Totals& t) { t.bytes_scanned += bytes; });
   batch_bytes_ += bytes;
   recent_.Keep(address, std::move(fingerprints));
   return absl::OkStatus();
@@ -517,7 +544,7 @@ void ReadingScan::Take(const Run& run) {
     const std::vector<FileExtent> extents = ClipAll(run.extents, begin, begin + stretch.length);
     if (extents.empty()) continue;
     if (!FitsIntoFile(run, stretch)) {
-      totals_.Update([&](Totals& t) { t.bytes_unprofitable += stretch.length; });
+      totals_.Update([&](Totals& t) { t.bytes_fragmenting += stretch.length; });
       continue;
     }
     Duplicate duplicate{

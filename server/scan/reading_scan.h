@@ -90,6 +90,10 @@ class ReadingScan {
   };
 
   absl::Status ReadCollected();
+  // An earlier scan has looked at that file.
+  void Unchanged(const FileFacts& facts);
+  // So much more is to be read.
+  void Found(uint64_t bytes);
   // Compares and shares all that was read.
   absl::Status Drain();
   absl::Status Checkpoint();
@@ -129,6 +133,9 @@ class ReadingScan {
   const size_t max_open_;
   const Stop& stop_;
   SharedTotals& totals_;
+  const Totals before_;
+  uint64_t expected_;  // to be read, if that was known at first
+  uint64_t found_bytes_ = 0;
   SpaceWon& won_;
   absl::FunctionRef<void(const Duplicate&)> found_;
   Pace& pace_;

@@ -73,8 +73,10 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
     }
   }
   for (ShareGroup& group : GroupShares(std::move(duplicates))) first.push_back(std::move(group));
-  ASSIGN_OR_RETURN(std::vector<Share> leftover, Carry(std::move(first)));
-  ASSIGN_OR_RETURN(const std::vector<Share> more, Carry(GroupShares(std::move(of_moved))));
+  std::vector<std::vector<ShareGroup>> first_parts = PlanParts(std::move(first));
+  std::vector<std::vector<ShareGroup>> more_parts = PlanParts(GroupShares(std::move(of_moved)));
+  ASSIGN_OR_RETURN(std::vector<Share> leftover, Carry(std::move(first_parts)));
+  ASSIGN_OR_RETURN(const std::vector<Share> more, Carry(std::move(more_parts)));
   leftover.insert(leftover.end(), more.begin(), more.end());
   RETURN_IF_ERROR(MoveLeftover(batch, std::move(leftover)));
   return ops_.Commit(tree_.root_fd());
@@ -104,12 +106,12 @@ absl::Status Reclaim::MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, 
   }
   // There is more room, once what was shared is gone.
   if (!groups.empty()) RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
-  ASSIGN_OR_RETURN(const std::vector<Share> differ, Carry(std::move(groups)));
+  ASSIGN_OR_RETURN(const std::vector<Share> differ, Carry(PlanParts(std::move(groups))));
   // Files of different sizes may hold the same storage: what is left now needs a copy of its own, place by
   // place.
   std::vector<ShareGroup> alone;
   for (const Share& place : differ) alone.push_back({{place}, /*move=*/true});
-  ASSIGN_OR_RETURN(const std::vector<Share> staying, Carry(std::move(alone)));
+  ASSIGN_OR_RETURN(const std::vector<Share> staying, Carry(PlanParts(std::move(alone))));
   if (!staying.empty()) {
     // The copies go with their files, the originals stay; the next scan tries again.
     totals_.Update([&](Totals& t) { t.ranges_failed += staying.size(); });
@@ -145,9 +147,16 @@ std::vector<Share> Reclaim::WorthMoving(const std::map<uint64_t, ExtentPlan>& ba
   return leftover;
 }
 
-absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<ShareGroup> groups) {
+std::vector<std::vector<ShareGroup>> Reclaim::PlanParts(std::vector<ShareGroup> groups) {
+  std::vector<std::vector<ShareGroup>> parts = SplitGroups(std::move(groups), page_cache_, open_files_);
+  totals_.Update([&](Totals& t) { t.work_planned += WorkOf(parts); });
+  return parts;
+}
+
+absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<std::vector<ShareGroup>> parts) {
   std::vector<Share> leftover;
-  for (std::vector<ShareGroup>& part : SplitGroups(std::move(groups), page_cache_, open_files_)) {
+  for (std::vector<ShareGroup>& part : parts) {
+    const uint64_t done = totals_.Get().work_done + WorkOf(part);
     ShareQueue queue(std::move(part));
     OnAll([&](ShareWorker& worker) { worker.Empty(queue); });
     OnAll([](ShareWorker& worker) { worker.FinishCopies(); });
@@ -156,6 +165,8 @@ absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<ShareGroup> groups
       for (const Share& share : worker.TakeLeftover()) leftover.push_back(share);
     }
     RETURN_IF_ERROR(stop_.Check());
+    // Also what could not be read.
+    totals_.Update([done](Totals& t) { t.work_done = done; });
   }
   return leftover;
 }

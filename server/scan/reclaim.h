@@ -55,8 +55,10 @@ class Reclaim {
   absl::Status MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover);
   // Those of extents that still give up enough.
   std::vector<Share> WorthMoving(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover);
+  // Counts them as planned work.
+  std::vector<std::vector<ShareGroup>> PlanParts(std::vector<ShareGroup> groups);
   // What could not be shared.
-  absl::StatusOr<std::vector<Share>> Carry(std::vector<ShareGroup> groups);
+  absl::StatusOr<std::vector<Share>> Carry(std::vector<std::vector<ShareGroup>> parts);
   // Runs on as many threads as there are workers.
   void OnAll(absl::FunctionRef<void(ShareWorker&)> work);
 

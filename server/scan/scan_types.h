@@ -10,6 +10,7 @@ namespace cowherd {
 
 // A checked TreeScan. Paths are below the root.
 struct ScanRequest {
+  std::string root_name;           // for messages; may be empty
   std::vector<std::string> paths;  // empty: all
   std::vector<std::string> include;
   std::vector<std::string> exclude;

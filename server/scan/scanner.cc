@@ -1,5 +1,6 @@
 #include "server/scan/scanner.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -49,6 +50,29 @@ std::unique_ptr<ScanStateFile> OpenState(const Scan& scan, absl::string_view kin
   if (state.ok()) return *std::move(state);
   Log(LogLevel::kWarning, "no state is used or kept", {{"error", state.status()}});
   return nullptr;
+}
+
+// Whether a scan by reading looks at all that the filesystem has. Where the kernel does not tell (before
+// Linux 5.8), it is taken as a part.
+bool IsWhole(const FileTree& tree, const ScanRequest& request) {
+  if (!request.paths.empty() || !request.include.empty() || !request.exclude.empty()) return false;
+  struct statx root = {};
+  return ::statx(tree.root_fd(), "", AT_EMPTY_PATH, STATX_TYPE, &root) == 0 &&
+         (root.stx_attributes & root.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+absl::Status CheckFilesystem(const FsFacts& facts, const ScanRequest& request) {
+  const std::string root =
+      request.root_name.empty() ? "the root" : absl::StrCat("root \"", request.root_name, "\"");
+  // What a dry run would promise could never come true.
+  if (!facts.dedupe_supported) {
+    return WithDetail(
+        absl::FailedPreconditionError(absl::StrCat(
+            root, " is on ", facts.type, ", which cannot share ranges; btrfs and XFS (reflink=1) can")),
+        "EOPNOTSUPP", "", EOPNOTSUPP);
+  }
+  if (!request.dry_run && facts.read_only) return ErrnoError(EROFS, absl::StrCat("share ranges of ", root));
+  return absl::OkStatus();
 }
 
 // `feed` adds the files.
@@ -112,10 +136,7 @@ absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request
                       Pace& pace, const Stop& stop, SharedTotals& totals,
                       absl::FunctionRef<void(const Duplicate&)> found) {
   ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(tree.root_fd()));
-  if (!request.dry_run && !facts.dedupe_supported) {
-    return ErrnoError(EOPNOTSUPP, absl::StrCat("share ranges on ", facts.type));
-  }
-  if (!request.dry_run && facts.read_only) return ErrnoError(EROFS, "share ranges");
+  RETURN_IF_ERROR(CheckFilesystem(facts, request));
   absl::StatusOr<std::unique_ptr<StorageMap>> map = tree.OpenStorageMap();
   if (map.ok()) {
     Log(LogLevel::kInfo, "scan by the filesystem's checksums", {{"filesystem", facts.type}});
@@ -129,8 +150,12 @@ absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request
   } else {
     RETURN_IF_ERROR(won.Begin());
   }
+  if (map.ok() || IsWhole(tree, request)) {
+    totals.Update([&](Totals& t) { t.bytes_found += facts.size_bytes - facts.free_bytes; });
+  }
   absl::Status ended = ScanAll({ops, tree, request, index_budget, facts, pace, stop, totals, won, found},
                                map.ok() ? map->get() : nullptr);
+  LogLeftOut();
   if (!request.dry_run) {
     // What was done is on disk, and counted, also when stopped.
     absl::Status measured = won.Measure();

@@ -20,6 +20,7 @@ namespace cowherd {
 // filesystems, files that are not regular, extents looked at before. Files that cannot be read are counted
 // and logged; the scan goes on. `found` is called for each duplicate; if it blocks, the scan waits. Ends with
 // OK, with `stop`'s reason, or with an error of the root itself; `totals` holds what was done in each case.
+// EOPNOTSUPP, in a dry run too: the filesystem cannot share ranges. EROFS: it is mounted read-only.
 absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request, size_t index_budget,
                       Pace& pace, const Stop& stop, SharedTotals& totals,
                       absl::FunctionRef<void(const Duplicate&)> found);

@@ -102,6 +102,23 @@ std::vector<ShareGroup> GroupShares(std::vector<Share> shares) {
   return groups;
 }
 
+uint64_t WorkOf(absl::Span<const ShareGroup> part) {
+  uint64_t work = 0;
+  for (size_t i = 0; i < part.size(); ++i) {
+    const ShareGroup& group = part[i];
+    work += BytesOf(group);
+    if (group.move) work += group.length() * group.places.size();
+    if (i > 0 && SameSource(part[i - 1], group)) work -= group.length();
+  }
+  return work;
+}
+
+uint64_t WorkOf(absl::Span<const std::vector<ShareGroup>> parts) {
+  uint64_t work = 0;
+  for (const std::vector<ShareGroup>& part : parts) work += WorkOf(part);
+  return work;
+}
+
 std::vector<std::vector<ShareGroup>> SplitGroups(std::vector<ShareGroup> groups, uint64_t max_bytes,
                                                  size_t max_ranges) {
   std::vector<std::vector<ShareGroup>> parts;

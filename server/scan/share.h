@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "server/scan/extent_plan.h"
 
 namespace cowherd {
@@ -57,6 +58,11 @@ constexpr uint64_t kMaxGroupBytes = 32 << 20;
 
 // Bytes that a group reads.
 uint64_t BytesOf(const ShareGroup& group);
+
+// Bytes that are read to carry out what SplitGroups made: in each part a source that groups share once, and
+// what is moved once to be copied and once at each place. Pure.
+uint64_t WorkOf(absl::Span<const ShareGroup> part);
+uint64_t WorkOf(absl::Span<const std::vector<ShareGroup>> parts);
 
 }  // namespace cowherd
 

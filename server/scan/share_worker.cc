@@ -39,6 +39,7 @@ void ShareWorker::Read(ShareQueue& queue, size_t range) {
     pace_.Wait(piece, stop_);
     if (ops_.StartReading(file->fd.get(), r.offset + done, piece)) cached += piece;
     done += piece;
+    totals_.Update([piece](Totals& t) { t.work_done += piece; });
   }
   const bool brought_in = file != nullptr && cached * 2 < r.length;
   queue.Opened(range, std::move(file), brought_in);
@@ -50,8 +51,8 @@ std::shared_ptr<const OpenFile> ShareWorker::Open(const FileKey& file, uint64_t 
   const int error = ErrnoOf(open.status());
   if (error != ENOENT && error != ESTALE && !absl::IsNotFound(open.status())) {
     totals_.Update([places](Totals& t) { t.ranges_failed += places; });
-    Log(LogLevel::kWarning, "cannot open a file to share it",
-        {{"path", files_.Path(file).value_or("")}, {"error", open.status()}});
+    LogFew(LogLevel::kWarning, "cannot open a file to share it",
+           {{"path", files_.Path(file).value_or("")}, {"error", open.status()}});
   }
   return nullptr;
 }
@@ -109,11 +110,11 @@ void ShareWorker::NotCopied(const absl::Status& why, absl::Span<const Share> pla
   } else {
     totals_.Update([&](Totals& t) { t.ranges_failed += places.size(); });
   }
-  Log(LogLevel::kWarning, "what holds an extent is not moved",
-      {{"path", files_.Path(places.front().destination.file).value_or("")},
-       {"offset", places.front().destination.offset},
-       {"length", places.front().length},
-       {"error", why}});
+  LogFew(LogLevel::kWarning, "what holds an extent is not moved",
+         {{"path", files_.Path(places.front().destination.file).value_or("")},
+          {"offset", places.front().destination.offset},
+          {"length", places.front().length},
+          {"error", why}});
 }
 
 void ShareWorker::FinishCopies() {
@@ -144,6 +145,7 @@ void ShareWorker::FinishCopies() {
         brought_in.push_back({file, place.destination.offset, copy.length});
       }
       places.push_back({place, std::move(file)});
+      totals_.Update([&](Totals& t) { t.work_done += copy.length; });
       if (places.size() == kMaxDedupeTargets) share();
     }
     share();
@@ -187,11 +189,11 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
       Share rest = equal[i].share.Rest(result.bytes_accepted);
       rest.length = length - result.bytes_accepted;
       if (result.outcome == DedupeOutcome::kFailed) {
-        Log(LogLevel::kWarning, "cannot share a range",
-            {{"path", files_.Path(equal[i].share.destination.file).value_or("")},
-             {"offset", targets[i].offset},
-             {"length", length},
-             {"error", result.error}});
+        LogFew(LogLevel::kWarning, "cannot share a range",
+               {{"path", files_.Path(equal[i].share.destination.file).value_or("")},
+                {"offset", targets[i].offset},
+                {"length", length},
+                {"error", result.error}});
       } else if (result.outcome == DedupeOutcome::kDiffers && duplicates) {
         Bisect({source.fd, source.size, source.offset + result.bytes_accepted}, targets[i].fd, rest);
       } else if (result.outcome == DedupeOutcome::kDiffers) {

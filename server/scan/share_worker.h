@@ -37,9 +37,9 @@ class ShareWorker {
         totals_(totals),
         copy_out_(tree, block_size) {}
 
-  // Until the queue is empty or `stop` says to end. Duplicates count in the totals, and what differs is
-  // halved until the odd block is alone. What is to be moved is copied only: see FinishCopies. What cannot be
-  // opened, read or copied is counted and logged, but for files that are gone.
+  // Until the queue is empty or `stop` says to end. Duplicates and what is read count in the totals, and what
+  // differs is halved until the odd block is alone. What is to be moved is copied only: see FinishCopies.
+  // What cannot be opened, read or copied is counted and logged, but for files that are gone.
   void Empty(ShareQueue& queue);
 
   // Shares the places of what was copied with the copies, and lets go of these; after a stop, only that.

@@ -101,6 +101,7 @@ class StorageScan {
         request_(request),
         stop_(stop),
         totals_(totals),
+        in_use_(totals.Get().bytes_found),
         won_(won),
         found_(found),
         block_(map.block_size()),
@@ -130,7 +131,7 @@ class StorageScan {
          {"moved_bytes", totals.bytes_moved},
          {"held_bytes", totals.bytes_held},
          {"unprofitable_bytes", totals.bytes_unprofitable},
-         {"too_many_extents_bytes", fragments_bytes_},
+         {"fragmenting_bytes", totals.bytes_fragmenting},
          {"anchors", finder_.anchors().entries()},
          {"sampling", finder_.anchors().sampling()}});
     RETURN_IF_ERROR(status);
@@ -144,6 +145,7 @@ class StorageScan {
   absl::Status Run() {
     if (!state_.kept()) {
       RETURN_IF_ERROR(Pass());
+      AllIsLookedAt();
       return CarryOut();
     }
     ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
@@ -152,6 +154,9 @@ class StorageScan {
     if (progress_.base > 0 || progress_.next > 0) {
       Log(LogLevel::kInfo, "goes on from the last scan: only what is newer is looked at",
           {{"generation", progress_.base}, {"from_address", progress_.next}});
+      // How much is new shows only as it is found.
+      looked_at_before_ = true;
+      totals_.Update([](Totals& t) { t.bytes_found = t.bytes_scanned; });
     }
     if (progress_.next == 0) progress_.target = generation;
     RETURN_IF_ERROR(LookAgain());
@@ -169,6 +174,7 @@ class StorageScan {
   absl::Status CatchUp() {
     for (int round = 0;; ++round) {
       RETURN_IF_ERROR(Pass());
+      AllIsLookedAt();
       RETURN_IF_ERROR(CarryOut());
       progress_.base = progress_.target;
       progress_.next = 0;
@@ -176,6 +182,13 @@ class StorageScan {
       if (generation == progress_.base || round == kMaxRounds) return absl::OkStatus();
       progress_.target = generation;
     }
+  }
+
+  void AllIsLookedAt() {
+    totals_.Update([this](Totals& t) {
+      t.bytes_found = t.bytes_scanned;
+      if (looked_at_before_ && in_use_ > t.bytes_scanned) t.bytes_unchanged = in_use_ - t.bytes_scanned;
+    });
   }
 
   absl::Status Pass() {
@@ -220,6 +233,7 @@ class StorageScan {
       anchors_loaded_ = true;
       if (!state_.LoadAnchors()) {
         progress_.base = progress_.next = 0;
+        looked_at_before_ = false;
         return false;
       }
     }
@@ -322,8 +336,8 @@ class StorageScan {
         totals_.Update([&](Totals& t) { t.bytes_held += BlocksOf(runs) * block_; });
         return absl::OkStatus();
       case ExtentVerdict::kFragments:
-        fragments_bytes_ += BlocksOf(runs) * block_;
-        [[fallthrough]];
+        totals_.Update([&](Totals& t) { t.bytes_fragmenting += BlocksOf(runs) * block_; });
+        return absl::OkStatus();
       case ExtentVerdict::kLittle:
         totals_.Update([&](Totals& t) { t.bytes_unprofitable += BlocksOf(runs) * block_; });
         return absl::OkStatus();
@@ -450,8 +464,8 @@ class StorageScan {
   absl::StatusOr<std::vector<Reference>> ReferencesOf(const StorageExtent& extent) {
     absl::StatusOr<std::vector<Reference>> references = map_.References(extent);
     if (!references.ok()) {
-      Log(LogLevel::kWarning, "cannot tell which files have an extent",
-          {{"address", extent.address}, {"error", references.status()}});
+      LogFew(LogLevel::kWarning, "cannot tell which files have an extent",
+             {{"address", extent.address}, {"error", references.status()}});
     }
     return references;
   }
@@ -478,6 +492,8 @@ class StorageScan {
   const ScanRequest& request_;
   const Stop& stop_;
   SharedTotals& totals_;
+  const uint64_t in_use_;  // on the filesystem when the scan began
+  bool looked_at_before_ = false;
   SpaceWon& won_;
   absl::FunctionRef<void(const Duplicate&)> found_;
   const uint32_t block_;
@@ -485,7 +501,6 @@ class StorageScan {
   RunFinder finder_;
   ExtentPlanner planner_;
   FragmentLimit fragments_;
-  uint64_t fragments_bytes_ = 0;
   const std::function<bool(const std::string&)>& wanted_;
   ScanFiles files_;
   Pace& pace_;

@@ -55,6 +55,15 @@ class JobTest(cluster.ClusterTest):
         totals = jobs[0]["totals"]
         self.assertEqual(int(totals["bytes_accepted"]), 2 * 3 * 24 * MIB)
         self.assertGreater(int(totals["bytes_won"]), 2 * 3 * 23 * MIB)
+        self.assertEqual(totals["bytes_scanned"], totals["bytes_found"])
+        self.assertGreaterEqual(int(totals["work_planned"]), 2 * 4 * 24 * MIB)
+        self.assertEqual(totals["work_done"], totals["work_planned"])
+        # One group a node: each file of random data is one extent, or is told piece by piece.
+        for task in self.job(controller, jobs[0]["id"])["tasks"]:
+            group = task["largest"]["groups"][0]
+            self.assertEqual(int(group["length"]), 24 * MIB)
+            self.assertEqual(int(group["copies"]), 3)
+            self.assertEqual(len(group["destinations"]), 3)
         _, samples = controller.metrics()
         self.assertEqual(samples['cowherd_controller_jobs_finished_total{outcome="succeeded"}'], 2)
         self.assertEqual(samples["cowherd_controller_bytes_accepted_total"], 2 * 3 * 24 * MIB)
@@ -131,8 +140,55 @@ class JobTest(cluster.ClusterTest):
             wait_for("the node's task ended", lambda node=node: node.metrics()[1]["cowherd_node_tasks_running"] == 0, 5)
         self.assertEqual(self.job(controller, job_id)["state"], "PAUSED")
         self.cowherd("job", "resume", "--controller", controller.address, job_id)
-        self.wait_job(controller, job_id, "SUCCEEDED")
+        job = self.wait_job(controller, job_id, "SUCCEEDED")
         self.check_contents()
+        # What both runs looked at counts once, what both did is added up.
+        totals = {name: int(value) for name, value in job["totals"].items() if name != "elapsed"}
+        self.assertEqual([task["attempt"] for task in job["tasks"]], [2, 2])
+        self.assertEqual(totals["files_read"], 4)
+        self.assertLessEqual(totals["duplicate_bytes"], 2 * 3 * 24 * MIB)
+        self.assertGreaterEqual(totals["bytes_accepted"], 2 * 3 * 24 * MIB)
+        self.assertEqual(totals["bytes_scanned"], totals["bytes_found"])
+        self.assertEqual(totals["work_done"], totals["work_planned"])
+
+    def test_a_job_that_can_do_nothing_says_why(self):
+        plain = self.directory / "plain"
+        plain.mkdir()
+        cluster.run("mount", "-t", "tmpfs", "-o", "size=16m", "none", plain)
+        self.addCleanup(cluster.run, "umount", plain)
+        for copy in range(2):
+            write_random(plain / f"copy{copy}", MIB, 1)
+        node = self.node("three", f"plain={plain}").start()
+        controller = self.controller({"three": node}).start()
+        wait_for("the node is up", lambda: self.nodes_in(controller, "NODE_UP") == ["three"])
+        create = ("job", "create", "--controller", controller.address, "--all", "--wait")
+        for flags in ([], ["--dry_run"]):
+            out = self.cowherd(*create, "--root", "plain", *flags, code=1)
+            self.assertIn("FAILED", out)
+            self.assertIn('EOPNOTSUPP: root "plain" is on', out)
+            self.assertNotIn("next try", out)
+        out = self.cowherd(*create, "--root", "nowhere", code=1)
+        self.assertIn("NO_MATCHING_ROOT", out)
+        out = self.cowherd("find", "--node", node.address, "--root", "plain", code=1)
+        self.assertIn('root "plain" is on', out)
+        self.assertIn("reason:  EOPNOTSUPP", out)
+        self.assertIn("next:    use a filesystem that can share ranges", out)
+
+    def test_what_an_earlier_job_looked_at_is_told(self):
+        self.one.stop()
+        state = self.directory / "state"
+        node = self.node("one", f"data={self.btrfs.path}", f"more={self.xfs.path}", flags=[f"--state_dir={state}"])
+        self.two.stop()
+        controller = self.controller({"one": node.start()}).start()
+        wait_for("the node is up", lambda: self.nodes_in(controller, "NODE_UP") == ["one"])
+        create = ("job", "create", "--controller", controller.address, "--all", "--wait")
+        self.assertNotIn("unchanged:", self.cowherd(*create))
+        self.assertIn("not looked at again: an earlier scan did (--full looks at all)", self.cowherd(*create))
+        job = self.cowherd("-o", "json", "job", "list", "--controller", controller.address)["jobs"][0]
+        self.assertEqual(int(job["totals"]["files_unchanged"]), 4)
+        self.assertGreater(int(job["totals"]["bytes_unchanged"]), 4 * 24 * MIB + 24 * MIB)
+        self.assertEqual(int(job["totals"]["bytes_scanned"]), 0)
+        self.assertNotIn("unchanged:", self.cowherd(*create, "--full"))
 
     def test_watch_ends_with_the_job(self):
         controller = self.start_controller()

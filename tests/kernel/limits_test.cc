@@ -70,7 +70,8 @@ TEST_P(LimitsTest, FilesAreNotSplitIntoMoreExtentsThanAllowed) {
   const Totals totals = Scan(request);
   EXPECT_EQ(totals.bytes_accepted, 0u);
   EXPECT_EQ(totals.bytes_freeable, 0u);
-  EXPECT_EQ(totals.bytes_unprofitable, 8 * kMiB - kChangedBlocks * kBlock);
+  EXPECT_EQ(totals.bytes_fragmenting, 8 * kMiB - kChangedBlocks * kBlock);
+  EXPECT_EQ(totals.bytes_unprofitable, 0u);
   EXPECT_EQ(MostExtents(), 1u);
 
   request.max_extents_per_file = 2 * kChangedBlocks + 1;

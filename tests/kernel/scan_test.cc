@@ -163,6 +163,8 @@ class ScanTest : public testing::TestWithParam<Config> {
     const Stop stop;
     EXPECT_EQ(ScanTree(ops_, **tree, request, 1 << 20, pace, stop, totals, [](const Duplicate&) {}),
               absl::OkStatus());
+    EXPECT_EQ(totals.Get().bytes_scanned, totals.Get().bytes_found);
+    EXPECT_EQ(totals.Get().work_done, totals.Get().work_planned);
     return totals.Get();
   }
 

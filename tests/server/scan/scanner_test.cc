@@ -42,6 +42,12 @@ class ScannerTest : public ::testing::Test {
     absl::Status status = ScanTree(fs_, *tree, request_, 4 << 20, pace, stop_, totals,
                                    [this](const Duplicate& duplicate) { found_.push_back(duplicate); });
     totals_ = totals.Get();
+    if (status.ok()) {
+      EXPECT_EQ(totals_.work_done, totals_.work_planned);
+      if (totals_.files_failed == 0) {
+        EXPECT_EQ(totals_.bytes_scanned, totals_.bytes_found);
+      }
+    }
     return status;
   }
 
@@ -111,7 +117,9 @@ TEST_F(ScannerStateTest, FilesThatWereLookedAtAreNotOpened) {
   }
   EXPECT_EQ(ScanAndRead(), 0U);
   EXPECT_EQ(totals_.files_failed, 0U);
-  EXPECT_EQ(totals_.files_skipped, 6U);
+  EXPECT_EQ(totals_.files_skipped, 0U);
+  EXPECT_EQ(totals_.files_unchanged, 6U);
+  EXPECT_EQ(totals_.bytes_unchanged, 5 * 16 * kBlock + 1);
 }
 
 TEST_F(ScannerStateTest, NewFilesAreComparedWithThoseThatWereLookedAt) {
@@ -213,7 +221,9 @@ TEST_F(ScannerTest, EqualFiles) {
   EXPECT_EQ(found_[0].length, 16 * kBlock);
   EXPECT_EQ(totals_.files_scanned, 3U);
   EXPECT_EQ(totals_.bytes_found, 48 * kBlock);
-  EXPECT_GE(totals_.bytes_scanned, 48 * kBlock);
+  EXPECT_EQ(totals_.bytes_scanned, 48 * kBlock);
+  EXPECT_EQ(totals_.work_planned, 32 * kBlock);
+  EXPECT_EQ(totals_.bytes_unchanged, 0U);
   EXPECT_EQ(totals_.duplicate_ranges, 1U);
   EXPECT_EQ(totals_.duplicate_bytes, 16 * kBlock);
   EXPECT_EQ(totals_.bytes_requested, 16 * kBlock);
@@ -282,6 +292,45 @@ TEST_F(ScannerTest, SmallAndEmptyFilesAreSkipped) {
   ScanAndWin(0);
   EXPECT_EQ(totals_.files_skipped, 3U);
   EXPECT_EQ(totals_.files_scanned, 0U);
+}
+
+TEST_F(ScannerTest, WhereNothingCanBeSharedNothingIsPromised) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  fs_.SetDedupeSupported(false);
+  request_.root_name = "plain";
+  for (const bool dry_run : {false, true}) {
+    request_.dry_run = dry_run;
+    const absl::Status status = Scan();
+    EXPECT_THAT(status, HasErrno(EOPNOTSUPP));
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_NE(status.message().find("root \"plain\""), absl::string_view::npos) << status;
+    EXPECT_EQ(totals_.bytes_scanned, 0U);
+  }
+}
+
+TEST_F(ScannerTest, ProgressIsOfTheSharingToo) {
+  fs_.AddFile("/data/a", Blocks(1, 64));
+  fs_.AddFile("/data/b", Blocks(1, 64));
+  const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
+  SharedTotals totals;
+  Totals while_sharing;
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) { while_sharing = totals.Get(); });
+  Pace pace(0, nullptr, totals);
+  EXPECT_THAT(ScanTree(fs_, *tree, request_, 4 << 20, pace, stop_, totals, [](const Duplicate&) {}), IsOk());
+  EXPECT_EQ(while_sharing.bytes_scanned, while_sharing.bytes_found);
+  EXPECT_EQ(while_sharing.work_planned, 128 * kBlock);
+  EXPECT_EQ(while_sharing.bytes_accepted, 0U);
+  EXPECT_EQ(totals.Get().work_done, 128 * kBlock);
+}
+
+TEST_F(ScannerTest, AFileThatCannotBeOpenedToShareIsDoneWithToo) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  fs_.Fail(Operation::kDedupeTarget, "/data/b", EPERM);
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(totals_.ranges_failed, 1U);
+  EXPECT_EQ(totals_.work_planned, 32 * kBlock);
 }
 
 TEST_F(ScannerTest, SecondRunFindsNothingLeft) {
@@ -573,7 +622,8 @@ TEST_F(ScannerTest, FilesKeepToTheirLimitOfExtents) {
   EXPECT_THAT(Scan(), IsOk());
   EXPECT_EQ(Free() - before, 8 * kBlock);
   EXPECT_EQ(totals_.bytes_freeable, 8 * kBlock);
-  EXPECT_EQ(totals_.bytes_unprofitable, 8 * kBlock);
+  EXPECT_EQ(totals_.bytes_fragmenting, 8 * kBlock);
+  EXPECT_EQ(totals_.bytes_unprofitable, 0U);
 }
 
 // What a dry run says is what the run then frees, also where several places hold the storage.

@@ -111,6 +111,21 @@ TEST(ShareTest, InTheOrderOfTheSourcesStorage) {
   EXPECT_EQ(groups[0].places[0].source.file.inode, 2u);
 }
 
+TEST(ShareTest, WorkIsWhatIsRead) {
+  EXPECT_EQ(WorkOf(std::vector<ShareGroup>{}), 0u);
+  // A source that two calls of the kernel share is read once.
+  std::vector<Share> shares;
+  for (uint64_t i = 0; i < kMaxDedupeTargets + 1; ++i) shares.push_back(Make(1, 100 + i, kBlock, i * kMiB));
+  const std::vector<ShareGroup> groups = GroupShares(shares);
+  ASSERT_EQ(groups.size(), 2u);
+  EXPECT_EQ(WorkOf(groups), (kMaxDedupeTargets + 2) * kBlock);
+  // In different parts it is read for each.
+  EXPECT_EQ(WorkOf(SplitGroups(groups, 1, 1)), (kMaxDedupeTargets + 3) * kBlock);
+  // What is moved is read to be copied, then at each place.
+  const ShareGroup move = {{Make(0, 1, kBlock, 0), Make(0, 2, kBlock, 0)}, /*move=*/true};
+  EXPECT_EQ(WorkOf(std::vector<ShareGroup>{move}), 3 * kBlock);
+}
+
 TEST(ShareTest, PartsAreBounded) {
   std::vector<Share> shares;
   for (uint64_t i = 0; i < 20; ++i) shares.push_back(Make(i, 100 + i, kMiB, i * kMiB));

@@ -111,6 +111,8 @@ TEST(Verdict, Streams) {
   EXPECT_EQ(JudgeStream(absl::InternalError("reset")), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(absl::AbortedError("")), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(FieldError("scan.root", "no such root")), Verdict::kFinal);
+  EXPECT_EQ(JudgeStream(WithField(MakeError(StatusCode::kNotFound, "ROOT_UNKNOWN", ""), "scan.root")),
+            Verdict::kFinal);
   EXPECT_EQ(JudgeStream(absl::UnimplementedError("")), Verdict::kFinal);
   EXPECT_EQ(JudgeStream(absl::PermissionDeniedError("")), Verdict::kFinal);
   EXPECT_EQ(JudgeStream(absl::NotFoundError("")), Verdict::kFinal);
@@ -130,6 +132,9 @@ TEST(Verdict, Runs) {
   }
   EXPECT_EQ(JudgeRun(MakeError(absl::StatusCode::kUnknown, "ROOT_ABSENT", "")), Verdict::kRetry);
   EXPECT_EQ(JudgeRun(absl::UnknownError("")), Verdict::kFinal);
+  // As a scan of a filesystem that cannot share makes it.
+  EXPECT_EQ(JudgeRun(WithDetail(absl::FailedPreconditionError(""), "EOPNOTSUPP", "", EOPNOTSUPP)),
+            Verdict::kFinal);
 }
 
 TEST(Verdict, ReasonsAreBounded) {
