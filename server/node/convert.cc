@@ -76,7 +76,7 @@ v1::DuplicateRange ToProto(const Duplicate& duplicate, const Root& root) {
   return proto;
 }
 
-v1::LargestGroups ToProto(const TopGroups& top, const Root& root) {
+v1::LargestGroups ToProto(TopGroups& top, const Root& root) {
   v1::LargestGroups largest;
   for (const DuplicateGroup& group : top.Largest(kLargestGroups)) {
     v1::DuplicateGroup& proto = *largest.add_groups();
@@ -84,6 +84,8 @@ v1::LargestGroups ToProto(const TopGroups& top, const Root& root) {
     proto.set_length(group.length);
     proto.set_copies(group.copies);
     proto.set_bytes_freeable(group.freeable);
+    for (const DuplicateGroup::Place& place : group.destinations)
+      SetPosition(*proto.add_destinations(), HostPath(root, place.path), place.offset);
   }
   return largest;
 }

@@ -18,7 +18,7 @@ v1::TaskTotals ToProto(Totals totals, absl::Duration elapsed);
 v1::DedupeRangesResponse ToProto(const v1::DedupeRangesRequest& request, const RangesResult& result);
 v1::Extent ToProto(const FileExtent& extent);
 v1::DuplicateRange ToProto(const Duplicate& duplicate, const Root& root);
-v1::LargestGroups ToProto(const TopGroups& top, const Root& root);
+v1::LargestGroups ToProto(TopGroups& top, const Root& root);
 
 }  // namespace cowherd
 

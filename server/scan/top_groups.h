@@ -14,24 +14,31 @@ namespace cowherd {
 
 // Places that are equal to one range.
 struct DuplicateGroup {
+  struct Place {
+    std::string path;
+    uint64_t offset = 0;
+  };
   std::string source_path;
   uint64_t source_offset = 0;
   uint64_t length = 0;
-  uint64_t copies = 0;    // places, at least
-  uint64_t freeable = 0;  // space that goes free, at least
+  uint64_t copies = 0;              // places, at least
+  uint64_t freeable = 0;            // space that goes free, at least
+  std::vector<Place> destinations;  // the first of the places
 };
 
-// The groups that free most, of any number of duplicates, in fixed memory: so many groups are counted at a
-// time, and a new one takes the place of the least (Metwally et al., "Space-Saving", 2005). A group that
-// makes up more than 1/kCounted of all that goes free is never missed. Pure. One thread.
+// Scans find long duplicates piece by piece: pieces that follow each other in both files are one. The groups
+// that free most, of any number of duplicates, in fixed memory: so many groups are counted at a time, and a
+// new one takes the place of the least (Metwally et al., "Space-Saving", 2005). A group that makes up more
+// than 1/kCounted of all that goes free is never missed. Pure. One thread.
 class TopGroups {
  public:
   static constexpr size_t kCounted = 1024;
+  static constexpr size_t kNamed = 3;  // destinations of a group
 
   void Add(const Duplicate& duplicate);
 
-  // The largest first, at most `max`.
-  std::vector<DuplicateGroup> Largest(size_t max) const;
+  // The largest first, at most `max`. What was added last is at its end.
+  std::vector<DuplicateGroup> Largest(size_t max);
 
  private:
   using Key = std::tuple<std::string, uint64_t, uint64_t>;  // path, offset, length
@@ -42,9 +49,14 @@ class TopGroups {
     uint64_t copies = 0;
     uint64_t freeable = 0;  // since it is counted
     uint64_t missed = 0;    // before that, at most
+    std::vector<DuplicateGroup::Place> destinations;
     ByWeight::iterator place;
   };
 
+  // Counts the run in hand.
+  void EndRun();
+
+  Duplicate run_;  // pieces that follow each other; length 0: none
   Counts counts_;
   ByWeight by_weight_;  // by what each may free at most
 };

@@ -29,6 +29,38 @@ TEST(TopGroups, CountsCopiesOfOneSource) {
   EXPECT_EQ(groups[2].source_path, "b");
 }
 
+TEST(TopGroups, PiecesThatFollowEachOtherAreOne) {
+  TopGroups top;
+  // Of two copies of a file of four pieces; the second begins at 1 MiB of its file.
+  for (uint64_t at = 0; at < 16384; at += 4096) top.Add({"a", at, "b", at, 4096, 4096});
+  for (uint64_t at = 0; at < 16384; at += 4096) top.Add({"a", at, "c", (1 << 20) + at, 4096, 4096});
+  // Follows in one of the files only.
+  top.Add({"a", 16384, "d", 0, 4096, 100});
+  top.Add({"e", 0, "d", 4096, 4096, 10});
+  const auto groups = top.Largest(10);
+  ASSERT_EQ(groups.size(), 3u);
+  EXPECT_EQ(groups[0].source_offset, 0u);
+  EXPECT_EQ(groups[0].length, 16384u);
+  EXPECT_EQ(groups[0].copies, 2u);
+  EXPECT_EQ(groups[0].freeable, 32768u);
+  ASSERT_EQ(groups[0].destinations.size(), 2u);
+  EXPECT_EQ(groups[0].destinations[0].path, "b");
+  EXPECT_EQ(groups[0].destinations[1].path, "c");
+  EXPECT_EQ(groups[0].destinations[1].offset, uint64_t{1} << 20);
+  EXPECT_EQ(groups[1].freeable, 100u);
+  EXPECT_EQ(groups[2].source_path, "e");
+}
+
+TEST(TopGroups, NamesTheFirstDestinations) {
+  TopGroups top;
+  for (int i = 0; i < 10; ++i) top.Add({"a", 0, absl::StrCat("copy", i), 0, 4096, 1});
+  const auto groups = top.Largest(1);
+  ASSERT_EQ(groups.size(), 1u);
+  EXPECT_EQ(groups[0].copies, 10u);
+  ASSERT_EQ(groups[0].destinations.size(), TopGroups::kNamed);
+  EXPECT_EQ(groups[0].destinations[2].path, "copy2");
+}
+
 TEST(TopGroups, NoMoreThanAskedFor) {
   TopGroups top;
   for (uint64_t i = 0; i < 100; ++i) top.Add(Of("a", i, i));
