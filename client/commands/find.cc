@@ -13,6 +13,7 @@
 #include "client/node_client.h"
 #include "client/path.h"
 #include "client/progress.h"
+#include "client/scan_progress.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -44,7 +45,7 @@ class Printer {
 
   void Print(const v1::FindDuplicatesResponse& event) {
     if (event.has_progress()) {
-      progress_.Update(absl::Now(), event.progress().bytes_scanned(), event.progress().bytes_found());
+      progress_.Update(absl::Now(), event.progress(), /*whole=*/true);
     } else {
       line_.Clear();
     }
@@ -79,7 +80,7 @@ class Printer {
   }
 
   const Context& context_;
-  Progress progress_;
+  ScanProgress progress_;
   ProgressLine line_;
   std::string group_;
   v1::LargestGroups largest_;

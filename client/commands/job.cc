@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <random>
 #include <set>
@@ -23,6 +24,7 @@
 #include "client/commands/scan_flags.h"
 #include "client/job_client.h"
 #include "client/progress.h"
+#include "client/scan_progress.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -179,10 +181,23 @@ class Watcher {
       context_.console.out << "job " << EscapeName(job.id()) << ": " << StateText(job.state()) << '\n'
                            << std::flush;
     }
-    progress_.Update(absl::Now(), job.totals().bytes_scanned(), job.totals().bytes_found());
+    if (!context_.json) TellWaits(job);
+    progress_.Update(absl::Now(), job.totals(), AllHaveBegun(job));
     line_.Show(absl::StrCat(StateText(job.state()), "  tasks ", EndedTasks(job), "/", job.tasks_size(), "  ",
                             progress_.Line()));
     return context_.console.out.good();
+  }
+
+  // Why tasks do not go on, whenever that is new.
+  void TellWaits(const v1::Job& job) {
+    for (const v1::Task& task : job.tasks()) {
+      const std::string wait = task.state() == v1::TASK_WAITING ? TaskNote(task) : "";
+      if (std::exchange(waits_[task.id()], wait) == wait || wait.empty()) continue;
+      line_.Clear();
+      context_.console.out << "job " << EscapeName(job.id()) << ": " << TaskPlace(task) << " waits: " << wait
+                           << '\n'
+                           << std::flush;
+    }
   }
 
   int End() {
@@ -194,7 +209,8 @@ class Watcher {
   const std::string controller_;
   const JobClient& client_;
   ProgressLine line_;
-  Progress progress_;
+  ScanProgress progress_;
+  std::map<std::string, std::string> waits_;  // what was told, by task
   v1::Job job_;
   bool seen_ = false;
   bool json_failed_ = false;
@@ -268,12 +284,15 @@ int RunList(const Context& context, const ListFlags& flags) {
 // get, cancel, pause and resume: a call that takes an id and answers with the job.
 using JobCall = absl::StatusOr<v1::Job> (JobClient::*)(const std::string&, absl::Duration) const;
 
-int RunJobCall(const Context& context, const Flags& flags, absl::string_view name, JobCall call) {
+// `note` is for a job that has not ended.
+int RunJobCall(const Context& context, const Flags& flags, absl::string_view name, absl::string_view note,
+               JobCall call) {
   return WithClient<JobClient>(context, flags.controller, [&](const JobClient& client) {
     const absl::StatusOr<v1::Job> job = (client.*call)(flags.id, context.ShortTimeout());
     if (!job.ok()) return context.CallError(absl::StrCat("job ", name), flags.controller, job.status());
     if (context.json || call == &JobClient::GetJob) return PrintOneJob(context, *job);
     context.console.out << "job " << EscapeName(job->id()) << ": " << StateText(job->state()) << '\n';
+    if (!HasEnded(job->state())) context.console.out << note;
     return kExitOk;
   });
 }
@@ -391,18 +410,25 @@ void AddJobCommand(CLI::App& root, Context& context) {
   group->require_subcommand(1);
   AddCreate(*group, context);
   AddList(*group, context);
-  const auto call = [&](const std::string& name, const std::string& description, JobCall job_call) {
-    AddById(*group, context, name, description, "", [&context, name, job_call](const Flags& flags) {
-      return RunJobCall(context, flags, name, job_call);
+  const auto call = [&](const std::string& name, const std::string& description, const std::string& note,
+                        JobCall job_call) {
+    AddById(*group, context, name, description, "", [&context, name, note, job_call](const Flags& flags) {
+      return RunJobCall(context, flags, name, note, job_call);
     });
   };
-  call("get", "Show a job, its tasks and what failed", &JobClient::GetJob);
+  call("get", "Show a job, its tasks and what failed", "", &JobClient::GetJob);
   AddById(*group, context, "watch", "Follow a job to its end",
           "Exit code: 0 it succeeded; 1 it failed or was cancelled; 3 the controller cannot be reached.\n",
           [&context](const Flags& flags) { return RunWatch(context, flags); });
-  call("cancel", "End a job early; what is shared stays shared", &JobClient::CancelJob);
-  call("pause", "Stop a job's tasks for the time being", &JobClient::PauseJob);
-  call("resume", "Go on with a paused job", &JobClient::ResumeJob);
+  call("cancel", "End a job early; what is shared stays shared",
+       "It ends within seconds, when its nodes have stopped; on a node that is down, when that is back. What "
+       "was shared by then stays shared: it is the same data. cowherd job get tells how much.\n",
+       &JobClient::CancelJob);
+  call("pause", "Stop a job's tasks for the time being",
+       "Its tasks stop within seconds. What was shared stays shared; a task that is resumed looks again for "
+       "what is left.\n",
+       &JobClient::PauseJob);
+  call("resume", "Go on with a paused job", "", &JobClient::ResumeJob);
   AddById(*group, context, "delete", "Forget a job that has ended", "",
           [&context](const Flags& flags) { return RunDelete(context, flags); });
 }

@@ -22,6 +22,11 @@ std::string TaskStateText(v1::TaskState state) {
   return std::string(absl::StripPrefix(name, "TASK_"));
 }
 
+bool HasEnded(const v1::Task& task) {
+  return task.state() == v1::TASK_SUCCEEDED || task.state() == v1::TASK_FAILED ||
+         task.state() == v1::TASK_CANCELLED;
+}
+
 std::string OrDash(const std::string& text) { return text.empty() ? "-" : EscapeName(text); }
 
 void PrintTasks(std::ostream& out, const v1::Job& job) {
@@ -37,17 +42,12 @@ void PrintTasks(std::ostream& out, const v1::Job& job) {
                {shares ? "WON" : "READ", true},
                {"NOTE"}});
   for (const v1::Task& task : job.tasks()) {
-    std::string note = task.has_error() ? ErrorLine(task.error()) : "";
-    if (task.has_next_attempt() && task.state() == v1::TASK_WAITING) {
-      absl::StrAppend(&note, note.empty() ? "" : "; ", "next try ",
-                      FormatTime(task.next_attempt().seconds()));
-    }
     table.Add({EscapeName(task.node()), OrDash(task.root()), TaskStateText(task.state()),
                absl::StrCat(task.attempt()), FormatSize(task.totals().bytes_scanned()),
                FormatSize(task.totals().duplicate_bytes()), FormatSize(task.totals().bytes_freeable()),
                FormatSize(shares ? task.totals().bytes_accepted() : task.totals().bytes_moved()),
                shares ? FormatSignedSize(task.totals().bytes_won()) : FormatSize(task.totals().bytes_read()),
-               note});
+               TaskNote(task)});
   }
   table.Flush(out);
 }
@@ -111,10 +111,26 @@ bool ParseState(absl::string_view text, v1::JobState* state) {
 }
 
 int EndedTasks(const v1::Job& job) {
-  return static_cast<int>(std::count_if(job.tasks().begin(), job.tasks().end(), [](const v1::Task& task) {
-    return task.state() == v1::TASK_SUCCEEDED || task.state() == v1::TASK_FAILED ||
-           task.state() == v1::TASK_CANCELLED;
-  }));
+  return static_cast<int>(std::count_if(job.tasks().begin(), job.tasks().end(),
+                                        [](const v1::Task& task) { return HasEnded(task); }));
+}
+
+bool AllHaveBegun(const v1::Job& job) {
+  return std::all_of(job.tasks().begin(), job.tasks().end(),
+                     [](const v1::Task& task) { return HasEnded(task) || task.totals().bytes_found() > 0; });
+}
+
+std::string TaskPlace(const v1::Task& task) {
+  return task.root().empty() ? EscapeName(task.node())
+                             : EscapeName(absl::StrCat(task.node(), "/", task.root()));
+}
+
+std::string TaskNote(const v1::Task& task) {
+  std::string note = task.has_error() ? ErrorLine(task.error()) : "";
+  if (task.has_next_attempt() && task.state() == v1::TASK_WAITING) {
+    absl::StrAppend(&note, note.empty() ? "" : "; ", "next try ", FormatTime(task.next_attempt().seconds()));
+  }
+  return note;
 }
 
 bool IsSuccess(const v1::Job& job) {

@@ -28,6 +28,15 @@ bool IsSuccess(const v1::Job& job);
 // How many of its tasks have ended.
 int EndedTasks(const v1::Job& job);
 
+// Whether what there is to look at is known of each task.
+bool AllHaveBegun(const v1::Job& job);
+
+// "node/root".
+std::string TaskPlace(const v1::Task& task);
+
+// Why the last try failed or why it waits, and when the next is. Empty: nothing to say.
+std::string TaskNote(const v1::Task& task);
+
 }  // namespace cowherd
 
 #endif  // COWHERD_CLIENT_COMMANDS_JOB_TEXT_H_

@@ -24,6 +24,9 @@ v1::Job MakeJob(v1::JobState state) {
   job.mutable_created()->set_seconds(1700000000);
   v1::TaskTotals& totals = *job.mutable_totals();
   totals.set_files_scanned(10);
+  totals.set_files_read(4);
+  totals.set_files_unchanged(3);
+  totals.set_bytes_unchanged(kMiB);
   totals.set_bytes_scanned(10 * kMiB);
   totals.set_bytes_found(20 * kMiB);
   totals.set_duplicate_ranges(2);
@@ -32,6 +35,9 @@ v1::Job MakeJob(v1::JobState state) {
   totals.set_bytes_moved(512 * 1024);
   totals.set_bytes_read(9 * kMiB);
   totals.set_bytes_unprofitable(8192);
+  totals.set_bytes_fragmenting(4096);
+  totals.set_work_planned(9 * kMiB);
+  totals.set_work_done(2 * kMiB);
   totals.set_rate_wait_ns(2'500'000'000);
   totals.set_bytes_requested(4 * kMiB);
   totals.set_bytes_accepted(3 * kMiB);
@@ -40,12 +46,14 @@ v1::Job MakeJob(v1::JobState state) {
   totals.set_ranges_differ(1);
   totals.mutable_elapsed()->set_seconds(3);
   v1::Task* task = job.add_tasks();
+  task->set_id("7f3a-0");
   task->set_node("n1");
   task->set_root("data");
   task->set_state(v1::TASK_RUNNING);
   task->set_attempt(1);
   *task->mutable_totals() = totals;
   task = job.add_tasks();
+  task->set_id("7f3a-1");
   task->set_node("n2");
   task->set_state(v1::TASK_WAITING);
   task->mutable_next_attempt()->set_seconds(1700000060);
@@ -58,11 +66,13 @@ constexpr char kJobText[] =
     "created:     2023-11-14 22:13:20Z\n"
     "started:     -\n"
     "ended:       -\n"
-    "files:       10 scanned, 0 skipped, 0 failed\n"
-    "scanned:     10 MiB of 20 MiB found\n"
+    "files:       4 read, 6 with possible duplicates by checksum, 0 skipped, 0 failed\n"
+    "scanned:     10 MiB of 20 MiB\n"
+    "unchanged:   1 MiB in 3 files, not looked at again: an earlier scan did (--full looks at all)\n"
     "duplicates:  4 MiB in 2 ranges\n"
     "planned:     3.5 MiB to go free; 512 KiB to be moved, 9 MiB to be read\n"
-    "left:        0 B held by files outside the scan, 8 KiB that would not pay\n"
+    "sharing:     2 MiB of 9 MiB read to be compared or moved\n"
+    "left:        8 KiB not worth moving what is unique, 4 KiB would split a file too often\n"
     "accepted:    3 MiB of 4 MiB requested\n"
     "ranges:      1 deduped, 1 differ, 0 failed\n"
     "space won:   -4 KiB\n"
@@ -75,6 +85,9 @@ constexpr char kJobText[] =
     "next try "
     "2023-11-14 "
     "22:14:20Z\n";
+
+// Told once by a watch.
+constexpr char kWaits[] = "job 7f3a: n2 waits: UNAVAILABLE: node is down; next try 2023-11-14 22:14:20Z\n";
 
 class ControllerCommands : public ::testing::Test {
  protected:
@@ -183,11 +196,36 @@ TEST_F(ControllerCommands, CreateAndWaitTellsHowItEnded) {
          absl::OkStatus()}};
     run({"job", "create", "--all", "--wait"});
     EXPECT_EQ(run.err, "");
-    EXPECT_EQ(run.out, absl::StrCat("job 7f3a: created\njob 7f3a: PENDING\njob 7f3a: RUNNING\n"
+    EXPECT_EQ(run.out, absl::StrCat("job 7f3a: created\njob 7f3a: PENDING\n", kWaits,
+                                    "job 7f3a: RUNNING\n"
                                     "job:         7f3a\nname:        nightly\nstate:       ",
                                     c.text, "\n", kJobText));
     EXPECT_EQ(run.code, c.code);
   }
+}
+
+TEST_F(ControllerCommands, WatchTellsEachTryThatFails) {
+  v1::Job second = MakeJob(v1::RUNNING);
+  v1::Task& task = *second.mutable_tasks(1);
+  task.set_root("data");
+  task.mutable_error()->set_reason("ENOSPC");
+  task.mutable_error()->set_message("full");
+  task.mutable_next_attempt()->set_seconds(1700000120);
+  v1::Job failed = second;
+  failed.set_state(v1::JOB_FAILED);
+  failed.mutable_tasks(1)->set_state(v1::TASK_FAILED);
+  failed.mutable_tasks(1)->clear_next_attempt();
+  controller.watches = {{{MakeJob(v1::RUNNING), second, second, failed}, absl::OkStatus()}};
+  run({"job", "watch", "7f3a"});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_TRUE(absl::StartsWith(
+      run.out, absl::StrCat("job 7f3a: RUNNING\n", kWaits,
+                            "job 7f3a: n2/data waits: ENOSPC: full; next try 2023-11-14 22:15:20Z\n"
+                            "job:         7f3a\n")))
+      << run.out;
+  EXPECT_TRUE(absl::StrContains(
+      run.out, "FAILED     0      0 B        0 B      0 B       0 B     0 B  ENOSPC: full\n"))
+      << run.out;
 }
 
 TEST_F(ControllerCommands, WatchGoesOnWhenTheControllerComesBack) {
@@ -198,7 +236,8 @@ TEST_F(ControllerCommands, WatchGoesOnWhenTheControllerComesBack) {
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_EQ(run.err, "the controller is gone; trying to reach it again\n");
   EXPECT_EQ(run.slept, (std::vector<absl::Duration>{absl::Milliseconds(200), absl::Milliseconds(400)}));
-  EXPECT_TRUE(absl::StartsWith(run.out, "job 7f3a: RUNNING\njob:         7f3a\n")) << run.out;
+  EXPECT_TRUE(absl::StartsWith(run.out, absl::StrCat("job 7f3a: RUNNING\n", kWaits, "job:         7f3a\n")))
+      << run.out;
 }
 
 TEST_F(ControllerCommands, WatchGivesUpInTheEnd) {
@@ -231,7 +270,7 @@ TEST_F(ControllerCommands, WatchShowsProgressOnATerminal) {
   run.terminal = true;
   controller.watches = {{{MakeJob(v1::RUNNING), MakeJob(v1::SUCCEEDED)}, absl::OkStatus()}};
   run({"job", "watch", "7f3a"});
-  EXPECT_TRUE(absl::StrContains(run.err, "\rRUNNING  tasks 0/2  10 MiB of 20 MiB\x1b[K")) << run.err;
+  EXPECT_TRUE(absl::StrContains(run.err, "\rRUNNING  tasks 0/2  finding  10 MiB\x1b[K")) << run.err;
   EXPECT_TRUE(absl::EndsWith(run.err, "\r\x1b[K")) << run.err;
 }
 
@@ -276,14 +315,24 @@ TEST_F(ControllerCommands, CancelPauseResumeAndDelete) {
   for (const char* command : {"cancel", "pause", "resume"}) {
     run({"job", command, "7f3a"});
     EXPECT_EQ(run.code, 0);
-    EXPECT_EQ(run.out, "job 7f3a: PAUSED\n");
+    EXPECT_TRUE(absl::StartsWith(run.out, "job 7f3a: PAUSED\n")) << run.out;
+    const bool stops = command != std::string("resume");
+    EXPECT_EQ(absl::StrContains(run.out, "stays shared"), stops) << run.out;
+    EXPECT_EQ(absl::StrContains(run.out, "within seconds"), stops) << run.out;
+    run({"job", command, "7f3a", "-o", "json"});
+    EXPECT_FALSE(absl::StrContains(run.out, "within seconds")) << run.out;
   }
+  controller.job->set_state(v1::CANCELLED);
+  run({"job", "cancel", "7f3a"});
+  EXPECT_EQ(run.out, "job 7f3a: CANCELLED\n");
   run({"job", "delete", "7f3a"});
   EXPECT_EQ(run.out, "job 7f3a: deleted\n");
   run({"job", "delete", "7f3a", "-o", "json"});
   EXPECT_EQ(run.out, "{}\n");
-  EXPECT_EQ(controller.calls(), (std::vector<std::string>{"CancelJob 7f3a", "PauseJob 7f3a", "ResumeJob 7f3a",
-                                                          "DeleteJob 7f3a", "DeleteJob 7f3a"}));
+  EXPECT_EQ(controller.calls(),
+            (std::vector<std::string>{"CancelJob 7f3a", "CancelJob 7f3a", "PauseJob 7f3a", "PauseJob 7f3a",
+                                      "ResumeJob 7f3a", "ResumeJob 7f3a", "CancelJob 7f3a", "DeleteJob 7f3a",
+                                      "DeleteJob 7f3a"}));
   controller.delete_status = MakeError(absl::StatusCode::kFailedPrecondition, "JOB_ACTIVE", "job 7f3a runs");
   run({"job", "delete", "7f3a"});
   EXPECT_EQ(run.code, 1);
@@ -306,6 +355,7 @@ TEST_F(ControllerCommands, ADryRunShowsItsEstimateByRootAndByLargestGroups) {
       v1::DuplicateGroup& group = *task.mutable_largest()->add_groups();
       group.mutable_source()->set_path(absl::StrCat("/r/\n", i));
       group.mutable_source()->set_offset(4096);
+      group.add_destinations()->set_path("/r/copy");
       group.set_length(kMiB);
       group.set_copies(2);
       group.set_bytes_freeable(bytes - static_cast<uint64_t>(i) * 1024);
@@ -322,14 +372,15 @@ TEST_F(ControllerCommands, ADryRunShowsItsEstimateByRootAndByLargestGroups) {
                         "NODE  ROOT  STATE      TRY  SCANNED  DUPLICATE  WOULD FREE    MOVED   READ  NOTE\n"
                         "n1    data  SUCCEEDED    1   10 MiB      4 MiB     3.5 MiB  512 KiB  9 MiB\n"))
       << run.out;
-  EXPECT_TRUE(absl::StrContains(run.out,
-                                "\n"
-                                "LARGEST GROUPS: FREES  COPIES  LENGTH  OFFSET  SOURCE   NODE\n"
-                                "                3 MiB       2   1 MiB    4096  /r/\\n0   n2\n"))
+  EXPECT_TRUE(
+      absl::StrContains(run.out,
+                        "\n"
+                        "LARGEST GROUPS: FREES  COPIES  LENGTH  SOURCE            FIRST COPIES  NODE\n"
+                        "                3 MiB       2   1 MiB  /r/\\n0 at 4 KiB   /r/copy       n2\n"))
       << run.out;
   // The first fifteen are of the other node; no more than twenty in all.
-  EXPECT_TRUE(absl::StrContains(run.out, "/r/\\n4   n1\n")) << run.out;
-  EXPECT_FALSE(absl::StrContains(run.out, "/r/\\n5   n1\n")) << run.out;
+  EXPECT_TRUE(absl::StrContains(run.out, "/r/\\n4 at 4 KiB   /r/copy       n1\n")) << run.out;
+  EXPECT_FALSE(absl::StrContains(run.out, "/r/\\n5 at 4 KiB   /r/copy       n1\n")) << run.out;
 }
 
 TEST_F(ControllerCommands, ListGoesThroughAllPages) {

@@ -179,7 +179,7 @@ TEST_F(NodeCommands, FindPrintsGroupsAndASummary) {
   progress.mutable_progress()->set_bytes_scanned(kMiB);
   v1::FindDuplicatesResponse summary;
   summary.mutable_summary()->set_files_scanned(4);
-  summary.mutable_summary()->set_bytes_scanned(3 * kMiB);
+  summary.mutable_summary()->set_bytes_scanned(4 * kMiB);
   summary.mutable_summary()->set_bytes_found(4 * kMiB);
   summary.mutable_summary()->set_duplicate_ranges(3);
   summary.mutable_summary()->set_duplicate_bytes(2 * kMiB + 16384);
@@ -189,6 +189,11 @@ TEST_F(NodeCommands, FindPrintsGroupsAndASummary) {
   v1::FindDuplicatesResponse largest;
   v1::DuplicateGroup& group = *largest.mutable_largest()->add_groups();
   group.mutable_source()->set_path("/r/a");
+  group.mutable_source()->set_offset(3 * kMiB / 2);
+  group.add_destinations()->set_path("/r/b");
+  v1::FilePosition& second = *group.add_destinations();
+  second.set_path("/r/c\n");
+  second.set_offset(8192);
   group.set_length(kMiB);
   group.set_copies(2);
   group.set_bytes_freeable(2 * kMiB);
@@ -203,15 +208,15 @@ TEST_F(NodeCommands, FindPrintsGroupsAndASummary) {
             "    = /r/c\\n 8192\n"
             "16384 (16 KiB)  /r/d 0\n"
             "    = /r/e 8192\n"
-            "files:       4 scanned, 0 skipped, 0 failed\n"
-            "scanned:     3 MiB of 4 MiB found\n"
+            "files:       0 read, 4 with possible duplicates by checksum, 0 skipped, 0 failed\n"
+            "scanned:     4 MiB\n"
             "duplicates:  2 MiB in 3 ranges\n"
             "would free:  2 MiB; 0 B to be moved, 0 B to be read\n"
-            "left:        4 KiB held by files outside the scan, 0 B that would not pay\n"
+            "left:        4 KiB held by files outside the scan\n"
             "time:        1 m 05 s\n"
             "\n"
-            "LARGEST GROUPS: FREES  COPIES  LENGTH  OFFSET  SOURCE\n"
-            "                2 MiB       2   1 MiB       0  /r/a\n");
+            "LARGEST GROUPS: FREES  COPIES  LENGTH  SOURCE           FIRST COPIES\n"
+            "                2 MiB       2   1 MiB  /r/a at 1.5 MiB  /r/b, /r/c\\n at 8 KiB\n");
   EXPECT_EQ(run.code, 0);
   ASSERT_EQ(node.finds().size(), 1u);
   EXPECT_EQ(
