@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -66,28 +67,62 @@ struct Blob {
   absl::string_view bytes;
 };
 
+// A database and the statements prepared for it: preparing one takes longer than running it.
+class Database {
+ public:
+  explicit Database(sqlite3* db) : db_(db) {}
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+  ~Database() {
+    for (const auto& [sql, statement] : idle_) sqlite3_finalize(statement);
+    sqlite3_close(db_);
+  }
+
+  sqlite3* get() const { return db_; }
+
+  absl::StatusOr<sqlite3_stmt*> Take(const std::string& sql) {
+    const auto found = idle_.find(sql);
+    if (found != idle_.end()) {
+      sqlite3_stmt* statement = found->second;
+      idle_.erase(found);
+      return statement;
+    }
+    sqlite3_stmt* statement = nullptr;
+    const int code = sqlite3_prepare_v3(db_, sql.c_str(), static_cast<int>(sql.size()),
+                                        SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+    if (code != SQLITE_OK) return SqliteError(db_, code);
+    return statement;
+  }
+
+  void GiveBack(std::string sql, sqlite3_stmt* statement) {
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    idle_.emplace(std::move(sql), statement);
+  }
+
+ private:
+  sqlite3* const db_;
+  // By their text; several where one is used within another.
+  std::multimap<std::string, sqlite3_stmt*> idle_;
+};
+
 // One prepared statement. Values are bound in the order of its question marks and must live until it has run.
 class Statement {
  public:
-  static absl::StatusOr<Statement> Make(sqlite3* db, const std::string& sql) {
-    sqlite3_stmt* raw = nullptr;
-    const int code = sqlite3_prepare_v2(db, sql.c_str(), static_cast<int>(sql.size()), &raw, nullptr);
-    if (code != SQLITE_OK) return SqliteError(db, code);
-    return Statement(db, raw);
+  static absl::StatusOr<Statement> Make(Database& db, std::string sql) {
+    ASSIGN_OR_RETURN(sqlite3_stmt * raw, db.Take(sql));
+    return Statement(db, std::move(sql), raw);
   }
   Statement(Statement&& other) noexcept
       : db_(other.db_),
+        sql_(std::move(other.sql_)),
         raw_(std::exchange(other.raw_, nullptr)),
         bound_(other.bound_),
         bind_result_(other.bind_result_) {}
-  Statement& operator=(Statement&& other) noexcept {
-    std::swap(db_, other.db_);
-    std::swap(raw_, other.raw_);
-    std::swap(bound_, other.bound_);
-    std::swap(bind_result_, other.bind_result_);
-    return *this;
+  Statement& operator=(Statement&&) = delete;
+  ~Statement() {
+    if (raw_ != nullptr) db_.GiveBack(std::move(sql_), raw_);
   }
-  ~Statement() { sqlite3_finalize(raw_); }
 
   Statement& Bind(int64_t value) { return Note(sqlite3_bind_int64(raw_, ++bound_, value)); }
   Statement& Bind(absl::string_view text) {
@@ -103,11 +138,11 @@ class Statement {
 
   // True: there is a row to read.
   absl::StatusOr<bool> Step() {
-    if (bind_result_ != SQLITE_OK) return SqliteError(db_, bind_result_);
+    if (bind_result_ != SQLITE_OK) return SqliteError(db_.get(), bind_result_);
     const int code = sqlite3_step(raw_);
     if (code == SQLITE_ROW) return true;
     if (code == SQLITE_DONE) return false;
-    return SqliteError(db_, code);
+    return SqliteError(db_.get(), code);
   }
 
   int64_t Int(int column) { return sqlite3_column_int64(raw_, column); }
@@ -123,7 +158,7 @@ class Statement {
   }
 
  private:
-  Statement(sqlite3* db, sqlite3_stmt* raw) : db_(db), raw_(raw) {}
+  Statement(Database& db, std::string sql, sqlite3_stmt* raw) : db_(db), sql_(std::move(sql)), raw_(raw) {}
   // A null pointer would bind NULL.
   static const char* Start(absl::string_view text) { return text.data() != nullptr ? text.data() : ""; }
   Statement& Note(int code) {
@@ -131,28 +166,29 @@ class Statement {
     return *this;
   }
 
-  sqlite3* db_;
+  Database& db_;
+  std::string sql_;
   sqlite3_stmt* raw_;
   int bound_ = 0;
   int bind_result_ = SQLITE_OK;
 };
 
-absl::Status Run(sqlite3* db, const std::string& sql) {
-  const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
-  return code == SQLITE_OK ? absl::OkStatus() : SqliteError(db, code);
+absl::Status Run(Database& db, const std::string& sql) {
+  const int code = sqlite3_exec(db.get(), sql.c_str(), nullptr, nullptr, nullptr);
+  return code == SQLITE_OK ? absl::OkStatus() : SqliteError(db.get(), code);
 }
 
 absl::Status Finish(Statement statement) { return statement.Step().status(); }
 
 // The first column of the one row that `sql` gives.
-absl::StatusOr<std::string> ReadText(sqlite3* db, const std::string& sql) {
+absl::StatusOr<std::string> ReadText(Database& db, const std::string& sql) {
   ASSIGN_OR_RETURN(Statement statement, Statement::Make(db, sql));
   ASSIGN_OR_RETURN(const bool row, statement.Step());
   if (!row) return StoreCorrupt(absl::StrCat("no row for ", sql));
   return statement.Text(0);
 }
 
-absl::StatusOr<int64_t> ReadInt(sqlite3* db, const std::string& sql) {
+absl::StatusOr<int64_t> ReadInt(Database& db, const std::string& sql) {
   ASSIGN_OR_RETURN(const std::string text, ReadText(db, sql));
   int64_t value = 0;
   if (!absl::SimpleAtoi(text, &value)) return StoreCorrupt(absl::StrCat("no number for ", sql));
@@ -162,29 +198,35 @@ absl::StatusOr<int64_t> ReadInt(sqlite3* db, const std::string& sql) {
 // Rolls back unless committed.
 class Transaction {
  public:
-  static absl::StatusOr<std::unique_ptr<Transaction>> Begin(sqlite3* db) {
+  static absl::StatusOr<std::unique_ptr<Transaction>> Begin(Database& db) {
     RETURN_IF_ERROR(Run(db, "BEGIN IMMEDIATE"));
     return std::make_unique<Transaction>(db);
   }
-  explicit Transaction(sqlite3* db) : db_(db) {}
+  explicit Transaction(Database& db) : db_(db) {}
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
   // Some errors have SQLite roll back by itself.
   ~Transaction() {
-    if (sqlite3_get_autocommit(db_) == 0) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+    if (sqlite3_get_autocommit(db_.get()) == 0)
+      sqlite3_exec(db_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
   }
   absl::Status Commit() { return Run(db_, "COMMIT"); }
 
  private:
-  sqlite3* const db_;
+  Database& db_;
 };
 
+// What is 0 is left out.
 std::string ToJson(const Totals& totals) {
-  nlohmann::json json;
-  for (const TotalsCounter& counter : TotalsCounters()) json[counter.name] = totals.*counter.value;
-  json["bytes_won"] = totals.bytes_won;
-  json["elapsed_ns"] = absl::ToInt64Nanoseconds(totals.elapsed);
-  return json.dump();
+  std::string json = "{";
+  const auto add = [&json](absl::string_view name, auto value) {
+    if (value != 0) absl::StrAppend(&json, json.size() > 1 ? "," : "", "\"", name, "\":", value);
+  };
+  for (const TotalsCounter& counter : TotalsCounters()) add(counter.name, totals.*counter.value);
+  add("bytes_won", totals.bytes_won);
+  add("elapsed_ns", absl::ToInt64Nanoseconds(totals.elapsed));
+  json += "}";
+  return json;
 }
 
 template <typename Number>
@@ -257,7 +299,6 @@ absl::StatusOr<Task> ReadTask(Statement& row) {
 class SqliteStore final : public JobStore {
  public:
   SqliteStore(Fd lock, sqlite3* db) : lock_(std::move(lock)), db_(db) {}
-  ~SqliteStore() override { sqlite3_close(db_); }
 
   absl::Status Prepare();
 
@@ -285,7 +326,7 @@ class SqliteStore final : public JobStore {
 
   // Released after the database is closed.
   const Fd lock_;
-  sqlite3* const db_;
+  Database db_;
 };
 
 absl::Status SqliteStore::Prepare() {
@@ -371,7 +412,7 @@ absl::StatusOr<JobStore::Created> SqliteStore::Create(JobRecord record) {
                       "revision, tasks_made) VALUES (?, ?, ?, 'pending', 'run', ?, '{}', 0, 0)"));
   insert.Bind(record.job.id).Bind(record.job.request_id).Bind(Blob{record.spec}).Bind(record.job.created);
   RETURN_IF_ERROR(Finish(std::move(insert)));
-  record.job.sequence = static_cast<uint64_t>(sqlite3_last_insert_rowid(db_));
+  record.job.sequence = static_cast<uint64_t>(sqlite3_last_insert_rowid(db_.get()));
   RETURN_IF_ERROR(Apply({record.job, record.tasks, {}, record.results}));
   RETURN_IF_ERROR(transaction->Commit());
   return Created{std::move(record), false};

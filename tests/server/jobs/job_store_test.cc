@@ -9,12 +9,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
-#include "server/etcd/client.h"
-#include "server/etcd/election.h"
-#include "server/jobs/etcd_store.h"
 #include "server/jobs/memory_store.h"
 #include "server/jobs/sqlite_store.h"
 #include "tests/testing/etcd_cluster.h"
+#include "tests/testing/leading_store.h"
 
 namespace cowherd {
 namespace {
@@ -39,23 +37,10 @@ std::shared_ptr<JobStore> MakeEtcd() {
   EXPECT_TRUE(cluster.ok()) << cluster.status();
   if (!cluster.ok()) return nullptr;
   static int made = 0;
-  struct Held {
-    std::unique_ptr<EtcdClient> client;
-    std::unique_ptr<Leadership> leadership;
-    std::unique_ptr<JobStore> store;
-  };
-  auto held = std::make_shared<Held>();
-  EtcdClient::Options options;
-  options.members = (*cluster)->addresses();
-  options.credentials = grpc::InsecureChannelCredentials();
-  held->client = std::make_unique<EtcdClient>(options);
-  EtcdStoreOptions store;
-  store.prefix = absl::StrCat("/test-", ++made, "/");
-  Election::Options election;
-  election.key = EtcdLeaderKey(store.prefix);
-  held->leadership = Election(*held->client, election).Campaign().value();
-  held->store = MakeEtcdStore(*held->client, held->leadership.get(), store);
-  return std::shared_ptr<JobStore>(held, held->store.get());
+  EtcdStoreOptions options;
+  options.prefix = absl::StrCat("/test-", ++made, "/");
+  auto leading = std::make_shared<LeadingStore>(LeadingStore::Make((*cluster)->addresses(), options).value());
+  return std::shared_ptr<JobStore>(leading, leading->store.get());
 }
 
 Totals SomeTotals(uint64_t n) {

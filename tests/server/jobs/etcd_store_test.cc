@@ -1,0 +1,262 @@
+// What is the etcd store's own; the promises of job_store.h are tested by job_store_test.
+#include "server/jobs/etcd_store.h"
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status.h"
+#include "server/jobs/etcd_ops.h"
+#include "tests/testing/etcd_cluster.h"
+#include "tests/testing/leading_store.h"
+
+namespace cowherd {
+namespace {
+
+namespace pb = etcdserverpb;
+
+JobRecord Numbered(uint64_t n, uint32_t tasks = 1) {
+  JobRecord record;
+  record.job.id = absl::StrCat("j", n);
+  record.spec = absl::StrCat("spec of ", n);
+  for (uint32_t number = 0; number < tasks; ++number) {
+    Task task;
+    task.number = number;
+    task.node = absl::StrCat("n", number);
+    record.tasks.push_back(std::move(task));
+  }
+  record.job.tasks_made = tasks;
+  return record;
+}
+
+class EtcdStoreTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    absl::StatusOr<std::unique_ptr<EtcdCluster>> cluster = EtcdCluster::Start(1);
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    cluster_ = cluster->release();
+  }
+  static void TearDownTestSuite() { delete cluster_; }
+
+  void SetUp() override {
+    static int made = 0;
+    options_.prefix = absl::StrCat("/t", ++made, "/");
+  }
+  LeadingStore Lead() { return LeadingStore::Make(cluster_->addresses(), options_).value(); }
+
+  // Past the store.
+  void Change(EtcdOps ops) {
+    for (const FencedWriter::Batch& batch : std::move(ops).Pack()) {
+      pb::TxnRequest request;
+      for (const pb::RequestOp& op : batch) *request.add_success() = op;
+      const absl::StatusOr<pb::TxnResponse> response = client_->RepeatableTxn(request);
+      ASSERT_TRUE(response.ok()) << response.status();
+    }
+  }
+  std::map<std::string, std::string> Below(const std::string& key) {
+    pb::RangeRequest request;
+    request.set_key(options_.prefix + key);
+    request.set_range_end(EndOfPrefix(request.key()));
+    const pb::RangeResponse response = client_->Range(request).value();
+    std::map<std::string, std::string> kept;
+    for (const pb::KeyValue& kv : response.kvs()) kept[kv.key()] = kv.value();
+    return kept;
+  }
+
+  static EtcdCluster* cluster_;
+  EtcdStoreOptions options_;
+  const std::unique_ptr<EtcdClient> client_ = PlainEtcdClient(cluster_->addresses());
+};
+
+EtcdCluster* EtcdStoreTest::cluster_ = nullptr;
+
+TEST_F(EtcdStoreTest, LargeJobsAndManyTasksFit) {
+  LeadingStore leading = Lead();
+  JobRecord record = Numbered(1, 2'000);
+  // Beyond what etcd takes at a time, each.
+  record.spec = std::string(5 << 20, 's');
+  for (int i = 0; i < 1'000; ++i) record.tasks[7].paths.push_back(absl::StrCat(std::string(4'000, 'p'), i));
+  ASSERT_TRUE(leading.store->Create(record).ok());
+  record.results[3] = std::string(3 << 20, 'r');
+  record.results[4] = "";
+  JobChange change{record.job, record.tasks, {1'999}, record.results};
+  for (Task& task : change.put) task.attempt = 5;
+  ASSERT_EQ(leading.store->Write({change}), absl::OkStatus());
+  EXPECT_TRUE(Below("journal/").empty());
+
+  const JobRecord kept = leading.store->Get("j1").value();
+  EXPECT_EQ(kept.spec, record.spec);
+  ASSERT_EQ(kept.tasks.size(), 1'999u);
+  EXPECT_EQ(kept.tasks[1'998].attempt, 5u);
+  EXPECT_EQ(kept.tasks[1'998].node, "n1998");
+  EXPECT_EQ(kept.tasks[7].paths, record.tasks[7].paths);
+  EXPECT_EQ(kept.results, record.results);
+  // A shorter one leaves nothing of the longer behind.
+  record.results = {{3, "short"}};
+  ASSERT_EQ(leading.store->Write({{record.job, {}, {}, record.results}}), absl::OkStatus());
+  EXPECT_EQ(leading.store->Results("j1")->at(3), "short");
+  ASSERT_EQ(leading.store->Delete("j1"), absl::OkStatus());
+  for (const char* what : {"job/", "id/", "task/", "paths/", "spec/", "result/"}) {
+    EXPECT_TRUE(Below(what).empty()) << what;
+  }
+}
+
+// As a leader leaves it that dies between the journal's commit and its end.
+TEST_F(EtcdStoreTest, TheNextLeaderFinishesTheJournal) {
+  const std::string& prefix = options_.prefix;
+  {
+    LeadingStore leading = Lead();
+    ASSERT_TRUE(leading.store->Create(Numbered(1)).ok());
+    EtcdOps ops;
+    ops.Put(prefix + "record/k/a", "1");
+    ops.Put(prefix + "record/k/b", "2");
+    pb::TxnRequest first;
+    pb::TxnRequest second;
+    for (FencedWriter::Batch& batch : std::move(ops).Pack()) {
+      *first.add_success() = batch[0];
+      *second.add_success() = batch[1];
+    }
+    EtcdOps journal;
+    journal.Put(absl::StrCat(prefix, "journal/", NumberKey(0)), first.SerializeAsString());
+    journal.Put(absl::StrCat(prefix, "journal/", NumberKey(1)), second.SerializeAsString());
+    journal.Put(prefix + "journal/commit", "2");
+    Change(std::move(journal));
+  }
+  LeadingStore next = Lead();
+  EXPECT_EQ(next.store->LoadActive()->size(), 1u);
+  const std::map<std::string, std::string> both = {{"a", "1"}, {"b", "2"}};
+  EXPECT_EQ(next.store->LoadRecords("k").value(), both);
+  EXPECT_TRUE(Below("journal/").empty());
+}
+
+TEST_F(EtcdStoreTest, AJournalWithoutItsCommitNeverWas) {
+  const std::string& prefix = options_.prefix;
+  pb::TxnRequest batch;
+  batch.add_success()->mutable_request_put()->set_key(prefix + "record/k/a");
+  EtcdOps journal;
+  journal.Put(absl::StrCat(prefix, "journal/", NumberKey(0)), batch.SerializeAsString());
+  Change(std::move(journal));
+  LeadingStore leading = Lead();
+  EXPECT_TRUE(leading.store->RaiseEpoch(0).ok());
+  EXPECT_TRUE(leading.store->LoadRecords("k")->empty());
+  EXPECT_TRUE(Below("journal/").empty());
+}
+
+TEST_F(EtcdStoreTest, AJournalWithAHoleIsRefused) {
+  EtcdOps journal;
+  journal.Put(options_.prefix + "journal/commit", "2");
+  Change(std::move(journal));
+  LeadingStore leading = Lead();
+  EXPECT_EQ(ReasonOf(leading.store->RaiseEpoch(0).status()), "STORE_CORRUPT");
+}
+
+TEST_F(EtcdStoreTest, OldEndedJobsGo) {
+  options_.max_ended_jobs = 3;
+  LeadingStore leading = Lead();
+  const auto end = [&](uint64_t n) {
+    Job job = Numbered(n).job;
+    job.state = JobState::kSucceeded;
+    ASSERT_EQ(leading.store->Write({{job, {}, {}, {}}}), absl::OkStatus());
+  };
+  for (uint64_t n = 1; n <= 6; ++n) {
+    ASSERT_TRUE(leading.store->Create(Numbered(n)).ok());
+    // The second stays active.
+    if (n != 2) end(n);
+  }
+  const std::map<JobState, uint64_t> counts = {{JobState::kPending, 1}, {JobState::kSucceeded, 3}};
+  EXPECT_EQ(leading.store->CountByState().value(), counts);
+  EXPECT_EQ(leading.store->List({}, 0, 10)->size(), 4u);
+  EXPECT_TRUE(absl::IsNotFound(leading.store->Get("j1").status()));
+  EXPECT_TRUE(absl::IsNotFound(leading.store->Get("j3").status()));
+  EXPECT_TRUE(leading.store->Get("j2").ok());
+  EXPECT_TRUE(leading.store->Get("j4").ok());
+  EXPECT_EQ(Below("task/").size(), 4u);
+}
+
+TEST_F(EtcdStoreTest, EndedJobsAreBoundedByBytesToo) {
+  options_.max_ended_bytes = 100'000;
+  {
+    LeadingStore leading = Lead();
+    for (uint64_t n = 1; n <= 4; ++n) {
+      JobRecord record = Numbered(n);
+      ASSERT_TRUE(leading.store->Create(record).ok());
+      record.job.state = JobState::kFailed;
+      ASSERT_EQ(leading.store->Write({{record.job, {}, {}, {{0, std::string(40'000, 'r')}}}}),
+                absl::OkStatus());
+    }
+    EXPECT_EQ(leading.store->List({}, 0, 10)->size(), 2u);
+  }
+  // The next leader knows what each takes.
+  LeadingStore next = Lead();
+  JobRecord large = Numbered(5);
+  large.spec = std::string(200'000, 's');
+  ASSERT_TRUE(next.store->Create(large).ok());
+  large.job.state = JobState::kFailed;
+  ASSERT_EQ(next.store->Write({{large.job, {}, {}, {}}}), absl::OkStatus());
+  // Too large by itself; the last one always stays.
+  const std::vector<JobRecord> left = next.store->List({}, 0, 10).value();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].job.id, "j5");
+}
+
+TEST_F(EtcdStoreTest, NewerSchemaIsRefused) {
+  EtcdOps ops;
+  ops.Put(options_.prefix + "version", "2");
+  Change(std::move(ops));
+  LeadingStore leading = Lead();
+  const std::unique_ptr<JobStore> reader = MakeEtcdStore(*client_, nullptr, options_);
+  for (const absl::Status& status :
+       {leading.store->RaiseEpoch(0).status(), leading.store->Create(Numbered(1)).status(),
+        reader->Get("j1").status(), reader->List({}, 0, 10).status()}) {
+    EXPECT_TRUE(absl::IsFailedPrecondition(status));
+    EXPECT_EQ(ReasonOf(status), "STORE_NEWER");
+    EXPECT_EQ(
+        status.message(),
+        "the store has schema 2, this version of cowherd knows up to 1; run the version that wrote it, or a "
+        "later one");
+  }
+}
+
+TEST_F(EtcdStoreTest, WithoutLeadershipItReads) {
+  LeadingStore leading = Lead();
+  JobRecord record = Numbered(1);
+  ASSERT_TRUE(leading.store->Create(record).ok());
+  ASSERT_EQ(leading.store->Write({{record.job, {}, {}, {{0, "r"}}}}), absl::OkStatus());
+  ASSERT_EQ(leading.store->PutRecord("k", "a", "1"), absl::OkStatus());
+
+  const std::unique_ptr<JobStore> reader = MakeEtcdStore(*client_, nullptr, options_);
+  EXPECT_EQ(reader->Get("j1")->results.at(0), "r");
+  EXPECT_EQ(reader->Results("j1")->at(0), "r");
+  EXPECT_EQ(reader->List({}, 0, 10)->at(0).spec, "spec of 1");
+  EXPECT_EQ(reader->LoadRecords("k")->at("a"), "1");
+  EXPECT_TRUE(absl::IsNotFound(reader->Get("j2").status()));
+  for (const absl::Status& status : {reader->RaiseEpoch(0).status(), reader->Create(Numbered(2)).status(),
+                                     reader->Delete("j1"), reader->Write({{record.job, {}, {}, {}}}),
+                                     reader->PutRecord("k", "a", "2"), reader->DeleteRecord("k", "a")}) {
+    EXPECT_EQ(ReasonOf(status), "NOT_LEADER");
+  }
+  EXPECT_EQ(reader->LoadRecords("k")->at("a"), "1");
+}
+
+TEST_F(EtcdStoreTest, AFormerLeadersStoreChangesNothing) {
+  LeadingStore former = Lead();
+  ASSERT_TRUE(former.store->Create(Numbered(1, 300)).ok());
+  // Its key goes; it still believes in its lease.
+  EtcdOps steal;
+  steal.Delete(EtcdLeaderKey(options_.prefix));
+  Change(std::move(steal));
+  LeadingStore leader = Lead();
+  ASSERT_TRUE(former.leadership->Holds());
+  const uint64_t epoch = leader.store->RaiseEpoch(0).value();
+  const auto before = Below("");
+  for (const absl::Status& status :
+       {former.store->RaiseEpoch(1'000).status(), former.store->Create(Numbered(2)).status(),
+        former.store->Write({{Numbered(1).job, Numbered(1, 300).tasks, {}, {}}}), former.store->Delete("j1"),
+        former.store->PutRecord("k", "a", "1"), former.store->DeleteRecord("k", "a")}) {
+    EXPECT_EQ(ReasonOf(status), "NOT_LEADER");
+  }
+  EXPECT_EQ(Below(""), before);
+  EXPECT_EQ(leader.store->RaiseEpoch(0).value(), epoch + 1);
+}
+
+}  // namespace
+}  // namespace cowherd
