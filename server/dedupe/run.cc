@@ -25,16 +25,18 @@ absl::Status RunDedupe(ExtentOps& ops, const DedupeRange& range, absl::Span<cons
     std::vector<DedupeTarget> batch;
     batch.reserve(call->targets.size());
     for (size_t i : call->targets) batch.push_back({targets[i].fd, targets[i].offset + call->offset});
-    // Further batches of targets compare with the same bytes of the source. All sides are begun before any is
-    // waited for, so that the disk has enough to do.
-    const bool reads_source = call->offset + call->length > source_cached_to;
-    if (reads_source) ops.StartReading(range.source, range.offset + call->offset, call->length);
-    for (const DedupeTarget& target : batch) ops.StartReading(target.fd, target.offset, call->length);
-    if (reads_source) {
-      ops.Prefetch(range.source, range.offset + call->offset, call->length);
+    // All sides are begun before any is waited for, so that the disk has enough to do.
+    std::vector<DedupeTarget> uncached;
+    const auto start_reading = [&](int fd, uint64_t offset) {
+      if (ops.StartReading(fd, offset, call->length) != CachedPart::kAll) uncached.push_back({fd, offset});
+    };
+    // Further batches of targets compare with the same bytes of the source.
+    if (call->offset + call->length > source_cached_to) {
+      start_reading(range.source, range.offset + call->offset);
       source_cached_to = call->offset + call->length;
     }
-    for (const DedupeTarget& target : batch) ops.Prefetch(target.fd, target.offset, call->length);
+    for (const DedupeTarget& target : batch) start_reading(target.fd, target.offset);
+    for (const DedupeTarget& side : uncached) ops.Prefetch(side.fd, side.offset, call->length);
     // So that it goes on reading during the comparison.
     const uint64_t next = call->offset + call->length;
     if (next < range.length) {

@@ -66,6 +66,9 @@ struct FsFacts {
   bool read_only = false;
 };
 
+// How much of a range is in the page cache, or on its way there.
+enum class CachedPart { kLittle, kMost, kAll };
+
 // What cowherd asks of a filesystem. Descriptors stay the caller's. Any thread; calls block.
 // Errors are ErrnoError: they carry the errno.
 class ExtentOps {
@@ -91,9 +94,11 @@ class ExtentOps {
   // reads page by page. Cheap if it is cached already. Only a hint: errors show up in Dedupe.
   virtual void Prefetch(int fd, uint64_t offset, uint64_t length) = 0;
 
-  // The same, but does not wait. posix_fadvise(2) POSIX_FADV_WILLNEED. True: it is cached already, most of
-  // it. With length 0 it only looks at the page at `offset`.
-  virtual bool StartReading(int fd, uint64_t offset, uint64_t length) = 0;
+  // The same, but does not wait. posix_fadvise(2) POSIX_FADV_WILLNEED. Tells what was cached before; with
+  // kAll there is nothing to Prefetch. With length 0 it only looks at the page at `offset`. Where the kernel
+  // has no cachestat(2), or refuses it, this is a guess from a few pages, and never kAll but for a single
+  // page.
+  virtual CachedPart StartReading(int fd, uint64_t offset, uint64_t length) = 0;
 
   // Takes the range out of the page cache, but for what is written to or mapped. posix_fadvise(2)
   // POSIX_FADV_DONTNEED.

@@ -413,6 +413,16 @@ absl::StatusOr<FsFacts> FakeFilesystem::Facts(int fd) {
   return facts;
 }
 
+void FakeFilesystem::SetCached(CachedPart cached) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  cached_ = cached;
+}
+
+CachedPart FakeFilesystem::StartReading(int, uint64_t, uint64_t) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return cached_;
+}
+
 void FakeFilesystem::Prefetch(int, uint64_t, uint64_t length) {
   std::lock_guard<std::mutex> lock(mutex_);
   prefetched_bytes_ += length;

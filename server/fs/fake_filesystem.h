@@ -69,6 +69,8 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   void SetReadOnly(bool read_only);
   // What Facts tells from now on.
   void SetDedupeSupported(bool supported);
+  // What StartReading tells of every range from now on; kAll at first.
+  void SetCached(CachedPart cached);
   // The inode number that directories tell for `path`; else they tell none.
   void TellInode(const std::string& path, uint64_t inode);
 
@@ -89,7 +91,7 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
                                      bool flush) override;
   absl::StatusOr<FsFacts> Facts(int fd) override;
   void Prefetch(int fd, uint64_t offset, uint64_t length) override;
-  bool StartReading(int, uint64_t, uint64_t) override { return true; }
+  CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override;
   void Forget(int, uint64_t, uint64_t) override {}
   absl::Status Commit(int fd) override;
 
@@ -139,6 +141,7 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   uint64_t max_progress_;
   uint64_t inline_limit_ = 0;
   uint64_t prefetched_bytes_ = 0;
+  CachedPart cached_ = CachedPart::kAll;
   int commits_ = 0;
   bool read_only_ = false;
   bool dedupe_supported_ = true;

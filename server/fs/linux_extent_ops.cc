@@ -237,21 +237,21 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
   }
 }
 
-bool LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
+CachedPart LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
   const int64_t cached = CachedBytes(fd, offset, length);
   if (cached < 0) {
     // A look at the beginning, the middle and the end.
     const uint64_t last = length == 0 ? 0 : length - 1;
     if (Probe(fd, offset) > 0 && Probe(fd, offset + last / 2) > 0 && Probe(fd, offset + last) > 0)
-      return true;
+      return length <= 1 ? CachedPart::kAll : CachedPart::kMost;
   }
-  if (cached >= static_cast<int64_t>(std::max<uint64_t>(length, 1))) return true;
+  if (cached >= static_cast<int64_t>(std::max<uint64_t>(length, 1))) return CachedPart::kAll;
   // One call reads no more than the device takes at once (mm/readahead.c).
   for (uint64_t done = 0; done < length; done += kAdviseStep) {
     const uint64_t step = std::min(length - done, kAdviseStep);
     ::posix_fadvise(fd, static_cast<off_t>(offset + done), static_cast<off_t>(step), POSIX_FADV_WILLNEED);
   }
-  return cached > 0 && cached * 2 >= static_cast<int64_t>(length);
+  return cached > 0 && cached * 2 >= static_cast<int64_t>(length) ? CachedPart::kMost : CachedPart::kLittle;
 }
 
 void LinuxExtentOps::Forget(int fd, uint64_t offset, uint64_t length) {

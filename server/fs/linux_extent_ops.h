@@ -16,7 +16,7 @@ class LinuxExtentOps final : public ExtentOps {
                                      bool flush) override;
   absl::StatusOr<FsFacts> Facts(int fd) override;
   void Prefetch(int fd, uint64_t offset, uint64_t length) override;
-  bool StartReading(int fd, uint64_t offset, uint64_t length) override;
+  CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override;
   void Forget(int fd, uint64_t offset, uint64_t length) override;
   absl::Status Commit(int fd) override;
 };

@@ -21,7 +21,7 @@ class MeteredExtentOps final : public ExtentOps {
   }
   absl::StatusOr<FsFacts> Facts(int fd) override { return ops_.Facts(fd); }
   void Prefetch(int fd, uint64_t offset, uint64_t length) override { ops_.Prefetch(fd, offset, length); }
-  bool StartReading(int fd, uint64_t offset, uint64_t length) override {
+  CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override {
     return ops_.StartReading(fd, offset, length);
   }
   void Forget(int fd, uint64_t offset, uint64_t length) override { ops_.Forget(fd, offset, length); }

@@ -359,9 +359,10 @@ void ReadingScan::BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t 
     const uint64_t step = std::min(most, end - offset);
     pace_.Wait(step, stop_);
     // In the middle, since readahead goes somewhat beyond what was read.
-    const bool cached = step <= kSmallRead ? ops_.StartReading(file->fd.get(), offset, step)
-                                           : ops_.StartReading(file->fd.get(), offset + step / 2, 0);
-    if (!cached) cached_.Add(file, offset, step);
+    const CachedPart cached = step <= kSmallRead
+                                  ? ops_.StartReading(file->fd.get(), offset, step)
+                                  : ops_.StartReading(file->fd.get(), offset + step / 2, 0);
+    if (cached == CachedPart::kLittle) cached_.Add(file, offset, step);
     offset += step;
   }
   cached_.ForgetUntil(max_open_, page_cache_);

@@ -37,7 +37,7 @@ void ShareWorker::Read(ShareQueue& queue, size_t range) {
   for (uint64_t done = 0; file != nullptr && done < r.length && stop_.Check().ok();) {
     const uint64_t piece = std::min(pace_.step(), r.length - done);
     pace_.Wait(piece, stop_);
-    if (ops_.StartReading(file->fd.get(), r.offset + done, piece)) cached += piece;
+    if (ops_.StartReading(file->fd.get(), r.offset + done, piece) != CachedPart::kLittle) cached += piece;
     done += piece;
     totals_.Update([piece](Totals& t) { t.work_done += piece; });
   }
@@ -141,7 +141,7 @@ void ShareWorker::FinishCopies() {
       std::shared_ptr<const OpenFile> file = Open(place.destination.file, 1);
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
-      if (!ops_.StartReading(file->fd.get(), place.destination.offset, copy.length)) {
+      if (ops_.StartReading(file->fd.get(), place.destination.offset, copy.length) == CachedPart::kLittle) {
         brought_in.push_back({file, place.destination.offset, copy.length});
       }
       places.push_back({place, std::move(file)});

@@ -50,9 +50,17 @@ TEST_F(RunTest, SharesAll) {
 }
 
 TEST_F(RunTest, ReadsAheadEachSideOnce) {
+  fs_.SetCached(CachedPart::kMost);
   DedupePlan plan(kLength, 2, 3 * kBlock);
   EXPECT_THAT(Run(plan), IsOk());
   EXPECT_EQ(fs_.prefetched_bytes(), 3 * kLength);
+}
+
+TEST_F(RunTest, WaitsForNothingThatIsCached) {
+  DedupePlan plan(kLength, 2, 3 * kBlock);
+  EXPECT_THAT(Run(plan), IsOk());
+  EXPECT_EQ(fs_.prefetched_bytes(), 0U);
+  EXPECT_EQ(fs_.SharedBytes("/data/source", 0, "/data/a", 0, kLength), kLength);
 }
 
 TEST_F(RunTest, GoesRoundAgainWhileThereIsProgress) {

@@ -519,7 +519,7 @@ TEST_P(ExtentOpsConformance, ReadingAheadIsOnlyAHint) {
   filesystem_->AddFile("file", content);
   const Fd file = Open("file");
   ops().Prefetch(file.get(), 0, content.size());
-  EXPECT_TRUE(ops().StartReading(file.get(), 0, content.size()));
+  EXPECT_EQ(ops().StartReading(file.get(), 0, content.size()), CachedPart::kAll);
   ops().StartReading(file.get(), 100 * kMiB, kMiB);
   ops().StartReading(Reopen(file, O_PATH).get(), 0, kMiB);
   ops().StartReading(-1, 0, kMiB);

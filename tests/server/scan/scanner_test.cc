@@ -688,7 +688,7 @@ TEST_F(ScannerTest, AThrottledScanReadsInSmallSteps) {
     }
     absl::StatusOr<FsFacts> Facts(int fd) override { return ops_.Facts(fd); }
     void Prefetch(int fd, uint64_t offset, uint64_t length) override { ops_.Prefetch(fd, offset, length); }
-    bool StartReading(int fd, uint64_t offset, uint64_t length) override {
+    CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override {
       started.push_back(length);
       return ops_.StartReading(fd, offset, length);
     }
