@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
+#include "server/dedupe/join.h"
 #include "server/dedupe/run.h"
 #include "server/dedupe/sharing.h"
 
@@ -26,15 +27,29 @@ absl::StatusOr<uint64_t> MeasureShared(ExtentOps& ops, const DedupeRange& range,
 
 }  // namespace
 
+absl::StatusOr<OpenPlaces::OpenRoot*> OpenPlaces::Find(const Root& root) {
+  OpenRoot& found = roots_[&root];
+  if (found.tree == nullptr) {
+    ASSIGN_OR_RETURN(found.tree, trees_.OpenRoot(root));
+  }
+  return &found;
+}
+
+absl::StatusOr<uint32_t> OpenPlaces::BlockSize(ExtentOps& ops, const Root& root) {
+  ASSIGN_OR_RETURN(OpenRoot * found, Find(root));
+  if (found->block_size == 0) {
+    ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(found->tree->root_fd()));
+    found->block_size = facts.block_size;
+  }
+  return found->block_size;
+}
+
 absl::StatusOr<std::shared_ptr<const OpenFile>> OpenPlaces::Open(const RootedPath& path,
                                                                  bool for_destination) {
   Key key(path.root, path.relative, for_destination);
   if (const auto known = files_.find(key); known != files_.end()) return known->second;
-  std::unique_ptr<FileTree>& tree = roots_[path.root];
-  if (tree == nullptr) {
-    ASSIGN_OR_RETURN(tree, trees_.OpenRoot(*path.root));
-  }
-  ASSIGN_OR_RETURN(OpenFile file, tree->Open(path.relative, for_destination));
+  ASSIGN_OR_RETURN(OpenRoot * root, Find(*path.root));
+  ASSIGN_OR_RETURN(OpenFile file, root->tree->Open(path.relative, for_destination));
   if (files_.size() >= kMaxKeptFiles) files_.clear();
   auto opened = std::make_shared<const OpenFile>(std::move(file));
   files_.emplace(std::move(key), opened);
@@ -101,6 +116,35 @@ absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, OpenPlaces& places, co
     }
   }
   return result;
+}
+
+std::vector<absl::StatusOr<RangesResult>> DedupeNeighbours(ExtentOps& ops, OpenPlaces& places,
+                                                           absl::Span<const DedupeRequest> requests,
+                                                           const Stop& stop) {
+  size_t count = 1;
+  if (requests.size() > 1) {
+    const absl::StatusOr<uint32_t> block_size = places.BlockSize(ops, *requests.front().source.path.root);
+    // Where it is not known, the request by itself tells why.
+    if (block_size.ok()) count = CountNeighbours(requests, *block_size);
+  }
+  requests = requests.first(count);
+  std::vector<absl::StatusOr<RangesResult>> results;
+  if (count > 1) {
+    const absl::StatusOr<RangesResult> all = DedupeRanges(ops, places, Join(requests), stop);
+    if (all.ok() && all->targets.front().outcome == DedupeOutcome::kDeduped) {
+      for (const DedupeRequest& request : requests) {
+        TargetResult shared;
+        shared.outcome = DedupeOutcome::kDeduped;
+        shared.bytes_accepted = request.length;
+        results.emplace_back(RangesResult{{shared}, {}});
+      }
+      return results;
+    }
+  }
+  for (const DedupeRequest& request : requests) {
+    results.push_back(DedupeRanges(ops, places, request, stop));
+  }
+  return results;
 }
 
 }  // namespace cowherd

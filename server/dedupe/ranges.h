@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "server/base/stop.h"
 #include "server/dedupe/plan.h"
 #include "server/dedupe/request.h"
@@ -32,11 +33,20 @@ class OpenPlaces {
   // As FileTree::Open. What could not be opened is tried again the next time.
   absl::StatusOr<std::shared_ptr<const OpenFile>> Open(const RootedPath& path, bool for_destination);
 
+  // Of the root's filesystem; asked once.
+  absl::StatusOr<uint32_t> BlockSize(ExtentOps& ops, const Root& root);
+
  private:
   using Key = std::tuple<const Root*, std::string, bool>;
+  struct OpenRoot {
+    std::unique_ptr<FileTree> tree;
+    uint32_t block_size = 0;  // 0: not asked yet
+  };
+
+  absl::StatusOr<OpenRoot*> Find(const Root& root);
 
   FileTrees& trees_;
-  absl::flat_hash_map<const Root*, std::unique_ptr<FileTree>> roots_;
+  absl::flat_hash_map<const Root*, OpenRoot> roots_;
   absl::flat_hash_map<Key, std::shared_ptr<const OpenFile>> files_;
 };
 
@@ -48,6 +58,13 @@ absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, OpenPlaces& places, co
 // The same, from open to answer.
 absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, FileTrees& trees, const DedupeRequest& request,
                                           const Stop& stop);
+
+// Serves the first of `requests` (1 or more), and those behind it that one kernel call can serve with it; see
+// CountNeighbours. One result for each that was served, in order, as DedupeRanges would give it: if the call
+// does not share all, each is served by itself, which takes at most one comparison more.
+std::vector<absl::StatusOr<RangesResult>> DedupeNeighbours(ExtentOps& ops, OpenPlaces& places,
+                                                           absl::Span<const DedupeRequest> requests,
+                                                           const Stop& stop);
 
 }  // namespace cowherd
 

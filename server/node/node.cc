@@ -61,26 +61,57 @@ Node::Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees&
                     {"status", status}});
              }) {}
 
-absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,
-                                                            const Stop& stop, SharedTotals* mine) {
-  OpenPlaces places = PlacesForMany();
-  return DedupeRanges(request, places, stop, mine);
-}
-
-absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,
-                                                            OpenPlaces& places, const Stop& stop,
-                                                            SharedTotals* mine) {
-  ASSIGN_OR_RETURN(const DedupeRequest checked, CheckRequest(request, roots_));
+absl::StatusOr<DedupeRequest> Node::CheckAndLog(const v1::DedupeRangesRequest& request) const {
+  ASSIGN_OR_RETURN(DedupeRequest checked, CheckRequest(request, roots_));
   Log(LogLevel::kDebug, "dedupe ranges",
       {{"source", request.source().path()},
        {"offset", request.source().offset()},
        {"length", request.length()},
        {"destinations", request.destinations_size()},
        {"first_destination", request.destinations(0).path()}});
-  ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops_, places, checked, stop));
+  return checked;
+}
+
+absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,
+                                                            const Stop& stop, SharedTotals* mine) {
+  ASSIGN_OR_RETURN(const DedupeRequest checked, CheckAndLog(request));
+  ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops_, trees_, checked, stop));
   Count(checked.length, result.targets, *book_.Open(checked.source.path.root->name));
   if (mine != nullptr) Count(checked.length, result.targets, *mine);
   return ToProto(request, result);
+}
+
+void Node::DedupeTogether(absl::Span<const v1::DedupeRangesRequest* const> requests, const Stop& stop,
+                          Answered answered) {
+  OpenPlaces places(trees_);
+  std::vector<DedupeRequest> checked;
+  for (size_t answers = 0; answers < requests.size();) {
+    // Up to the next one that is refused.
+    absl::Status refused;
+    checked.clear();
+    for (size_t i = answers; i < requests.size() && refused.ok(); ++i) {
+      absl::StatusOr<DedupeRequest> request = CheckAndLog(*requests[i]);
+      refused = request.status();
+      if (request.ok()) checked.push_back(*std::move(request));
+    }
+    for (absl::Span<const DedupeRequest> left = checked; !left.empty();) {
+      const auto results = DedupeNeighbours(ops_, places, left, stop);
+      const std::shared_ptr<SharedTotals> totals = book_.Open(left.front().source.path.root->name);
+      for (size_t i = 0; i < results.size(); ++i, ++answers) {
+        if (results[i].ok()) {
+          Count(left[i].length, results[i]->targets, *totals);
+          answered(ToProto(*requests[answers], *results[i]));
+        } else {
+          answered(results[i].status());
+        }
+      }
+      left.remove_prefix(results.size());
+    }
+    if (!refused.ok()) {
+      answered(refused);
+      ++answers;
+    }
+  }
 }
 
 absl::StatusOr<RootedScan> Node::CheckFind(const v1::FindDuplicatesRequest& request) const {

@@ -7,6 +7,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "cowherd/v1/node.pb.h"
 #include "server/base/stop.h"
 #include "server/dedupe/ranges.h"
@@ -43,11 +44,11 @@ class Node {
   // `mine`, if given, is told what was done, next to the totals of the root.
   absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
                                                         const Stop& stop, SharedTotals* mine = nullptr);
-  // The same for requests that waited together: `places` of PlacesForMany.
-  absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
-                                                        OpenPlaces& places, const Stop& stop,
-                                                        SharedTotals* mine = nullptr);
-  OpenPlaces PlacesForMany() { return OpenPlaces(trees_); }
+  // The same for requests that waited together: what they name is opened once, and neighbours are joined.
+  // Calls `answered` for each, in their order.
+  using Answered = absl::FunctionRef<void(absl::StatusOr<v1::DedupeRangesResponse>)>;
+  void DedupeTogether(absl::Span<const v1::DedupeRangesRequest* const> requests, const Stop& stop,
+                      Answered answered);
 
   // Calls `found` for each duplicate; it may block. `totals` can be read meanwhile. The largest groups.
   absl::StatusOr<v1::LargestGroups> FindDuplicates(const RootedScan& scan, const Stop& stop,
@@ -65,6 +66,7 @@ class Node {
   void StopTasks() { tasks_.StopAll(); }
 
  private:
+  absl::StatusOr<DedupeRequest> CheckAndLog(const v1::DedupeRangesRequest& request) const;
   absl::StatusOr<TaskTable::New> MakeTask(const v1::RunTaskRequest& request);
   absl::Status RunScan(const RootedScan& scan, const Stop& stop, SharedTotals& totals,
                        absl::FunctionRef<void(const Duplicate&)> found);

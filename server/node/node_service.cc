@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "server/base/failpoint.h"
 #include "server/base/grpc_status.h"
@@ -66,14 +67,15 @@ class DedupeStream final
     reading_ = false;
     read_all_ = !ok;
     if (ok && !broken_) {
-      unanswered_bytes_ += request_.ByteSizeLong();
-      waiting_.push_back(std::move(request_));
+      const size_t bytes = request_.ByteSizeLong();
+      unanswered_bytes_ += bytes;
+      waiting_.push_back({std::move(request_), bytes});
       ReadLocked();
       if (!serving_) {
         serving_ = true;
         if (absl::Status full = pool_.Submit([this] { Serve(); }); !full.ok()) {
           serving_ = false;
-          const v1::DedupeRangesStreamRequest refused = std::move(waiting_.front());
+          const Waiting refused = std::move(waiting_.front());
           waiting_.pop_front();
           AnswerLocked(refused, full);
         }
@@ -101,6 +103,10 @@ class DedupeStream final
   void OnDone() override { delete this; }
 
  private:
+  struct Waiting {
+    v1::DedupeRangesStreamRequest message;
+    size_t bytes = 0;
+  };
   struct Answer {
     v1::DedupeRangesStreamResponse message;
     size_t request_bytes = 0;
@@ -110,20 +116,21 @@ class DedupeStream final
     const SteadyClock::time_point end = SteadyClock::now() + kTurn;
     std::unique_lock<std::mutex> lock(mutex_);
     while (!waiting_.empty() && !broken_) {
-      std::deque<v1::DedupeRangesStreamRequest> together;
+      std::deque<Waiting> together;
       together.swap(waiting_);
       served_now_ = together.size();
-      OpenPlaces places = node_.PlacesForMany();
-      for (const v1::DedupeRangesStreamRequest& request : together) {
-        if (broken_) break;
-        lock.unlock();
-        absl::StatusOr<v1::DedupeRangesResponse> result =
-            node_.DedupeRanges(request.request(), places, stop_);
-        lock.lock();
+      lock.unlock();
+      std::vector<const v1::DedupeRangesRequest*> requests;
+      requests.reserve(together.size());
+      for (const Waiting& waiting : together) requests.push_back(&waiting.message.request());
+      node_.DedupeTogether(requests, stop_, [&](absl::StatusOr<v1::DedupeRangesResponse> result) {
+        std::lock_guard<std::mutex> answering(mutex_);
+        AnswerLocked(together.front(), std::move(result));
+        together.pop_front();
         --served_now_;
-        AnswerLocked(request, std::move(result));
         WriteLocked();
-      }
+      });
+      lock.lock();
       // Other calls have their turn. Where the pool takes no more, this one goes on.
       if (SteadyClock::now() >= end && pool_.Submit([this] { Serve(); }).ok()) return;
     }
@@ -131,11 +138,10 @@ class DedupeStream final
     WriteOrFinish(std::move(lock));
   }
 
-  void AnswerLocked(const v1::DedupeRangesStreamRequest& request,
-                    absl::StatusOr<v1::DedupeRangesResponse> result) {
+  void AnswerLocked(const Waiting& request, absl::StatusOr<v1::DedupeRangesResponse> result) {
     Answer& answer = unsent_.emplace_back();
-    answer.request_bytes = request.ByteSizeLong();
-    answer.message.set_id(request.id());
+    answer.request_bytes = request.bytes;
+    answer.message.set_id(request.message.id());
     if (result.ok()) {
       *answer.message.mutable_response() = *std::move(result);
     } else {
@@ -182,7 +188,7 @@ class DedupeStream final
   Stop stop_;
   std::mutex mutex_;
   v1::DedupeRangesStreamRequest request_;  // being read while reading_
-  std::deque<v1::DedupeRangesStreamRequest> waiting_;
+  std::deque<Waiting> waiting_;
   size_t served_now_ = 0;        // taken from waiting_ and not answered yet
   std::deque<Answer> unsent_;    // the front one is being written while writing_
   size_t unanswered_bytes_ = 0;  // of the requests

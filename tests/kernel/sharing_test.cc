@@ -16,6 +16,7 @@
 #include "server/base/fd.h"
 #include "server/base/status.h"
 #include "tests/kernel/loop_test.h"
+#include "tests/server/dedupe/neighbours_suite.h"
 
 namespace cowherd {
 namespace {
@@ -194,6 +195,20 @@ TEST_P(SharingTest, HoldsAfterANewMount) {
     ASSERT_EQ(loop.Unmount(), absl::OkStatus());
     ASSERT_EQ(loop.Mount(), absl::OkStatus());
   }
+}
+
+TEST_P(SharingTest, NeighboursAreAnsweredAsIfServedApart) {
+  const Root root = directory_->root();
+  NeighboursSuite suite(
+      directory_->ops(), directory_->trees(), root,
+      [&](const std::string& path, const std::string& content) { directory_->AddFile(path, content); });
+  for (unsigned seed = 0; seed < 20; ++seed) {
+    suite.Run(seed);
+    for (const char* folder : {"joined/", "apart/"}) {
+      for (const char* name : {"source", "target", "other"}) directory_->Remove(std::string(folder) + name);
+    }
+  }
+  EXPECT_GT(suite.joins(), 20);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernel, SharingTest, testing::Values("btrfs", "xfs"));
