@@ -3,7 +3,7 @@
 # Compare figures within one run only.
 #   tests/bench/run.sh all [OPTION...]    everything; options as those of scan, an hour or two with the defaults
 #   tests/bench/run.sh scan [OPTION...]   whole scans beside Debian's peers; options as tests/bench/scan.py --help
-#   tests/bench/run.sh service [RUNS]     DedupeRanges and the scan's sharing beside the bare ioctl
+#   tests/bench/run.sh service [RUNS [FILESYSTEM]]  DedupeRanges and the scan's sharing beside the bare ioctl
 #   tests/bench/run.sh latency [OPTION...]  a foreground reader beside a job; options as tests/bench/latency.py --help
 #   tests/bench/run.sh index [TIB [MIB]]  memory of a scan of 1 TiB, and what its index finds at 1, 10 and 100 TiB
 #   tests/bench/run.sh stores [BATCH...]  changes of tasks that the controller's stores take: SQLite, etcd with three members

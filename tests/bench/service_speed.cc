@@ -1,8 +1,14 @@
 // How fast a node serves DedupeRanges beside the bare ioctl, on loop btrfs and XFS, cached and not; and how
 // fast a scan shares what it found. The node is a process of its own behind a unix socket. Needs root, and
 // drops the machine's page cache.
-//   service_speed NODE_PROGRAM [RUNS]     medians of so many runs, 3 by default
+//   service_speed NODE_PROGRAM [RUNS [FILESYSTEM]]     medians of so many runs, 5 by default
+// Each row compares within turns: every way has its run on new files before the next turn. Where a row is
+// served by one call at a time, no way can beat the ioctl's time plus that of an RPC that does nothing, which
+// is a row of its own.
 #include <fcntl.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <linux/fs.h>
 #include <signal.h>
 #include <spawn.h>
@@ -24,10 +30,12 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "client/channel.h"
 #include "client/node_client.h"
 #include "server/base/fd.h"
+#include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/fs/linux_extent_ops.h"
 #include "server/fs/linux_file_tree.h"
@@ -41,12 +49,21 @@ constexpr uint64_t kSize = 128 << 20;
 constexpr double kMiB = 1 << 20;
 constexpr size_t kWindow = 128;
 constexpr unsigned kCallers = 4;
+constexpr unsigned kEmptyCalls = 2000;
+
+// Files that share one content: a source and so many targets, `kSize` of targets in all.
+struct Files {
+  size_t targets = 1;
+  uint64_t length() const { return kSize / targets; }
+};
+constexpr Files kPair = {1};
+constexpr Files kMany = {16};
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-absl::Status Write(const std::string& path, const std::string& content) {
+absl::Status Write(const std::string& path, absl::string_view content) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!fd.valid()) return ErrnoError(errno, path);
   for (size_t done = 0; done < content.size();) {
@@ -66,15 +83,16 @@ absl::Status DropCaches() {
 // A node process that serves one directory, killed when this object goes.
 class NodeProcess {
  public:
-  NodeProcess(const std::string& program, const std::string& directory) {
-    const std::string address = absl::StrCat("unix:", directory, "/socket");
+  NodeProcess(const std::string& program, const std::string& directory) : socket_(directory + "/socket") {
+    const std::string address = "unix:" + socket_;
     std::vector<std::string> words = {program, "--listen=" + address, "--metrics_listen=none",
                                       "--log_level=error", absl::StrCat("--root=bench=", directory)};
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(&word[0]);
     arguments.push_back(nullptr);
     if (::posix_spawn(&pid_, program.c_str(), nullptr, nullptr, arguments.data(), environ) != 0) pid_ = 0;
-    client_ = std::make_unique<NodeClient>(MakeChannel(address, {}).value());
+    channel_ = MakeChannel(address, {}).value();
+    client_ = std::make_unique<NodeClient>(channel_);
   }
   ~NodeProcess() {
     if (pid_ == 0) return;
@@ -86,18 +104,58 @@ class NodeProcess {
 
   absl::Status AwaitServing() const {
     absl::Status status = absl::UnavailableError("the node cannot be started");
-    for (int i = 0; i < 100 && pid_ != 0 && !status.ok(); ++i) {
-      status = client_->GetNode(absl::Seconds(5)).status();
+    for (int i = 0; i < 300 && pid_ != 0 && !status.ok(); ++i) {
+      // A client that finds no socket waits long before it looks again.
+      if (::access(socket_.c_str(), F_OK) == 0) status = client_->GetNode(absl::Seconds(5)).status();
       if (!status.ok()) absl::SleepFor(absl::Milliseconds(100));
     }
     return status;
   }
   const NodeClient& client() const { return *client_; }
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
 
  private:
+  const std::string socket_;
   pid_t pid_ = 0;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<NodeClient> client_;
 };
+
+// Runs `work` in so many threads.
+absl::Status InThreads(unsigned count, const std::function<absl::Status()>& work) {
+  std::vector<absl::Status> statuses(count);
+  std::vector<std::thread> threads;
+  for (absl::Status& status : statuses) threads.emplace_back([&] { status = work(); });
+  for (std::thread& thread : threads) thread.join();
+  absl::Status all;
+  for (const absl::Status& status : statuses) all.Update(status);
+  return all;
+}
+
+// Seconds for each of many health checks, by so many callers at a time: what gRPC takes for itself.
+absl::StatusOr<double> EmptyCall(const std::shared_ptr<grpc::Channel>& channel, unsigned callers) {
+  std::atomic<unsigned> next = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  RETURN_IF_ERROR(InThreads(callers, [&] {
+    grpc::GenericStub stub(channel);
+    grpc::CompletionQueue queue;
+    const grpc::Slice nothing;
+    const grpc::ByteBuffer request(&nothing, 1);
+    while (next++ < kEmptyCalls) {
+      grpc::ClientContext context;
+      grpc::ByteBuffer response;
+      grpc::Status status;
+      const auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", request, &queue);
+      call->StartCall();
+      call->Finish(&response, &status, nullptr);
+      void* tag = nullptr;
+      bool ok = false;
+      if (!queue.Next(&tag, &ok) || !status.ok()) return absl::InternalError(status.error_message());
+    }
+    return absl::OkStatus();
+  }));
+  return SecondsSince(begin) / kEmptyCalls;
+}
 
 class Bench {
  public:
@@ -112,16 +170,12 @@ class Bench {
 
   using Work = std::function<absl::Status()>;
 
-  // Seconds of each work, in turns, each on two new files of the same content.
-  absl::StatusOr<std::vector<double>> Compare(bool cold, const std::vector<Work>& works) const {
+  // Seconds of each work, medians of all runs, in turns, each on new files.
+  absl::StatusOr<std::vector<double>> Compare(Files files, bool cold, const std::vector<Work>& works) const {
     std::vector<std::vector<double>> seconds(works.size());
     for (int run = 0; run < runs_; ++run) {
       for (size_t i = 0; i < works.size(); ++i) {
-        ::unlink(Source().c_str());
-        ::unlink(Target().c_str());
-        RETURN_IF_ERROR(Write(Source(), content_));
-        RETURN_IF_ERROR(Write(Target(), content_));
-        ::sync();
+        RETURN_IF_ERROR(Renew(files));
         if (cold) RETURN_IF_ERROR(DropCaches());
         const auto begin = std::chrono::steady_clock::now();
         RETURN_IF_ERROR(works[i]());
@@ -136,49 +190,49 @@ class Bench {
     return medians;
   }
 
-  absl::Status Bare(uint64_t step, uint64_t end) const {
+  absl::Status Bare(Files files, uint64_t step, uint64_t end) const {
     const Fd source(::open(Source().c_str(), O_RDONLY | O_CLOEXEC));
-    const Fd target(::open(Target().c_str(), O_RDONLY | O_CLOEXEC));
+    std::vector<Fd> targets;
+    for (size_t i = 0; i < files.targets; ++i)
+      targets.emplace_back(::open(Target(i).c_str(), O_RDONLY | O_CLOEXEC));
     for (uint64_t offset = 0; offset < end; offset += step) {
       union {
         file_dedupe_range range;
-        char bytes[sizeof(file_dedupe_range) + sizeof(file_dedupe_range_info)];
+        char bytes[sizeof(file_dedupe_range) + kMany.targets * sizeof(file_dedupe_range_info)];
       } argument = {};
       argument.range.src_offset = offset;
       argument.range.src_length = step;
-      argument.range.dest_count = 1;
-      argument.range.info[0].dest_fd = target.get();
-      argument.range.info[0].dest_offset = offset;
+      argument.range.dest_count = static_cast<uint16_t>(files.targets);
+      for (size_t i = 0; i < files.targets; ++i) {
+        argument.range.info[i].dest_fd = targets[i].get();
+        argument.range.info[i].dest_offset = offset;
+      }
       if (::ioctl(source.get(), FIDEDUPERANGE, &argument.range) != 0) return ErrnoError(errno, "dedupe");
-      if (argument.range.info[0].bytes_deduped != step) return absl::InternalError("not the same");
+      for (size_t i = 0; i < files.targets; ++i) {
+        if (argument.range.info[i].bytes_deduped != step) return absl::InternalError("not the same");
+      }
     }
     return absl::OkStatus();
   }
 
   absl::Status Read() const {
     LinuxExtentOps ops;
-    for (const std::string& path : {Source(), Target()}) {
+    for (const std::string& path : {Source(), Target(0)}) {
       const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
       ops.Prefetch(fd.get(), 0, kSize);
     }
     return absl::OkStatus();
   }
 
-  // By so many callers at a time.
-  absl::Status Serve(uint64_t step, unsigned callers) const {
+  absl::Status Serve(Files files, uint64_t step, unsigned callers) const {
     std::atomic<uint64_t> next = 0;
-    std::vector<absl::Status> statuses(callers);
-    std::vector<std::thread> threads;
-    for (absl::Status& status : statuses) {
-      threads.emplace_back([&] {
-        for (uint64_t offset = next += step; status.ok() && offset <= kSize; offset = next += step)
-          status = Check(client_.DedupeRanges(Request(offset - step, step), absl::Minutes(5)), step);
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    absl::Status all;
-    for (const absl::Status& status : statuses) all.Update(status);
-    return all;
+    return InThreads(callers, [&] {
+      for (uint64_t end = next += step; end <= files.length(); end = next += step) {
+        RETURN_IF_ERROR(
+            Check(client_.DedupeRanges(Request(files, end - step, step), absl::Minutes(5)), files, step));
+      }
+      return absl::OkStatus();
+    });
   }
 
   absl::Status Stream(uint64_t step) const {
@@ -188,12 +242,12 @@ class Bench {
         kWindow,
         [&](v1::DedupeRangesRequest* request) {
           if (offset == kSize) return false;
-          *request = Request(offset, step);
+          *request = Request(kPair, offset, step);
           offset += step;
           return true;
         },
         [&](absl::StatusOr<v1::DedupeRangesResponse> response) {
-          status = Check(response, step);
+          status = Check(response, kPair, step);
           return status.ok();
         },
         absl::Minutes(5)));
@@ -213,22 +267,36 @@ class Bench {
 
  private:
   std::string Source() const { return directory_ + "/source"; }
-  std::string Target() const { return directory_ + "/target"; }
+  std::string Target(size_t index) const { return absl::StrCat(directory_, "/target", index); }
 
-  v1::DedupeRangesRequest Request(uint64_t offset, uint64_t length) const {
+  absl::Status Renew(Files files) const {
+    ::unlink(Source().c_str());
+    for (size_t i = 0; i < kMany.targets; ++i) ::unlink(Target(i).c_str());
+    const absl::string_view content = absl::string_view(content_).substr(0, files.length());
+    RETURN_IF_ERROR(Write(Source(), content));
+    for (size_t i = 0; i < files.targets; ++i) RETURN_IF_ERROR(Write(Target(i), content));
+    ::sync();
+    return absl::OkStatus();
+  }
+
+  v1::DedupeRangesRequest Request(Files files, uint64_t offset, uint64_t length) const {
     v1::DedupeRangesRequest request;
     request.mutable_source()->set_path(Source());
     request.mutable_source()->set_offset(offset);
     request.set_length(length);
-    v1::FilePosition& destination = *request.add_destinations();
-    destination.set_path(Target());
-    destination.set_offset(offset);
+    for (size_t i = 0; i < files.targets; ++i) {
+      v1::FilePosition& destination = *request.add_destinations();
+      destination.set_path(Target(i));
+      destination.set_offset(offset);
+    }
     return request;
   }
 
-  static absl::Status Check(const absl::StatusOr<v1::DedupeRangesResponse>& response, uint64_t length) {
+  static absl::Status Check(const absl::StatusOr<v1::DedupeRangesResponse>& response, Files files,
+                            uint64_t length) {
     RETURN_IF_ERROR(response.status());
-    return response->bytes_accepted() == length ? absl::OkStatus() : absl::InternalError("not the same");
+    return response->bytes_accepted() == length * files.targets ? absl::OkStatus()
+                                                                : absl::InternalError("not the same");
   }
 
   const std::string directory_;
@@ -251,31 +319,55 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
   const NodeProcess node(program, loop->path());
   RETURN_IF_ERROR(node.AwaitServing());
   const Bench bench(loop->path(), node.client(), runs);
+  ASSIGN_OR_RETURN(const double empty_call, EmptyCall(node.channel(), 1));
+  ASSIGN_OR_RETURN(const double empty_calls, EmptyCall(node.channel(), kCallers));
+  std::printf(
+      "| an RPC that does nothing: %.0f us one at a time, one every %.0f us with %u at a time | | | | | |\n",
+      empty_call * 1e6, empty_calls * 1e6, kCallers);
   for (const uint64_t step : {uint64_t{1} << 20, uint64_t{16} << 20}) {
     ASSIGN_OR_RETURN(
         const std::vector<double> seconds,
-        bench.Compare(false, {[&] { return bench.Bare(step, kSize); }, [&] { return bench.Serve(step, 1); },
-                              [&] { return bench.Serve(step, kCallers); }}));
-    const std::string what = absl::StrCat(type, ", warm, ", step >> 20, " MiB: DedupeRanges / ioctl, ");
+        bench.Compare(
+            kPair, false,
+            {[&] { return bench.Bare(kPair, step, kSize); }, [&] { return bench.Serve(kPair, step, 1); },
+             [&] { return bench.Serve(kPair, step, kCallers); }, [&] { return bench.Stream(step); }}));
+    const std::string warm = absl::StrCat(type, ", warm, ", step >> 20, " MiB: ");
     const double bare = kSize / kMiB / seconds[0];
-    Print(what + "one call at a time", "MiB/s", bare, kSize / kMiB / seconds[1], 0.9);
-    Print(absl::StrCat(what, kCallers, " calls at a time"), "MiB/s", bare, kSize / kMiB / seconds[2], 0.9);
+    const double floor = seconds[0] + empty_call * (kSize / step);
+    std::printf("| %sioctl and an RPC that does nothing / ioctl | %.0f MiB/s | %.0f MiB/s | %.2f | | |\n",
+                warm.c_str(), bare, kSize / kMiB / floor, seconds[0] / floor);
+    Print(warm + "DedupeRanges / ioctl, one call at a time", "MiB/s", bare, kSize / kMiB / seconds[1], 0.9);
+    Print(absl::StrCat(warm, "DedupeRanges / ioctl, ", kCallers, " calls at a time"), "MiB/s", bare,
+          kSize / kMiB / seconds[2], 0.9);
+    Print(warm + "DedupeRangesStream / ioctl", "MiB/s", bare, kSize / kMiB / seconds[3], 0.9);
+  }
+  {
+    constexpr uint64_t kStep = 1 << 20;
+    ASSIGN_OR_RETURN(const std::vector<double> seconds,
+                     bench.Compare(kMany, false,
+                                   {[&] { return bench.Bare(kMany, kStep, kMany.length()); },
+                                    [&] { return bench.Serve(kMany, kStep, 1); }}));
+    Print(absl::StrCat(type, ", warm, 1 MiB into ", kMany.targets,
+                       " files: DedupeRanges / ioctl, one call at a time"),
+          "MiB/s", kSize / kMiB / seconds[0], kSize / kMiB / seconds[1], 0.9);
   }
   {
     constexpr uint64_t kStep = 4096;
     ASSIGN_OR_RETURN(const std::vector<double> seconds,
-                     bench.Compare(false, {[&] { return bench.Bare(kStep, kSize); },
-                                           [&] { return bench.Stream(kStep); }}));
+                     bench.Compare(kPair, false,
+                                   {[&] { return bench.Bare(kPair, kStep, kSize); },
+                                    [&] { return bench.Stream(kStep); }}));
     Print(type + ", warm, 4 KiB: DedupeRangesStream / ioctl", "calls/s", kSize / kStep / seconds[0],
           kSize / kStep / seconds[1], 0.5);
   }
   // The bare ioctl crawls: a part is enough to know its rate.
   constexpr uint64_t kPart = kSize / 8;
   constexpr uint64_t kStep = 16 << 20;
-  ASSIGN_OR_RETURN(
-      const std::vector<double> seconds,
-      bench.Compare(true, {[&] { return bench.Bare(kStep, kPart); }, [&] { return bench.Serve(kSize, 1); },
-                           [&] { return bench.Scan(); }, [&] { return bench.Read(); }}));
+  ASSIGN_OR_RETURN(const std::vector<double> seconds,
+                   bench.Compare(kPair, true,
+                                 {[&] { return bench.Bare(kPair, kStep, kPart); },
+                                  [&] { return bench.Serve(kPair, kSize, 1); }, [&] { return bench.Scan(); },
+                                  [&] { return bench.Read(); }}));
   const double bare = kPart / kMiB / seconds[0];
   const double disk = kSize * 2 / kMiB / seconds[3];
   Print(type + ", cold: DedupeRanges / ioctl", "MiB/s", bare, kSize / kMiB / seconds[1], 8);
@@ -289,13 +381,16 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
 }  // namespace cowherd
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::fprintf(stderr, "usage: service_speed NODE_PROGRAM [RUNS]\n");
+  if (argc < 2 || argc > 4) {
+    std::fprintf(stderr, "usage: service_speed NODE_PROGRAM [RUNS [FILESYSTEM]]\n");
     return 2;
   }
-  const int runs = argc > 2 ? std::max(1, std::atoi(argv[2])) : 3;
+  const int runs = argc > 2 ? std::max(1, std::atoi(argv[2])) : 5;
+  std::vector<std::string> types = {"btrfs", "xfs"};
+  if (argc > 3) types = {argv[3]};
+  cowherd::StartLog("service_speed", cowherd::LogLevel::kError);
   std::printf("| what | beside | cowherd | ratio | bar | |\n|---|---|---|---|---|---|\n");
-  for (const char* type : {"btrfs", "xfs"}) {
+  for (const std::string& type : types) {
     const absl::Status status = cowherd::RunOn(type, argv[1], runs);
     if (status.ok()) continue;
     std::fprintf(stderr, "%s\n", status.ToString().c_str());
