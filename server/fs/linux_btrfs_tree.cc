@@ -46,7 +46,7 @@ bool ForEach(const std::vector<char>& buffer, uint32_t count, Item item) {
 
 }  // namespace
 
-BtrfsTrees::BtrfsTrees(int fd) : fd_(fd) {}
+BtrfsTrees::BtrfsTrees(int fd) : fd_(fd), many_bytes_(kMostBytes) {}
 
 absl::Status BtrfsTrees::Read(uint64_t tree, const BtrfsKey& from, const BtrfsKey& to, OnItem item) {
   for (BtrfsKey next = from; !(to < next);) {
@@ -65,11 +65,12 @@ absl::Status BtrfsTrees::Read(uint64_t tree, const BtrfsKey& from, const BtrfsKe
 
 absl::Status BtrfsTrees::ReadMany(uint64_t tree, const BtrfsKey& from, const BtrfsKey& to, uint64_t since,
                                   OnItem item) {
-  size_t bytes = kManyBytes;
   for (BtrfsKey next = from;;) {
     uint32_t count = 0;
-    RETURN_IF_ERROR(Search(tree, next, to, since, bytes, buffer_, count));
+    RETURN_IF_ERROR(Search(tree, next, to, since, many_bytes_, buffer_, count));
     if (count == 0) return absl::OkStatus();
+    // Where all is told by the first call, less memory has to be cleared.
+    many_bytes_ = std::min(kManyBytes, many_bytes_ * 2);
     const bool all = ForEach(buffer_, count, [&](const BtrfsKey& key, absl::string_view data) {
       next = key;
       return item(key, data);

@@ -69,6 +69,7 @@ class BtrfsTrees {
                       std::vector<char>& buffer, uint32_t& count);
 
   const int fd_;
+  size_t many_bytes_;             // that ReadMany reads at once
   std::vector<char> buffer_;      // of ReadMany
   std::list<Stretch> stretches_;  // last used first
   std::map<Place, std::list<Stretch>::iterator> by_place_;
