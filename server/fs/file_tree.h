@@ -25,6 +25,7 @@ struct FileFacts {
   uint64_t links = 0;
   int64_t modified_ns = 0;
   int64_t changed_ns = 0;
+  bool immutable = false;  // as InodeFacts
 };
 
 struct OpenFile {

@@ -34,6 +34,7 @@ constexpr size_t kManyBlocks = 4096;
 // BTRFS_FEATURE_INCOMPAT_EXTENT_TREE_V2 (linux/btrfs.h, since 5.18; experimental).
 constexpr uint64_t kSeveralExtentTrees = uint64_t{1} << 13;
 constexpr size_t kMaxDirectories = 1 << 14;
+constexpr uint64_t kImmutable = 1 << 6;  // BTRFS_INODE_IMMUTABLE, linux/btrfs_tree.h since 6.2
 constexpr BtrfsKey kLastKey = {UINT64_MAX, UINT32_MAX, UINT64_MAX};
 
 // Items of trees are packed and little-endian, as is every machine this is built for.
@@ -156,7 +157,7 @@ class BtrfsMap final : public StorageMap {
     absl::optional<InodeFacts> facts;
     RETURN_IF_ERROR(trees_.Read(file.subvolume, key, key, [&](const BtrfsKey&, absl::string_view item) {
       const auto inode = ItemAs<btrfs_inode_item>(item);
-      facts = InodeFacts{inode.size, inode.generation};
+      facts = InodeFacts{inode.size, inode.generation, (inode.flags & kImmutable) != 0};
       return false;
     }));
     if (!facts) return absl::NotFoundError("no such inode");

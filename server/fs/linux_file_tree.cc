@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -61,16 +62,22 @@ int ReopenQuietly(int fd, int flags) {
   return opened < 0 && errno == EPERM ? ::open(link.c_str(), flags | kSafe) : opened;
 }
 
-int64_t Nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1000000000 + time.tv_nsec; }
+// What a descriptor's file is. False with errno.
+bool StatOf(int fd, struct statx& seen) {
+  return ::statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &seen) == 0;
+}
 
-FileFacts FactsOf(const struct stat& stat) {
+int64_t Nanoseconds(const statx_timestamp& time) { return time.tv_sec * 1000000000 + time.tv_nsec; }
+
+FileFacts FactsOf(const struct statx& seen) {
   FileFacts facts;
-  facts.device = stat.st_dev;
-  facts.inode = stat.st_ino;
-  facts.size = static_cast<uint64_t>(stat.st_size);
-  facts.links = stat.st_nlink;
-  facts.modified_ns = Nanoseconds(stat.st_mtim);
-  facts.changed_ns = Nanoseconds(stat.st_ctim);
+  facts.device = ::makedev(seen.stx_dev_major, seen.stx_dev_minor);
+  facts.inode = seen.stx_ino;
+  facts.size = seen.stx_size;
+  facts.links = seen.stx_nlink;
+  facts.modified_ns = Nanoseconds(seen.stx_mtime);
+  facts.changed_ns = Nanoseconds(seen.stx_ctime);
+  facts.immutable = (seen.stx_attributes & STATX_ATTR_IMMUTABLE) != 0;
   return facts;
 }
 
@@ -123,12 +130,12 @@ class LinuxFileTree final : public FileTree {
     const std::string doing = Doing("open", relative);
     // O_PATH first: opening a device or FIFO for real can act on it.
     ASSIGN_OR_RETURN(const Fd path, OpenBeneath(root_.get(), relative, O_PATH, doing));
-    struct stat seen;
-    if (::fstat(path.get(), &seen) != 0) return ErrnoError(errno, doing);
-    if (S_ISDIR(seen.st_mode)) return ErrnoError(EISDIR, doing);
+    struct statx seen;
+    if (!StatOf(path.get(), seen)) return ErrnoError(errno, doing);
+    if (S_ISDIR(seen.stx_mode)) return ErrnoError(EISDIR, doing);
     // With O_PATH a symbolic link at the end is opened itself.
-    if (S_ISLNK(seen.st_mode)) return ErrnoError(ELOOP, doing);
-    if (!S_ISREG(seen.st_mode)) {
+    if (S_ISLNK(seen.stx_mode)) return ErrnoError(ELOOP, doing);
+    if (!S_ISREG(seen.stx_mode)) {
       return WithDetail(absl::InvalidArgumentError(absl::StrCat(doing, ": not a regular file")),
                         "NOT_REGULAR", "", EINVAL);
     }
@@ -137,10 +144,12 @@ class LinuxFileTree final : public FileTree {
       opened = Fd(ReopenQuietly(path.get(), O_WRONLY));
     }
     if (!opened.valid()) return ErrnoError(errno, doing);
-    struct stat now;
-    if (::fstat(opened.get(), &now) != 0) return ErrnoError(errno, doing);
-    if (now.st_dev != seen.st_dev || now.st_ino != seen.st_ino) return ErrnoError(ESTALE, doing);
-    return OpenFile{std::move(opened), FactsOf(now)};
+    struct statx now;
+    if (!StatOf(opened.get(), now)) return ErrnoError(errno, doing);
+    const FileFacts facts = FactsOf(now);
+    const FileFacts before = FactsOf(seen);
+    if (facts.device != before.device || facts.inode != before.inode) return ErrnoError(ESTALE, doing);
+    return OpenFile{std::move(opened), facts};
   }
 
   absl::StatusOr<OpenFile> OpenByNumber(const FileKey& file, uint64_t generation) override {
@@ -159,9 +168,9 @@ class LinuxFileTree final : public FileTree {
       opened = Fd(::open_by_handle_at(root_.get(), &argument.handle, O_RDONLY | kSafe));
     }
     if (!opened.valid()) return ErrnoError(errno, kDoing);
-    struct stat now;
-    if (::fstat(opened.get(), &now) != 0) return ErrnoError(errno, kDoing);
-    if (!S_ISREG(now.st_mode)) return ErrnoError(ESTALE, kDoing);
+    struct statx now;
+    if (!StatOf(opened.get(), now)) return ErrnoError(errno, kDoing);
+    if (!S_ISREG(now.stx_mode)) return ErrnoError(ESTALE, kDoing);
     return OpenFile{std::move(opened), FactsOf(now)};
   }
 
@@ -198,8 +207,8 @@ class LinuxFileTree final : public FileTree {
     for (const size_t i : order) {
       if (facts[i] || !stop.Check().ok()) continue;
       const absl::StatusOr<Fd> path = OpenBeneath(root_.get(), files[i].path, O_PATH, "look at a file");
-      struct stat stat;
-      if (path.ok() && ::fstat(path->get(), &stat) == 0 && S_ISREG(stat.st_mode)) facts[i] = FactsOf(stat);
+      struct statx seen;
+      if (path.ok() && StatOf(path->get(), seen) && S_ISREG(seen.stx_mode)) facts[i] = FactsOf(seen);
     }
     return facts;
   }

@@ -35,6 +35,7 @@ struct FileKey {
 struct InodeFacts {
   uint64_t size = 0;        // in bytes, as the file ends
   uint64_t generation = 0;  // tells files apart that have the same number one after the other
+  bool immutable = false;   // chattr +i: the kernel does not let it share with others, but others with it
 };
 
 // A file's use of a storage extent, or of a part of it.

@@ -16,7 +16,7 @@ namespace cowherd {
 struct ExtentUse {
   StorageExtent extent;
   std::vector<Reference> references;  // those that can be opened and are within the scan
-  bool all = false;                   // there are no others
+  bool all = false;                   // there are no others, and all may share with another extent
   bool told = true;                   // false: it is not known who does
 };
 

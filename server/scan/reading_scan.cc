@@ -544,6 +544,10 @@ void ReadingScan::Take(const Run& run) {
     const uint64_t begin = run.offset + stretch.offset;
     const std::vector<FileExtent> extents = ClipAll(run.extents, begin, begin + stretch.length);
     if (extents.empty()) continue;
+    if (run.file->open->facts.immutable) {
+      totals_.Update([&](Totals& t) { t.bytes_held += stretch.length; });
+      continue;
+    }
     if (!FitsIntoFile(run, stretch)) {
       totals_.Update([&](Totals& t) { t.bytes_fragmenting += stretch.length; });
       continue;

@@ -21,11 +21,14 @@ void ScanFiles::Forget() {
   located_.clear();
 }
 
-absl::StatusOr<std::string> ScanFiles::Path(const FileKey& key) {
+absl::StatusOr<ScanFile> ScanFiles::Find(const FileKey& key) {
   std::lock_guard<std::mutex> lock(mutex_);
-  const absl::StatusOr<ScanFile>& file = FindLocked(key);
-  RETURN_IF_ERROR(file.status());
-  return file->path;
+  return FindLocked(key);
+}
+
+absl::StatusOr<std::string> ScanFiles::Path(const FileKey& key) {
+  ASSIGN_OR_RETURN(ScanFile file, Find(key));
+  return std::move(file.path);
 }
 
 const absl::StatusOr<ScanFile>& ScanFiles::FindLocked(const FileKey& key) {

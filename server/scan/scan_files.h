@@ -22,6 +22,7 @@ namespace cowherd {
 struct ScanFile {
   std::string path;         // below the root
   uint64_t generation = 0;  // of its inode, for FileTree::OpenByNumber; 0: it is opened by its path
+  bool immutable = false;   // it may be a source only
 };
 
 // The files that a scan may touch, by their number. Keeps some open. Any thread.
@@ -36,6 +37,7 @@ class ScanFiles {
   void Forget();
 
   // An error: it is not within the scan. Does not open it.
+  absl::StatusOr<ScanFile> Find(const FileKey& key);
   absl::StatusOr<std::string> Path(const FileKey& key);
 
   // An error: it is not within the scan, cannot be opened, or its path leads to another file by now.

@@ -458,7 +458,7 @@ class StorageScan {
     if (!wanted_(path)) return absl::NotFoundError("not within the scan");
     ASSIGN_OR_RETURN(const InodeFacts inode, map_.InodeOf(file));
     if (inode.size < request_.min_file_size) return absl::NotFoundError("smaller than the scan asks for");
-    return ScanFile{std::move(path), inode.generation};
+    return ScanFile{std::move(path), inode.generation, inode.immutable};
   }
 
   absl::StatusOr<std::vector<Reference>> ReferencesOf(const StorageExtent& extent) {
@@ -479,11 +479,10 @@ class StorageScan {
     if (!use.told) return use;
     use.all = true;
     for (const Reference& reference : *references) {
-      if (files_.Path(reference.file).ok()) {
-        use.references.push_back(reference);
-      } else {
-        use.all = false;
-      }
+      const absl::StatusOr<ScanFile> file = files_.Find(reference.file);
+      if (file.ok()) use.references.push_back(reference);
+      // An immutable file is a source, and gives up nothing.
+      use.all &= file.ok() && !file->immutable;
     }
     return use;
   }

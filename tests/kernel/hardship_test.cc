@@ -2,6 +2,8 @@
 // no content changes.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,6 +11,7 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -22,11 +25,12 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 
-std::unique_ptr<LoopFilesystem> Make(uint64_t size, const std::string& mount_options) {
+std::unique_ptr<LoopFilesystem> Make(uint64_t size, const std::string& mount_options,
+                                     const std::string& type = "btrfs") {
   LoopFilesystem::Options options;
-  options.type = "btrfs";
+  options.type = type;
   options.size = size;
-  options.mkfs_arguments = {"-m", "single", "-d", "single"};
+  if (type == "btrfs") options.mkfs_arguments = {"-m", "single", "-d", "single"};
   absl::StatusOr<std::unique_ptr<LoopFilesystem>> made = LoopFilesystem::Make(options);
   EXPECT_TRUE(made.ok()) << made.status();
   if (!made.ok()) return nullptr;
@@ -45,14 +49,14 @@ std::string Numbered(uint64_t size) {
   return bytes;
 }
 
-Totals Scan(DirectoryUnderTest& directory) {
+Totals Scan(DirectoryUnderTest& directory, const ScanRequest& request = ScanRequest()) {
   const auto tree = directory.trees().OpenRoot(directory.root());
   EXPECT_TRUE(tree.ok()) << tree.status();
   SharedTotals totals;
   Pace pace(0, nullptr, totals);
   const Stop stop;
   const absl::Status status =
-      ScanTree(directory.ops(), **tree, ScanRequest(), 1 << 20, pace, stop, totals, [](const Duplicate&) {});
+      ScanTree(directory.ops(), **tree, request, 1 << 20, pace, stop, totals, [](const Duplicate&) {});
   EXPECT_EQ(status, absl::OkStatus());
   return totals.Get();
 }
@@ -177,6 +181,47 @@ TEST(Hardship, CompressedExtents) {
   EXPECT_EQ(directory.Content("shifted"), shifted);
   // What shares already is not shared again.
   EXPECT_EQ(Scan(directory).bytes_accepted, 0u);
+}
+
+void SetImmutable(const std::string& path, bool on) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  int flags = 0;
+  ASSERT_EQ(::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags), 0);
+  flags = on ? flags | FS_IMMUTABLE_FL : flags & ~FS_IMMUTABLE_FL;
+  ASSERT_EQ(::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags), 0) << ErrnoName(errno);
+}
+
+// Others share with a file that is immutable; what it would have to give up is neither planned nor tried.
+TEST(Hardship, ImmutableFiles) {
+  for (const std::string type : {"btrfs", "xfs"}) {
+    SCOPED_TRACE(type);
+    const auto loop = Make(512 * kMiB, "", type);
+    ASSERT_NE(loop, nullptr);
+    DirectoryUnderTest directory(loop->path(), true);
+    const std::string once = Numbered(kMiB);
+    const std::string again = std::string(4096, 'a') + once;
+    // In this order on disk: the first is a source, the last is shared, that in the middle would have to give
+    // up.
+    const std::vector<std::pair<std::string, std::string>> files = {
+        {"fixed source", once}, {"shares", once}, {"source", again}, {"fixed", again}, {"shares too", again}};
+    for (const auto& [name, content] : files) {
+      directory.AddFile(name, content);
+      const auto tree = *directory.trees().OpenRoot(directory.root());
+      ASSERT_EQ(directory.ops().Commit(tree->root_fd()), absl::OkStatus());
+    }
+    for (const std::string name : {"fixed source", "fixed"}) SetImmutable(directory.At(name), true);
+    ScanRequest request;
+    request.dry_run = true;
+    const Totals planned = Scan(directory, request);
+    const Totals done = Scan(directory);
+    for (const auto& [name, content] : files) EXPECT_EQ(directory.Content(name), content) << name;
+    for (const std::string name : {"fixed source", "fixed"}) SetImmutable(directory.At(name), false);
+    EXPECT_EQ(done.ranges_failed, 0u);
+    EXPECT_GE(done.bytes_accepted, 3 * kMiB);
+    EXPECT_GE(done.bytes_held, kMiB);
+    EXPECT_EQ(planned.bytes_freeable, done.bytes_freeable);
+    EXPECT_NEAR(static_cast<double>(done.bytes_won), static_cast<double>(planned.bytes_freeable), 64 << 10);
+  }
 }
 
 }  // namespace
