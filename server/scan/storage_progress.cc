@@ -5,11 +5,6 @@
 #include "server/base/status.h"
 
 namespace cowherd {
-namespace {
-
-constexpr uint64_t kMaxOpenExtents = 1 << 20;
-
-}  // namespace
 
 std::string EncodeProgress(const StorageProgress& progress) {
   StateWriter text(-1);

@@ -24,6 +24,9 @@ struct OpenExtent {
   }
 };
 
+// More are no progress.
+constexpr uint64_t kMaxOpenExtents = 1 << 20;
+
 // How far a scan of a filesystem's storage has come, in its generations: extents up to `base` were looked at,
 // and those up to `target` where they lie below address `next`. All 0: nothing was.
 struct StorageProgress {

@@ -36,7 +36,8 @@ constexpr uint64_t kMaxBatchMoved = 256 << 20;
 constexpr auto kMaxBatchAge = std::chrono::seconds(20);
 constexpr size_t kMaxUnchecked = 1 << 18;
 constexpr size_t kMaxKnownReferences = 1 << 17;
-constexpr size_t kMaxOpenExtents = 1 << 18;
+// Some 64 bytes each.
+constexpr size_t kLeastOpenExtents = 1 << 18;
 // On a filesystem that others write to there is always something new; the rest is for the next scan.
 constexpr int kMaxRounds = 4;
 // Checksums of extents looked back at.
@@ -113,6 +114,7 @@ class StorageScan {
         files_(tree, [this](const FileKey& file) { return Locate(file); }),
         pace_(pace),
         state_(state, finder_.anchors(), request.checkpoint_interval),
+        max_open_(std::min<size_t>(kMaxOpenExtents, std::max(kLeastOpenExtents, index_budget / 1024))),
         reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), request.min_freed_per_moved,
                  PageCacheFor(request), OpenFileShare(), pace, stop, totals) {}
 
@@ -270,7 +272,7 @@ class StorageScan {
     const bool whole = std::find(checksums.begin(), checksums.end(), 0) == checksums.end();
     if (whole) {
       open_.erase(extent.address);
-    } else if (open_.size() < kMaxOpenExtents) {
+    } else if (open_.size() < max_open_) {
       open_[extent.address] = HashOf(checksums);
     }
   }
@@ -285,7 +287,7 @@ class StorageScan {
       }
       const bool stays = std::any_of(there.begin(), there.end(),
                                      [a = address](const StorageExtent& e) { return e.address == a; });
-      if (stays && tried_again_.count(address) == 0 && open_.size() < kMaxOpenExtents) {
+      if (stays && tried_again_.count(address) == 0 && open_.size() < max_open_) {
         open_[address] = kStayed;
       }
     }
@@ -506,6 +508,7 @@ class StorageScan {
   StorageState state_;
   StorageProgress progress_;
   bool anchors_loaded_ = true;
+  const size_t max_open_;
   std::map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their hashes
   std::set<uint64_t> tried_again_;     // addresses
   Reclaim reclaim_;
