@@ -11,16 +11,19 @@
 #include "absl/types/optional.h"
 #include "server/base/log.h"
 #include "server/base/memory_limit.h"
+#include "server/base/random_id.h"
 #include "server/base/read_file.h"
 #include "server/base/status.h"
 #include "server/base/work_pool.h"
 #include "server/fs/linux_extent_ops.h"
 #include "server/fs/linux_file_tree.h"
 #include "server/metrics/node_metrics.h"
+#include "server/node/epoch_gate.h"
 #include "server/node/index_budget.h"
 #include "server/node/io_class.h"
 #include "server/node/metered_extent_ops.h"
 #include "server/node/node.h"
+#include "server/node/node_record.h"
 #include "server/node/node_service.h"
 #include "server/scan/pace.h"
 #include "server/scan/scan_state.h"
@@ -120,8 +123,11 @@ int Run(int argc, char** argv) {
          "Keep here how far scans have come, so that the next scan of the same looks only at what is "
          "new, and one that was cut short goes on. One folder per filesystem (its UUID), in it at most 16 "
          "files, one for each set of scan options, each at most as large as --index_budget_mib: 4 GiB "
-         "with the defaults. Only root may read it; it may be deleted at any time. The parent folder "
-         "must exist (default: nothing is kept)")
+         "with the defaults. Only root may read it; these folders may be deleted at any time. Also the file "
+         "\"node\": this node's instance id, and the highest epoch of a controller, so that after a restart "
+         "too no controller that was replaced is obeyed. One cowherd-node at a time uses it. The parent "
+         "folder must exist (default: nothing is kept; a restarted node obeys whichever controller comes "
+         "first)")
       ->type_name("DIR");
   if (int code = ParseFlags(app, argc, argv); code >= 0) return code;
 
@@ -163,6 +169,18 @@ int Run(int argc, char** argv) {
       return Fail(FieldError("--state_dir", status.message()), kBadFlags);
     }
   }
+  std::unique_ptr<NodeRecord> record;
+  if (config.state_dir.empty()) {
+    config.instance_id = RandomId();
+  } else {
+    absl::StatusOr<std::unique_ptr<NodeRecord>> opened = NodeRecord::Open(config.state_dir);
+    if (!opened.ok()) return Fail(WithField(opened.status(), "--state_dir"), kCannotServe);
+    record = *std::move(opened);
+    config.instance_id = record->instance_id();
+  }
+  EpochGate epochs(record == nullptr ? 0 : record->epoch(), [&record](uint64_t epoch) {
+    return record == nullptr ? absl::OkStatus() : record->KeepEpoch(epoch);
+  });
   RaiseOpenFileLimit();
 
   LinuxExtentOps kernel;
@@ -172,7 +190,7 @@ int Run(int argc, char** argv) {
   NodeMetrics metrics(registry, book, [&] { return LookAtVolumes(*roots, kernel, trees); });
   metrics.SetIndexBudget(config.index_budget);
   MeteredExtentOps ops(kernel, metrics);
-  Node node(std::move(config), *roots, ops, trees, book, metrics);
+  Node node(std::move(config), *roots, ops, trees, book, metrics, epochs);
   WorkPool calls(kCallThreads, kMaxQueuedCalls);
   WorkPool lookups(kLookupThreads, kMaxQueuedCalls);
   WorkPool scans(kScanThreads, kMaxQueuedScans);

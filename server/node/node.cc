@@ -39,14 +39,15 @@ void Count(uint64_t length, absl::Span<const TargetResult> targets, SharedTotals
 }  // namespace
 
 Node::Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees& trees, TotalsBook& book,
-           NodeMetrics& metrics)
+           NodeMetrics& metrics, EpochGate& epochs)
     : config_(std::move(config)),
       roots_(roots),
       ops_(ops),
       trees_(trees),
       book_(book),
       metrics_(metrics),
-      tasks_(config_.max_tasks, kMaxKeptSummaries,
+      epochs_(epochs),
+      tasks_(config_.max_tasks, kMaxKeptSummaries, epochs,
              [this](const std::string& task_id, const TaskRun& run, const absl::Status& status) {
                metrics_.TaskEnded(EndOf(status));
                const v1::RunTaskResponse report = run.Report();
@@ -144,8 +145,7 @@ absl::StatusOr<v1::LargestGroups> Node::FindDuplicates(
 
 absl::StatusOr<std::shared_ptr<TaskRun>> Node::RunTask(const v1::RunTaskRequest& request) {
   if (request.task_id().empty()) return FieldError("task_id", "missing");
-  RETURN_IF_ERROR(tasks_.CheckEpoch(request.epoch()));
-  return tasks_.RunOrAttach(request.task_id(), request.attempt(),
+  return tasks_.RunOrAttach(request.task_id(), request.attempt(), request.epoch(),
                             [&]() -> absl::StatusOr<TaskTable::New> { return MakeTask(request); });
 }
 
@@ -217,9 +217,9 @@ absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request)
 }
 
 absl::Status Node::CancelTask(const v1::CancelTaskRequest& request) {
-  RETURN_IF_ERROR(tasks_.CheckEpoch(request.epoch()));
+  RETURN_IF_ERROR(tasks_.Cancel(request.task_id(), request.epoch()));
   Log(LogLevel::kInfo, "task cancelled", {{"task", request.task_id()}, {"epoch", request.epoch()}});
-  return tasks_.Cancel(request.task_id());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::GetExtentsResponse> Node::GetExtents(const v1::GetExtentsRequest& request) {
@@ -249,6 +249,7 @@ absl::StatusOr<v1::GetExtentsResponse> Node::GetExtents(const v1::GetExtentsRequ
 v1::Node Node::Describe() const {
   v1::Node node;
   node.set_name(config_.name);
+  node.set_instance_id(config_.instance_id);
   node.set_version(kVersion);
   utsname kernel{};
   if (::uname(&kernel) == 0) node.set_kernel(kernel.release);

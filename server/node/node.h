@@ -16,6 +16,7 @@
 #include "server/fs/file_tree.h"
 #include "server/fs/root.h"
 #include "server/metrics/node_metrics.h"
+#include "server/node/epoch_gate.h"
 #include "server/node/io_class.h"
 #include "server/node/task_table.h"
 #include "server/scan/pace.h"
@@ -26,6 +27,7 @@ namespace cowherd {
 
 struct NodeConfig {
   std::string name;
+  std::string instance_id;
   std::map<std::string, std::string> labels;
   size_t index_budget = 256 << 20;  // bytes, for each scan
   size_t max_tasks = 4;
@@ -39,7 +41,7 @@ struct NodeConfig {
 class Node {
  public:
   Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees& trees, TotalsBook& book,
-       NodeMetrics& metrics);
+       NodeMetrics& metrics, EpochGate& epochs);
 
   // `mine`, if given, is told what was done, next to the totals of the root.
   absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
@@ -65,6 +67,8 @@ class Node {
   // Ends all tasks; see TaskTable::StopAll.
   void StopTasks() { tasks_.StopAll(); }
 
+  EpochGate& epochs() { return epochs_; }
+
  private:
   absl::StatusOr<DedupeRequest> CheckAndLog(const v1::DedupeRangesRequest& request) const;
   absl::StatusOr<TaskTable::New> MakeTask(const v1::RunTaskRequest& request);
@@ -77,6 +81,7 @@ class Node {
   FileTrees& trees_;
   TotalsBook& book_;
   NodeMetrics& metrics_;
+  EpochGate& epochs_;
   const absl::Time started_ = absl::Now();
   TaskTable tasks_;
 };

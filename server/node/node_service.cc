@@ -313,18 +313,23 @@ class FindStream final : public grpc::ServerWriteReactor<v1::FindDuplicatesRespo
 };
 
 // Reports of one run: where it stands, progress every second, the summary as soon as it has ended. A slow
-// reader misses steps, never the summary. Ends with the run or its reader, whichever is first; the run goes
-// on. Deletes itself.
+// reader misses steps, never the summary. Ends with the run or its reader, whichever is first, or once a
+// controller of a higher epoch has given orders; the run goes on. Deletes itself.
 class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
  public:
-  explicit TaskStream(absl::StatusOr<std::shared_ptr<TaskRun>> run) {
+  explicit TaskStream(EpochGate& epochs) : epochs_(epochs) {}
+
+  // Once, from any thread.
+  void Begin(absl::StatusOr<std::shared_ptr<TaskRun>> run, uint64_t epoch) {
     if (!run.ok()) {
       Finish(ToGrpc(run.status()));
       return;
     }
     run_ = *std::move(run);
+    epoch_ = epoch;
     // Before the first report, which tells of an end until then.
     end_watch_ = std::make_unique<TaskRun::EndWatch>(run_, [this] { WakeFor(ended_); });
+    epoch_watch_ = std::make_unique<EpochGate::Watch>(epochs_, epoch, [this] { WakeFor(fenced_); });
     Write();
   }
 
@@ -351,13 +356,16 @@ class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
 
   void AwaitNext() {
     std::lock_guard<std::mutex> lock(mutex_);
-    const bool at_once = ended_ || cancelled_;
+    const bool at_once = ended_ || cancelled_ || fenced_;
     alarm_.Set(at_once ? written_ : written_ + kProgressInterval, [this](bool) {
       std::unique_lock<std::mutex> woken(mutex_);
       const bool cancelled = cancelled_;
+      const bool fenced = fenced_;
       woken.unlock();
       if (cancelled) {
         Finish(grpc::Status::CANCELLED);
+      } else if (fenced) {
+        Finish(ToGrpc(epochs_.Check(epoch_)));
       } else {
         Write();
       }
@@ -371,14 +379,19 @@ class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
     alarm_.Cancel();
   }
 
+  EpochGate& epochs_;
   std::shared_ptr<TaskRun> run_;
+  uint64_t epoch_ = 0;
   v1::RunTaskResponse message_;
   SystemClock::time_point written_;
   grpc::Alarm alarm_;
   std::mutex mutex_;
   bool ended_ = false;
   bool cancelled_ = false;
-  std::unique_ptr<TaskRun::EndWatch> end_watch_;  // uses what is above
+  bool fenced_ = false;
+  // Use what is above.
+  std::unique_ptr<TaskRun::EndWatch> end_watch_;
+  std::unique_ptr<EpochGate::Watch> epoch_watch_;
 };
 
 // Runs `work`, which fills the response, on the pool.
@@ -419,19 +432,25 @@ grpc::ServerWriteReactor<v1::FindDuplicatesResponse>* NodeService::FindDuplicate
 
 grpc::ServerWriteReactor<v1::RunTaskResponse>* NodeService::RunTask(grpc::CallbackServerContext*,
                                                                     const v1::RunTaskRequest* request) {
-  if (absl::Status failed = Failpoint("node.run.receive"); !failed.ok()) return new TaskStream(failed);
-  return new TaskStream(node_.RunTask(*request));
+  auto* stream = new TaskStream(node_.epochs());
+  absl::Status status = Failpoint("node.run.receive");
+  if (status.ok()) {
+    status = lookups_.Submit(
+        [this, stream, request] { stream->Begin(node_.RunTask(*request), request->epoch()); });
+  }
+  if (!status.ok()) stream->Begin(status, request->epoch());
+  return stream;
 }
 
 grpc::ServerUnaryReactor* NodeService::CancelTask(grpc::CallbackServerContext* context,
                                                   const v1::CancelTaskRequest* request,
                                                   v1::CancelTaskResponse*) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::Status status = Failpoint("node.cancel.receive");
-  if (status.ok()) status = node_.CancelTask(*request);
-  Crashpoint("node.cancel.send");
-  reactor->Finish(ToGrpc(status));
-  return reactor;
+  return Answer(context, lookups_, [this, request]() -> absl::Status {
+    absl::Status status = Failpoint("node.cancel.receive");
+    if (status.ok()) status = node_.CancelTask(*request);
+    Crashpoint("node.cancel.send");
+    return status;
+  });
 }
 
 grpc::ServerUnaryReactor* NodeService::GetExtents(grpc::CallbackServerContext* context,

@@ -3,24 +3,15 @@
 #include <utility>
 #include <vector>
 
-#include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "server/base/failpoint.h"
 #include "server/base/grpc_status.h"
+#include "server/base/random_id.h"
 #include "server/base/status.h"
 #include "server/node/convert.h"
 
 namespace cowherd {
-namespace {
-
-std::string NewRunId() {
-  absl::BitGen random;
-  return absl::StrFormat("%016x%016x", absl::Uniform<uint64_t>(random), absl::Uniform<uint64_t>(random));
-}
-
-}  // namespace
 
 absl::Duration TaskRun::Elapsed() const {
   return absl::FromChrono(std::chrono::steady_clock::now() - begin_);
@@ -56,8 +47,8 @@ v1::RunTaskResponse TaskRun::Report() const {
   return report;
 }
 
-TaskTable::TaskTable(size_t max_running, size_t max_kept, OnEnd on_end)
-    : max_running_(max_running), max_kept_(max_kept), on_end_(std::move(on_end)) {}
+TaskTable::TaskTable(size_t max_running, size_t max_kept, EpochGate& epochs, OnEnd on_end)
+    : max_running_(max_running), max_kept_(max_kept), epochs_(epochs), on_end_(std::move(on_end)) {}
 
 TaskTable::~TaskTable() {
   StopAll();
@@ -68,22 +59,13 @@ TaskTable::~TaskTable() {
   for (auto& [task_id, entry] : tasks_) entry.thread.join();
 }
 
-absl::Status TaskTable::CheckEpoch(uint64_t epoch) {
-  if (epoch == 0) return absl::OkStatus();
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (epoch < highest_epoch_) {
-    return WithField(MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH",
-                               absl::StrCat("epoch ", epoch, " is over: a controller of epoch ",
-                                            highest_epoch_, " has given orders since")),
-                     "epoch");
-  }
-  highest_epoch_ = epoch;
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::shared_ptr<TaskRun>> TaskTable::RunOrAttach(
-    const std::string& task_id, uint32_t attempt, absl::AnyInvocable<absl::StatusOr<New>()> make) {
+    const std::string& task_id, uint32_t attempt, uint64_t epoch,
+    absl::AnyInvocable<absl::StatusOr<New>()> make) {
+  RETURN_IF_ERROR(epochs_.Enter(epoch));
   std::lock_guard<std::mutex> lock(mutex_);
+  // A later controller may have been told meanwhile that no such task is here.
+  RETURN_IF_ERROR(epochs_.Check(epoch));
   const auto known = tasks_.find(task_id);
   if (known != tasks_.end() && (!known->second.run->ended() || attempt <= known->second.run->attempt_)) {
     return known->second.run;
@@ -105,7 +87,7 @@ absl::StatusOr<std::shared_ptr<TaskRun>> TaskTable::RunOrAttach(
       }
     }
   }
-  auto run = std::make_shared<TaskRun>(NewRunId(), attempt, std::move(made.totals));
+  auto run = std::make_shared<TaskRun>(RandomId(), attempt, std::move(made.totals));
   Entry& entry = tasks_[task_id];
   entry.run = run;
   ++running_;
@@ -155,7 +137,8 @@ void TaskTable::End(const std::string& task_id, TaskRun& run, absl::Status statu
   for (std::thread& thread : forgotten) thread.join();
 }
 
-absl::Status TaskTable::Cancel(const std::string& task_id) {
+absl::Status TaskTable::Cancel(const std::string& task_id, uint64_t epoch) {
+  RETURN_IF_ERROR(epochs_.Enter(epoch));
   std::lock_guard<std::mutex> lock(mutex_);
   const auto known = tasks_.find(task_id);
   if (known == tasks_.end()) {

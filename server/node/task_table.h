@@ -18,6 +18,7 @@
 #include "cowherd/v1/node.pb.h"
 #include "server/base/stop.h"
 #include "server/dedupe/shared_totals.h"
+#include "server/node/epoch_gate.h"
 
 namespace cowherd {
 
@@ -71,26 +72,25 @@ class TaskTable {
   // Told, on the run's thread, how each run ended.
   using OnEnd = absl::AnyInvocable<void(const std::string& task_id, const TaskRun&, const absl::Status&)>;
 
-  // `max_running` tasks at once; the newest `max_kept` summaries are kept.
-  TaskTable(size_t max_running, size_t max_kept, OnEnd on_end);
+  // `max_running` tasks at once; the newest `max_kept` summaries are kept. `epochs` must outlive it.
+  TaskTable(size_t max_running, size_t max_kept, EpochGate& epochs, OnEnd on_end);
   // Stops all runs and waits for them.
   ~TaskTable();
 
-  // OK: go on to RunOrAttach. FAILED_PRECONDITION "STALE_EPOCH": a higher epoch was seen. 0 is not checked.
-  absl::Status CheckEpoch(uint64_t epoch);
-
-  // The run of this task: the one that goes on; or the one that ended, unless `attempt` is above its; or a
-  // new one that `make` makes. RESOURCE_EXHAUSTED "BUSY": too many run already. Errors of `make` are passed
-  // on.
+  // The run of this task: the one that goes on, whatever epoch it was begun in; or the one that ended, unless
+  // `attempt` is above its; or a new one that `make` makes. Errors of EpochGate::Enter: nothing was begun,
+  // nor is anything of that epoch after an order of a higher one. RESOURCE_EXHAUSTED "BUSY": too many run
+  // already. Errors of `make` are passed on. May block on the disk, once for each epoch.
   struct New {
     std::shared_ptr<SharedTotals> totals;
     Work work;
   };
   absl::StatusOr<std::shared_ptr<TaskRun>> RunOrAttach(const std::string& task_id, uint32_t attempt,
+                                                       uint64_t epoch,
                                                        absl::AnyInvocable<absl::StatusOr<New>()> make);
 
-  // NOT_FOUND "TASK_UNKNOWN". OK if it has ended.
-  absl::Status Cancel(const std::string& task_id);
+  // NOT_FOUND "TASK_UNKNOWN", and errors as above. OK if it has ended.
+  absl::Status Cancel(const std::string& task_id, uint64_t epoch);
 
   // Ends all runs as UNAVAILABLE "NODE_STOPPING" and takes no more.
   void StopAll();
@@ -106,13 +106,13 @@ class TaskTable {
 
   const size_t max_running_;
   const size_t max_kept_;
+  EpochGate& epochs_;
   OnEnd on_end_;
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   std::map<std::string, Entry> tasks_;
   std::deque<std::string> ended_order_;
   size_t running_ = 0;
-  uint64_t highest_epoch_ = 0;
   bool stopping_ = false;
 };
 

@@ -49,8 +49,9 @@ class NodeServiceTest : public ::testing::Test {
   NodeUnderTest under_test_;
   FakeFilesystem& fs_ = under_test_.fs;
   WorkPool calls_{2, 100};
+  WorkPool lookups_{2, 100};
   WorkPool scans_{1, 2};
-  NodeService service_{*under_test_.node, calls_, calls_, scans_};
+  NodeService service_{*under_test_.node, calls_, lookups_, scans_};
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::NodeService::Stub> stub_;
   grpc::ClientContext context_;
@@ -318,6 +319,38 @@ TEST_F(NodeServiceTest, RunTaskIsSharedByItsReadersAndOutlivesThem) {
   EXPECT_TRUE(third->Finish().ok());
 }
 
+TEST_F(NodeServiceTest, ALaterControllerIsGivenTheRunAndTheEarlierOneIsSentAway) {
+  AddCopies(2, 16);
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) { gate_.Pass(); });
+  v1::RunTaskRequest request = NodeUnderTest::ScanTask("t");
+  request.set_epoch(5);
+  auto earlier = stub_->RunTask(&context_, request);
+  v1::RunTaskResponse from_earlier;
+  ASSERT_TRUE(earlier->Read(&from_earlier));
+  gate_.AwaitSomeoneWaiting();
+
+  request.set_epoch(6);
+  grpc::ClientContext later_context;
+  auto later = stub_->RunTask(&later_context, request);
+  v1::RunTaskResponse from_later;
+  ASSERT_TRUE(later->Read(&from_later));
+  EXPECT_EQ(from_later.run_id(), from_earlier.run_id());
+
+  const system_clock::time_point begin = system_clock::now();
+  while (earlier->Read(&from_earlier)) EXPECT_TRUE(from_earlier.has_progress());
+  EXPECT_THAT(FromGrpc(earlier->Finish()), HasReason("STALE_EPOCH"));
+  EXPECT_LT(system_clock::now() - begin, std::chrono::milliseconds(900));
+  request.set_epoch(5);
+  grpc::ClientContext again_context;
+  EXPECT_THAT(FromGrpc(stub_->RunTask(&again_context, request)->Finish()), HasReason("STALE_EPOCH"));
+  EXPECT_EQ(under_test_.kept_epochs, (std::vector<uint64_t>{5, 6}));
+
+  gate_.Open();
+  while (later->Read(&from_later)) EXPECT_EQ(from_later.run_id(), from_earlier.run_id());
+  EXPECT_TRUE(later->Finish().ok());
+  EXPECT_EQ(from_later.summary().totals().bytes_won(), static_cast<int64_t>(16 * kBlock));
+}
+
 TEST_F(NodeServiceTest, CancelTask) {
   // Of two sources: places of one source would share in the same call of the kernel.
   for (uint64_t seed : {1, 2}) {
@@ -356,6 +389,7 @@ TEST_F(NodeServiceTest, GetNodeAndGetExtents) {
   v1::Node node;
   ASSERT_TRUE(stub_->GetNode(&context_, v1::GetNodeRequest(), &node).ok());
   EXPECT_EQ(node.name(), "n1");
+  EXPECT_EQ(node.instance_id(), "i1");
   v1::GetExtentsRequest request;
   request.set_path("/data/0");
   v1::GetExtentsResponse response;
@@ -369,11 +403,17 @@ TEST_F(NodeServiceTest, GetNodeAndGetExtents) {
 }
 
 TEST_F(NodeServiceTest, FullPoolsRefuseAtOnce) {
-  for (int i = 0; i < 2; ++i) ASSERT_THAT(calls_.Submit([this] { gate_.Pass(); }), IsOk());
-  gate_.AwaitSomeoneWaiting(2);
-  int queued = 0;
-  while (calls_.Submit([] {}).ok()) ++queued;
-  EXPECT_GE(queued, 98);
+  for (WorkPool* pool : {&calls_, &lookups_}) {
+    for (int i = 0; i < 2; ++i) ASSERT_THAT(pool->Submit([this] { gate_.Pass(); }), IsOk());
+  }
+  gate_.AwaitSomeoneWaiting(4);
+  for (WorkPool* pool : {&calls_, &lookups_}) {
+    int queued = 0;
+    while (pool->Submit([] {}).ok()) ++queued;
+    EXPECT_GE(queued, 98);
+  }
+  grpc::ClientContext run;
+  EXPECT_THAT(FromGrpc(stub_->RunTask(&run, NodeUnderTest::ScanTask("t"))->Finish()), HasReason("BUSY"));
   v1::Node node;
   EXPECT_THAT(FromGrpc(stub_->GetNode(&context_, v1::GetNodeRequest(), &node)), HasReason("BUSY"));
   grpc::ClientContext dedupe;

@@ -47,10 +47,11 @@ struct NodeUnderTest {
     fs.AddDirectory("/data");
     NodeConfig config;
     config.name = "n1";
+    config.instance_id = "i1";
     config.labels = {{"rack", "r7"}};
     config.index_budget = 4 << 20;
     config.max_tasks = max_tasks;
-    node = std::make_unique<Node>(std::move(config), roots, fs, fs, book, metrics);
+    node = std::make_unique<Node>(std::move(config), roots, fs, fs, book, metrics, epochs);
   }
 
   // One request: share `length` bytes of /data/SOURCE with each of /data/DESTINATION, from their beginnings.
@@ -76,6 +77,12 @@ struct NodeUnderTest {
   TotalsBook book;
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   NodeMetrics metrics{registry, book, [this] { return LookAtVolumes(roots, fs, fs); }};
+  // What a node with --state_dir would have on its disk.
+  std::vector<uint64_t> kept_epochs;
+  EpochGate epochs{0, [this](uint64_t epoch) {
+                     kept_epochs.push_back(epoch);
+                     return absl::OkStatus();
+                   }};
   std::unique_ptr<Node> node;
 };
 

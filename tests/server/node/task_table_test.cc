@@ -24,8 +24,8 @@ class TaskTableTest : public ::testing::Test {
   using Run = std::shared_ptr<TaskRun>;
 
   // A run that goes on until it is told to stop, or until Release.
-  absl::StatusOr<Run> Start(const std::string& id, uint32_t attempt = 1) {
-    return table_->RunOrAttach(id, attempt, [this]() -> absl::StatusOr<TaskTable::New> {
+  absl::StatusOr<Run> Start(const std::string& id, uint32_t attempt = 1, uint64_t epoch = 0) {
+    return table_->RunOrAttach(id, attempt, epoch, [this]() -> absl::StatusOr<TaskTable::New> {
       ++made_;
       return TaskTable::New{std::make_shared<SharedTotals>(),
                             [this](SharedTotals& totals, const Stop& stop, v1::TaskSummary&) {
@@ -38,7 +38,7 @@ class TaskTableTest : public ::testing::Test {
 
   // A run that ends by itself, as `status` says.
   Run StartAndEnd(const std::string& id, uint32_t attempt, absl::Status status = absl::OkStatus()) {
-    auto run = table_->RunOrAttach(id, attempt, [&]() -> absl::StatusOr<TaskTable::New> {
+    auto run = table_->RunOrAttach(id, attempt, 0, [&]() -> absl::StatusOr<TaskTable::New> {
       ++made_;
       return TaskTable::New{std::make_shared<SharedTotals>(),
                             [status](SharedTotals& totals, const Stop&, v1::TaskSummary& summary) {
@@ -59,8 +59,9 @@ class TaskTableTest : public ::testing::Test {
   std::atomic<bool> released_{false};
   std::atomic<int> made_{0};
   std::atomic<int> ended_{0};
+  EpochGate epochs_{0, [](uint64_t) { return absl::OkStatus(); }};
   std::unique_ptr<TaskTable> table_ = std::make_unique<TaskTable>(
-      2, 3,
+      2, 3, epochs_,
       [this](const std::string&, const TaskRun& run, const absl::Status&) { ended_ += run.ended() ? 1 : 0; });
 };
 
@@ -133,7 +134,7 @@ TEST_F(TaskTableTest, TooManyAreRefusedAndLaterTaken) {
   EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(refused, HasReason("BUSY"));
   EXPECT_THAT(Start("a"), IsOk());  // attaching needs no room
-  EXPECT_THAT(table_->Cancel("b"), IsOk());
+  EXPECT_THAT(table_->Cancel("b", 0), IsOk());
   Ended(b);
   // The place is free as soon as the summary can be seen.
   EXPECT_THAT(Start("c"), IsOk());
@@ -142,44 +143,47 @@ TEST_F(TaskTableTest, TooManyAreRefusedAndLaterTaken) {
 TEST_F(TaskTableTest, CancelEndsOneRun) {
   const Run a = *Start("a");
   const Run b = *Start("b");
-  EXPECT_THAT(table_->Cancel("a"), IsOk());
+  EXPECT_THAT(table_->Cancel("a", 0), IsOk());
   EXPECT_EQ(Ended(a)->Report().summary().error().reason(), "CANCELLED");
   EXPECT_FALSE(b->ended());
-  EXPECT_THAT(table_->Cancel("a"), IsOk());
-  EXPECT_THAT(table_->Cancel("none"), HasReason("TASK_UNKNOWN"));
-  EXPECT_THAT(table_->Cancel("none"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(table_->Cancel("a", 0), IsOk());
+  EXPECT_THAT(table_->Cancel("none", 0), HasReason("TASK_UNKNOWN"));
+  EXPECT_THAT(table_->Cancel("none", 0), StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_F(TaskTableTest, ErrorsOfMakeArePassedOnAndLeaveNothing) {
   EXPECT_THAT(table_->RunOrAttach(
-                  "t", 1, []() -> absl::StatusOr<TaskTable::New> { return FieldError("scan", "bad"); }),
+                  "t", 1, 0, []() -> absl::StatusOr<TaskTable::New> { return FieldError("scan", "bad"); }),
               HasField("scan"));
-  EXPECT_THAT(table_->Cancel("t"), HasReason("TASK_UNKNOWN"));
+  EXPECT_THAT(table_->Cancel("t", 0), HasReason("TASK_UNKNOWN"));
   EXPECT_EQ(table_->running(), 0U);
 }
 
-TEST_F(TaskTableTest, LowerEpochsAreRefused) {
-  EXPECT_THAT(table_->CheckEpoch(0), IsOk());
-  EXPECT_THAT(table_->CheckEpoch(5), IsOk());
-  EXPECT_THAT(table_->CheckEpoch(5), IsOk());
-  EXPECT_THAT(table_->CheckEpoch(4), StatusIs(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(table_->CheckEpoch(4), HasReason("STALE_EPOCH"));
-  EXPECT_THAT(table_->CheckEpoch(4), HasField("epoch"));
-  EXPECT_THAT(table_->CheckEpoch(0), IsOk());
-  EXPECT_THAT(table_->CheckEpoch(6), IsOk());
-  EXPECT_THAT(table_->CheckEpoch(5), HasReason("STALE_EPOCH"));
+TEST_F(TaskTableTest, ALaterEpochIsGivenTheRunThatGoesOn) {
+  const Run first = *Start("t", 1, 5);
+  const Run second = *Start("t", 1, 6);
+  EXPECT_EQ(second->Report().run_id(), first->Report().run_id());
+  EXPECT_EQ(made_, 1);
+  // The earlier controller may neither attach, nor begin, nor cancel.
+  EXPECT_THAT(Start("t", 1, 5), HasReason("STALE_EPOCH"));
+  EXPECT_THAT(Start("u", 1, 5), HasReason("STALE_EPOCH"));
+  EXPECT_THAT(table_->Cancel("t", 5), HasReason("STALE_EPOCH"));
+  EXPECT_FALSE(first->ended());
+  EXPECT_EQ(made_, 1);
+  EXPECT_THAT(table_->Cancel("t", 6), IsOk());
+  EXPECT_EQ(Ended(second)->Report().summary().error().reason(), "CANCELLED");
 }
 
 TEST_F(TaskTableTest, OldSummariesAreForgotten) {
   for (int i = 0; i < 5; ++i) StartAndEnd(absl::StrCat("t", i), 1);
-  EXPECT_THAT(table_->Cancel("t0"), HasReason("TASK_UNKNOWN"));
-  EXPECT_THAT(table_->Cancel("t1"), HasReason("TASK_UNKNOWN"));
-  for (const char* kept : {"t2", "t3", "t4"}) EXPECT_THAT(table_->Cancel(kept), IsOk());
+  EXPECT_THAT(table_->Cancel("t0", 0), HasReason("TASK_UNKNOWN"));
+  EXPECT_THAT(table_->Cancel("t1", 0), HasReason("TASK_UNKNOWN"));
+  for (const char* kept : {"t2", "t3", "t4"}) EXPECT_THAT(table_->Cancel(kept, 0), IsOk());
   // One that ran again is young again.
   StartAndEnd("t2", 2);
   StartAndEnd("t5", 1);
-  EXPECT_THAT(table_->Cancel("t3"), HasReason("TASK_UNKNOWN"));
-  EXPECT_THAT(table_->Cancel("t2"), IsOk());
+  EXPECT_THAT(table_->Cancel("t3", 0), HasReason("TASK_UNKNOWN"));
+  EXPECT_THAT(table_->Cancel("t2", 0), IsOk());
 }
 
 TEST_F(TaskTableTest, StopAllEndsRunsAndTakesNoMore) {
@@ -208,7 +212,8 @@ TEST_F(TaskTableTest, ManyTasksFromManyThreads) {
     callers.emplace_back([&, c] {
       for (int i = 0; i < 50; ++i) {
         const auto run = table_->RunOrAttach(
-            absl::StrCat("t", (c + i) % 7), static_cast<uint32_t>(i), []() -> absl::StatusOr<TaskTable::New> {
+            absl::StrCat("t", (c + i) % 7), static_cast<uint32_t>(i), 0,
+            []() -> absl::StatusOr<TaskTable::New> {
               return TaskTable::New{
                   std::make_shared<SharedTotals>(),
                   [](SharedTotals&, const Stop&, v1::TaskSummary&) { return absl::OkStatus(); }};
