@@ -23,6 +23,7 @@
 #include "server/base/status.h"
 #include "server/base/version.h"
 #include "server/metrics/grpc_metrics.h"
+#include "server/metrics/process_metrics.h"
 
 namespace cowherd {
 namespace {
@@ -107,6 +108,7 @@ class GrpcServing final : public Serving {
     // Each call counts in the registry; the exposer holds all of them weakly.
     scraped_ = collectables;
     scraped_.push_back(registry);
+    scraped_.push_back(std::make_shared<ProcessMetrics>());
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;
     SetLimits(builder);
