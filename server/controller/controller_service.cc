@@ -6,6 +6,7 @@
 
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
+#include "server/controller/call_on_loop.h"
 #include "server/controller/convert.h"
 #include "server/controller/request.h"
 
@@ -109,11 +110,7 @@ ControllerService::ControllerService(Loop& loop, std::shared_ptr<Mailbox> mailbo
 
 template <typename Call>
 grpc::ServerUnaryReactor* ControllerService::OnLoop(grpc::CallbackServerContext* context, Call call) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const absl::Status posted =
-      mailbox_->PostCall([reactor, call = std::move(call)]() mutable { reactor->Finish(ToGrpc(call())); });
-  if (!posted.ok()) reactor->Finish(ToGrpc(posted));
-  return reactor;
+  return CallOnLoop(*mailbox_, context, std::move(call));
 }
 
 grpc::ServerUnaryReactor* ControllerService::CreateJob(grpc::CallbackServerContext* context,

@@ -17,6 +17,8 @@
 #include "server/controller/controller_service.h"
 #include "server/controller/grpc_node_link.h"
 #include "server/controller/request.h"
+#include "server/controller/schedule_convert.h"
+#include "server/controller/schedule_service.h"
 #include "server/controller/timed_store.h"
 #include "server/jobs/sqlite_store.h"
 #include "server/metrics/controller_metrics.h"
@@ -24,6 +26,7 @@
 #include "server/sched/loop.h"
 #include "server/sched/loop_thread.h"
 #include "server/sched/mailbox.h"
+#include "server/sched/schedules.h"
 #include "server/serving/serving.h"
 
 namespace cowherd {
@@ -143,13 +146,18 @@ int Main(int argc, char** argv) {
     return Fail(status, kBadFlags);
   if (absl::Status status = loop.Recover(); !status.ok()) return Fail(status, kFailed);
 
+  Schedules schedules(store, loop, clock, MakeScheduleCodec(), metrics, random);
+  if (absl::Status status = schedules.Recover(); !status.ok()) return Fail(status, kFailed);
+
   ControllerService service(loop, mailbox);
-  absl::StatusOr<std::unique_ptr<Serving>> serving = Serving::Start(flags.serving, {&service}, registry);
+  ScheduleService schedule_service(schedules, mailbox);
+  absl::StatusOr<std::unique_ptr<Serving>> serving =
+      Serving::Start(flags.serving, {&service, &schedule_service}, registry);
   if (!serving.ok()) {
     return Fail(serving.status(), absl::IsInvalidArgument(serving.status()) ? kBadFlags : kFailed);
   }
   {
-    LoopThread thread(loop, *mailbox, clock);
+    LoopThread thread(loop, schedules, *mailbox, clock);
     std::vector<std::unique_ptr<DnsWatch>> watches;
     for (const DnsName& name : config->node_dns) {
       const std::string source = absl::StrCat("dns ", name.host, ":", name.port);

@@ -180,6 +180,7 @@ absl::Status Loop::Save(std::vector<JobChange> changes) {
     if (!Ended(job.state)) continue;
     watches_.Ended(job.sequence);
     metrics_.JobFinished(job.state);
+    job_ended_(job);
     Log(LogLevel::kInfo, "job ended",
         {{"job", job.id},
          {"state", JobStateName(job.state)},

@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/random/bit_gen_ref.h"
@@ -70,6 +71,10 @@ class Loop {
   // Does what was posted, stores what is not stored yet and drops all streams. Tasks go on on their nodes.
   // Last.
   void Stop();
+
+  // `listener` is called whenever a job has ended, from within the call that ended it: it must not call the
+  // loop. One at most; once, first.
+  void OnJobEnded(std::function<void(const Job&)> listener) { job_ended_ = std::move(listener); }
 
   // As NodeRegistry's.
   absl::Status SetTargets(const std::string& source, const std::vector<Target>& targets);
@@ -154,6 +159,7 @@ class Loop {
   const PlanReader read_plan_;
   absl::BitGenRef random_;
   const Options options_;
+  std::function<void(const Job&)> job_ended_ = [](const Job&) {};
 
   uint64_t epoch_ = 0;
   // Another controller rules.

@@ -7,16 +7,19 @@
 #include "server/base/clock.h"
 #include "server/sched/loop.h"
 #include "server/sched/mailbox.h"
+#include "server/sched/schedules.h"
 
 namespace cowherd {
 
-// Runs a loop on its own thread until it goes. The loop must be ready (Recover).
+// Runs a loop and its schedules on their own thread until it goes. Both must be ready (Recover).
 class LoopThread {
  public:
-  LoopThread(Loop& loop, Mailbox& mailbox, const Clock& clock)
-      : mailbox_(mailbox), thread_([&loop, &mailbox, &clock] {
+  LoopThread(Loop& loop, Schedules& schedules, Mailbox& mailbox, const Clock& clock)
+      : mailbox_(mailbox), thread_([&loop, &schedules, &mailbox, &clock] {
           for (;;) {
-            const absl::Duration idle = loop.Step() - clock.Now();
+            schedules.Step();
+            const absl::Time wake = loop.Step();
+            const absl::Duration idle = std::min(wake, schedules.wake()) - clock.Now();
             if (!mailbox.Wait(std::max(idle, absl::ZeroDuration()))) break;
           }
           loop.Stop();

@@ -28,7 +28,15 @@ TEST(Usage, EveryCommandHasHelpWithAnExample) {
                                                            {"job", "cancel"},
                                                            {"job", "pause"},
                                                            {"job", "resume"},
-                                                           {"job", "delete"}};
+                                                           {"job", "delete"},
+                                                           {"schedule", "create"},
+                                                           {"schedule", "get"},
+                                                           {"schedule", "list"},
+                                                           {"schedule", "update"},
+                                                           {"schedule", "suspend"},
+                                                           {"schedule", "resume"},
+                                                           {"schedule", "run"},
+                                                           {"schedule", "delete"}};
   for (std::vector<std::string> command : kCommands) {
     std::string name = "cowherd";
     for (const std::string& word : command) name += " " + word;
