@@ -44,4 +44,13 @@ absl::StatusOr<v1::Job> ScheduleClient::RunScheduleNow(const v1::RunScheduleNowR
   return Call(*stub_, &Stub::RunScheduleNow, request, timeout);
 }
 
+absl::StatusOr<v1::NodeWindows> ScheduleClient::SetNodeWindows(const v1::SetNodeWindowsRequest& request,
+                                                               absl::Duration timeout) const {
+  return Call(*stub_, &Stub::SetNodeWindows, request, timeout);
+}
+
+absl::StatusOr<v1::ListNodeWindowsResponse> ScheduleClient::ListNodeWindows(absl::Duration timeout) const {
+  return Call(*stub_, &Stub::ListNodeWindows, v1::ListNodeWindowsRequest(), timeout);
+}
+
 }  // namespace cowherd

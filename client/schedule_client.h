@@ -14,8 +14,8 @@
 
 namespace cowherd {
 
-// The calls of a controller about schedules, for programs. Waiting, threads, timeouts and errors as for
-// NodeClient.
+// The calls of a controller about schedules and windows, for programs. Waiting, threads, timeouts and errors
+// as for NodeClient.
 class ScheduleClient {
  public:
   // See channel.h.
@@ -33,6 +33,9 @@ class ScheduleClient {
   // Safe to repeat only with the same, non-empty request_id.
   absl::StatusOr<v1::Job> RunScheduleNow(const v1::RunScheduleNowRequest& request,
                                          absl::Duration timeout) const;
+  absl::StatusOr<v1::NodeWindows> SetNodeWindows(const v1::SetNodeWindowsRequest& request,
+                                                 absl::Duration timeout) const;
+  absl::StatusOr<v1::ListNodeWindowsResponse> ListNodeWindows(absl::Duration timeout) const;
 
  private:
   const std::shared_ptr<grpc::Channel> channel_;

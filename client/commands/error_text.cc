@@ -35,6 +35,7 @@ constexpr Step kSteps[] = {
     {"SCHEDULE_EXISTS", "take another name, or change that one: cowherd schedule update"},
     {"SCHEDULE_CHANGED", "somebody else changed it: look at it (cowherd schedule get) and repeat"},
     {"SCHEDULE_BUSY", "wait for its job or end it (cowherd job cancel), or use --overlap replace or allow"},
+    {"WINDOW_CLOSED", "wait for the window, or change it: cowherd node window, cowherd schedule update"},
     {"REQUEST_ID_REUSED", "leave out --request_id, or repeat the job exactly as it was"},
     {"INCOMPLETE", "look at the node's log and repeat"},
     {"BAD_ANSWER", "install the same version of client and server"},

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/commands/window_text.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -95,6 +96,13 @@ void AddJobSpecFlags(CLI::App& command, JobSpecFlags& flags) {
       ->type_name("POLICY")
       ->capture_default_str()
       ->check(CLI::IsMember({"wait", "give_up"}));
+  command
+      .add_option(
+          "--window", flags.windows,
+          "Work only while one of these maintenance windows is open: CRON for TIME [in ZONE], such as "
+          "'0 22 * * * for 6h in Europe/Berlin'. May be repeated")
+      ->allow_extra_args(false)
+      ->type_name("WINDOW");
   flags.others = since(other);
 }
 
@@ -108,6 +116,9 @@ absl::StatusOr<v1::JobSpec> MakeJobSpec(const JobSpecFlags& flags) {
   v1::JobSpec spec;
   spec.set_display_name(flags.display_name);
   if (flags.on_lost_node == "give_up") spec.set_on_lost_node(v1::LOST_NODE_GIVE_UP);
+  for (const std::string& text : flags.windows) {
+    ASSIGN_OR_RETURN(*spec.add_windows(), ParseWindow(text));
+  }
   if (!flags.ranges_file.empty()) {
     for (const CLI::Option* option : flags.of_scans) {
       if (option->count() != 0) return FieldError(option->get_name(), "does not go with --ranges");

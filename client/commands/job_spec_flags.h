@@ -24,6 +24,7 @@ struct JobSpecFlags {
   std::string ranges_file;
   std::string display_name;
   std::string on_lost_node = "wait";
+  std::vector<std::string> windows;
   // Of the command: those that do not go with --ranges, and all others.
   std::vector<const CLI::Option*> of_scans;
   std::vector<const CLI::Option*> others;

@@ -73,6 +73,9 @@ absl::Status Apply(const SpecFlags& flags, v1::ScheduleSpec& spec) {
   if (Given(flags.keep_failed_option)) spec.set_keep_failed(flags.keep_failed);
   if (AnyGiven(flags.job)) {
     ASSIGN_OR_RETURN(*spec.mutable_job(), MakeJobSpec(flags.job));
+    for (v1::Window& window : *spec.mutable_job()->mutable_windows()) {
+      if (window.time_zone().empty()) window.set_time_zone(spec.time_zone());
+    }
   }
   return absl::OkStatus();
 }
@@ -288,13 +291,16 @@ void AddCreate(CLI::App& group, Context& context) {
       "  cowherd schedule create weekly --cron '0 22 * * sat' --missed_run_deadline 6h --label zone=a "
       "--full\n"
       "  cowherd schedule create often --cron '*/20 9-17 * * mon-fri' --overlap replace --name storage-7\n"
+      "  cowherd schedule create nights --cron '0 22 * * *' --window '0 22 * * * for 6h' --all\n"
       "The fields of --cron: * is every; 1,15 a list; 9-17 a range; */20 every 20th. Where both day fields "
       "are\n"
       "given, either will do: '0 3 1 * sun' is the first of the month and each Sunday. When clocks are "
       "turned\n"
       "forward, a time that is left out runs at the turn; when they are turned back, one that comes twice "
       "runs\n"
-      "the first time.\n"));
+      "the first time. Outside of its windows a job pauses, and goes on in the next; one without a zone "
+      "follows\n"
+      "--time_zone.\n"));
   command->callback(
       [&context, flags] { context.run = [&context, flags] { return RunCreate(context, *flags); }; });
 }

@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "client/commands/error_text.h"
 #include "client/commands/totals_text.h"
+#include "client/commands/window_text.h"
 #include "server/base/time_zone.h"
 
 namespace cowherd {
@@ -107,6 +108,7 @@ void PrintSchedule(std::ostream& out, const v1::Schedule& schedule, absl::Time n
                                     : "-");
   if (!spec.job().display_name().empty()) PrintLine(out, "name", EscapeName(spec.job().display_name()));
   PrintLine(out, "job", WorkText(spec.job()));
+  for (const v1::Window& window : spec.job().windows()) PrintLine(out, "window", WindowText(window));
   PrintLine(
       out, "deadline",
       spec.has_missed_run_deadline() ? FormatSpan(absl::Seconds(spec.missed_run_deadline().seconds())) : "-");

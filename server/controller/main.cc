@@ -20,12 +20,14 @@
 #include "server/controller/schedule_convert.h"
 #include "server/controller/schedule_service.h"
 #include "server/controller/timed_store.h"
+#include "server/controller/window_convert.h"
 #include "server/jobs/sqlite_store.h"
 #include "server/metrics/controller_metrics.h"
 #include "server/sched/discovery.h"
 #include "server/sched/loop.h"
 #include "server/sched/loop_thread.h"
 #include "server/sched/mailbox.h"
+#include "server/sched/node_windows.h"
 #include "server/sched/schedules.h"
 #include "server/serving/serving.h"
 
@@ -148,9 +150,11 @@ int Main(int argc, char** argv) {
 
   Schedules schedules(store, loop, clock, MakeScheduleCodec(), metrics, random);
   if (absl::Status status = schedules.Recover(); !status.ok()) return Fail(status, kFailed);
+  NodeWindows node_windows(store, loop, ReadNodeWindows);
+  if (absl::Status status = node_windows.Recover(); !status.ok()) return Fail(status, kFailed);
 
   ControllerService service(loop, mailbox);
-  ScheduleService schedule_service(schedules, mailbox);
+  ScheduleService schedule_service(schedules, node_windows, clock, mailbox);
   absl::StatusOr<std::unique_ptr<Serving>> serving =
       Serving::Start(flags.serving, {&service, &schedule_service}, registry);
   if (!serving.ok()) {

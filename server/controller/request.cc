@@ -13,6 +13,7 @@
 #include "absl/strings/strip.h"
 #include "server/base/status.h"
 #include "server/controller/convert.h"
+#include "server/controller/window_convert.h"
 #include "server/sched/schedule.h"
 
 namespace cowherd {
@@ -141,6 +142,7 @@ absl::Status CheckRanges(const v1::RangeJob& job) {
 
 JobPlan PlanOf(const v1::JobSpec& spec) {
   JobPlan plan;
+  plan.windows = ReadWindows(spec.windows());
   plan.give_up_lost = spec.on_lost_node() == v1::LOST_NODE_GIVE_UP;
   if (spec.has_ranges()) {
     plan.ranges = true;
@@ -209,6 +211,7 @@ absl::StatusOr<CheckedJob> CheckCreateJob(const v1::CreateJobRequest& request) {
     case v1::JobSpec::WORK_NOT_SET:
       return FieldError("spec.work", "must have one of scan and ranges");
   }
+  RETURN_IF_ERROR(CheckWindows("spec.windows", spec.windows()).status());
   CheckedJob job;
   job.spec = Serialize(spec);
   if (job.spec.size() > kMaxSpecBytes) {

@@ -9,11 +9,13 @@
 #include "server/controller/convert.h"
 #include "server/controller/schedule_convert.h"
 #include "server/controller/schedule_request.h"
+#include "server/controller/window_convert.h"
 
 namespace cowherd {
 
-ScheduleService::ScheduleService(Schedules& schedules, std::shared_ptr<Mailbox> mailbox)
-    : schedules_(schedules), mailbox_(std::move(mailbox)) {}
+ScheduleService::ScheduleService(Schedules& schedules, NodeWindows& node_windows, const Clock& clock,
+                                 std::shared_ptr<Mailbox> mailbox)
+    : schedules_(schedules), node_windows_(node_windows), clock_(clock), mailbox_(std::move(mailbox)) {}
 
 absl::Status ScheduleService::Answer(const absl::StatusOr<Schedule>& schedule, v1::Schedule* response) const {
   RETURN_IF_ERROR(schedule.status());
@@ -82,6 +84,26 @@ grpc::ServerUnaryReactor* ScheduleService::RunScheduleNow(grpc::CallbackServerCo
     RETURN_IF_ERROR(CheckRunScheduleNow(*request));
     ASSIGN_OR_RETURN(const JobRecord record, schedules_.RunNow(request->name(), request->request_id()));
     ASSIGN_OR_RETURN(*response, ToProto(record, /*with_tasks=*/true));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* ScheduleService::SetNodeWindows(grpc::CallbackServerContext* context,
+                                                          const v1::SetNodeWindowsRequest* request,
+                                                          v1::NodeWindows* response) {
+  return CallOnLoop(*mailbox_, context, [this, request, response]() -> absl::Status {
+    ASSIGN_OR_RETURN(const WindowList list, CheckNodeWindows(*request));
+    RETURN_IF_ERROR(node_windows_.Set(request->node(), list));
+    *response = ToProto(list, clock_.Now());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* ScheduleService::ListNodeWindows(grpc::CallbackServerContext* context,
+                                                           const v1::ListNodeWindowsRequest*,
+                                                           v1::ListNodeWindowsResponse* response) {
+  return CallOnLoop(*mailbox_, context, [this, response]() -> absl::Status {
+    for (const auto& [node, list] : node_windows_.all()) *response->add_nodes() = ToProto(list, clock_.Now());
     return absl::OkStatus();
   });
 }

@@ -4,7 +4,9 @@
 #include <memory>
 
 #include "cowherd/v1/controller.grpc.pb.h"
+#include "server/base/clock.h"
 #include "server/sched/mailbox.h"
+#include "server/sched/node_windows.h"
 #include "server/sched/schedules.h"
 
 namespace cowherd {
@@ -12,8 +14,9 @@ namespace cowherd {
 // Hands each call to the thread of the schedules, which answers it.
 class ScheduleService final : public v1::ScheduleService::CallbackService {
  public:
-  // Both must outlive the server.
-  ScheduleService(Schedules& schedules, std::shared_ptr<Mailbox> mailbox);
+  // All must outlive the server.
+  ScheduleService(Schedules& schedules, NodeWindows& node_windows, const Clock& clock,
+                  std::shared_ptr<Mailbox> mailbox);
 
   grpc::ServerUnaryReactor* CreateSchedule(grpc::CallbackServerContext* context,
                                            const v1::CreateScheduleRequest* request,
@@ -33,11 +36,19 @@ class ScheduleService final : public v1::ScheduleService::CallbackService {
   grpc::ServerUnaryReactor* RunScheduleNow(grpc::CallbackServerContext* context,
                                            const v1::RunScheduleNowRequest* request,
                                            v1::Job* response) override;
+  grpc::ServerUnaryReactor* SetNodeWindows(grpc::CallbackServerContext* context,
+                                           const v1::SetNodeWindowsRequest* request,
+                                           v1::NodeWindows* response) override;
+  grpc::ServerUnaryReactor* ListNodeWindows(grpc::CallbackServerContext* context,
+                                            const v1::ListNodeWindowsRequest* request,
+                                            v1::ListNodeWindowsResponse* response) override;
 
  private:
   absl::Status Answer(const absl::StatusOr<Schedule>& schedule, v1::Schedule* response) const;
 
   Schedules& schedules_;
+  NodeWindows& node_windows_;
+  const Clock& clock_;
   const std::shared_ptr<Mailbox> mailbox_;
 };
 

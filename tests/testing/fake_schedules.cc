@@ -35,6 +35,9 @@ std::vector<Value> Copy(std::mutex& mutex, const std::vector<Value>& list) {
 std::vector<v1::CreateScheduleRequest> FakeSchedules::creates() const { return Copy(mutex_, creates_); }
 std::vector<v1::UpdateScheduleRequest> FakeSchedules::updates() const { return Copy(mutex_, updates_); }
 std::vector<v1::RunScheduleNowRequest> FakeSchedules::runs() const { return Copy(mutex_, runs_); }
+std::vector<v1::SetNodeWindowsRequest> FakeSchedules::set_windows() const {
+  return Copy(mutex_, set_windows_);
+}
 std::vector<std::string> FakeSchedules::calls() const { return Copy(mutex_, calls_); }
 
 grpc::ServerUnaryReactor* FakeSchedules::CreateSchedule(grpc::CallbackServerContext* context,
@@ -84,6 +87,25 @@ grpc::ServerUnaryReactor* FakeSchedules::RunScheduleNow(grpc::CallbackServerCont
                                                         v1::Job* response) {
   Keep(mutex_, runs_, *request);
   return Finish(context, job, response);
+}
+
+grpc::ServerUnaryReactor* FakeSchedules::SetNodeWindows(grpc::CallbackServerContext* context,
+                                                        const v1::SetNodeWindowsRequest* request,
+                                                        v1::NodeWindows* response) {
+  Keep(mutex_, set_windows_, *request);
+  if (!set_windows_status.ok()) return Finish<v1::NodeWindows>(context, set_windows_status, response);
+  v1::NodeWindows answer;
+  answer.set_node(request->node());
+  *answer.mutable_windows() = request->windows();
+  answer.set_open(open);
+  if (until_seconds != 0) answer.mutable_until()->set_seconds(until_seconds);
+  return Finish<v1::NodeWindows>(context, std::move(answer), response);
+}
+
+grpc::ServerUnaryReactor* FakeSchedules::ListNodeWindows(grpc::CallbackServerContext* context,
+                                                         const v1::ListNodeWindowsRequest*,
+                                                         v1::ListNodeWindowsResponse* response) {
+  return Finish<v1::ListNodeWindowsResponse>(context, node_windows, response);
 }
 
 }  // namespace cowherd::testing

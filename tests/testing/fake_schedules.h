@@ -24,10 +24,16 @@ class FakeSchedules final : public v1::ScheduleService::CallbackService {
   std::function<absl::StatusOr<v1::ListSchedulesResponse>(const v1::ListSchedulesRequest&)> list;
   absl::Status delete_status;
   absl::StatusOr<v1::Job> job = v1::Job();
+  // SetNodeWindows answers with what it was asked for, and these.
+  absl::Status set_windows_status;
+  bool open = false;
+  int64_t until_seconds = 0;
+  v1::ListNodeWindowsResponse node_windows;
 
   std::vector<v1::CreateScheduleRequest> creates() const;
   std::vector<v1::UpdateScheduleRequest> updates() const;
   std::vector<v1::RunScheduleNowRequest> runs() const;
+  std::vector<v1::SetNodeWindowsRequest> set_windows() const;
   // "GetSchedule nightly", ... of the calls that take a name only.
   std::vector<std::string> calls() const;
 
@@ -49,12 +55,19 @@ class FakeSchedules final : public v1::ScheduleService::CallbackService {
   grpc::ServerUnaryReactor* RunScheduleNow(grpc::CallbackServerContext* context,
                                            const v1::RunScheduleNowRequest* request,
                                            v1::Job* response) override;
+  grpc::ServerUnaryReactor* SetNodeWindows(grpc::CallbackServerContext* context,
+                                           const v1::SetNodeWindowsRequest* request,
+                                           v1::NodeWindows* response) override;
+  grpc::ServerUnaryReactor* ListNodeWindows(grpc::CallbackServerContext* context,
+                                            const v1::ListNodeWindowsRequest* request,
+                                            v1::ListNodeWindowsResponse* response) override;
 
  private:
   mutable std::mutex mutex_;
   std::vector<v1::CreateScheduleRequest> creates_;
   std::vector<v1::UpdateScheduleRequest> updates_;
   std::vector<v1::RunScheduleNowRequest> runs_;
+  std::vector<v1::SetNodeWindowsRequest> set_windows_;
   std::vector<std::string> calls_;
 };
 

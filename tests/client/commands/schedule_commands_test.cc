@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/commands/schedule_text.h"
+#include "client/commands/window_text.h"
 #include "server/base/status.h"
 #include "tests/client/commands/command_line.h"
 #include "tests/testing/fake_schedules.h"
@@ -310,6 +311,79 @@ TEST_F(ScheduleCommands, DeleteAndItsErrors) {
     run({"schedule", command, "nightly", "--timeout", "5"});
     EXPECT_EQ(run.code, 3) << command << run.err;
   }
+}
+
+TEST(WindowText, ReadsWhatItWrites) {
+  const absl::StatusOr<v1::Window> window = ParseWindow(" 0 22  * * mon-fri for 8h30m in Europe/Berlin");
+  ASSERT_TRUE(window.ok()) << window.status();
+  EXPECT_EQ(window->cron(), "0 22 * * mon-fri");
+  EXPECT_EQ(window->duration().seconds(), 8 * 3600 + 1800);
+  EXPECT_EQ(window->time_zone(), "Europe/Berlin");
+  EXPECT_EQ(WindowText(*window), "0 22 * * mon-fri for 8h30m in Europe/Berlin");
+  EXPECT_EQ(ParseWindow(WindowText(*window))->SerializeAsString(), window->SerializeAsString());
+  EXPECT_EQ(WindowText(*ParseWindow("@daily for 90")), "@daily for 1m30s in UTC");
+  EXPECT_EQ(ParseWindow("@daily for 90")->time_zone(), "");
+  for (const char* text : {"", "for", "@daily", "@daily for", "for 6h", "@daily 6h", "@daily for 0",
+                           "@daily for x", "@daily for 6h in", "@daily in UTC for 6h in"}) {
+    EXPECT_EQ(FieldOf(ParseWindow(text).status()), "--window") << text;
+  }
+}
+
+TEST_F(ScheduleCommands, WindowsFollowTheZoneOfTheSchedule) {
+  run({"schedule", "create", "nights", "--cron", "0 22 * * *", "--time_zone", "Asia/Tokyo", "--all",
+       "--window", "0 22 * * * for 6h", "--window", "0 12 * * * for 1h in UTC"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  const v1::JobSpec job = schedules.creates()[0].spec().job();
+  ASSERT_EQ(job.windows_size(), 2);
+  EXPECT_EQ(job.windows(0).time_zone(), "Asia/Tokyo");
+  EXPECT_EQ(job.windows(1).time_zone(), "UTC");
+  run({"schedule", "create", "nights", "--cron", "0 22 * * *", "--all", "--window", "22:00-04:00"});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_TRUE(absl::StrContains(run.err, "--window: \"22:00-04:00\" is not CRON for TIME")) << run.err;
+
+  *schedules.schedule->mutable_spec()->mutable_job() = job;
+  run({"schedule", "get", "nights"});
+  EXPECT_TRUE(absl::StrContains(run.out, "window:      0 22 * * * for 6h in Asia/Tokyo\n")) << run.out;
+}
+
+TEST_F(ScheduleCommands, NodeWindows) {
+  schedules.open = true;
+  // 2025-03-29 01:30 UTC, long ago.
+  schedules.until_seconds = 1743211800;
+  run({"node", "window", "set", "storage-7", "--window", "0 22 * * * for 6h in Europe/Berlin", "--window",
+       "0 0 * * sat for 48h"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(
+      run.out,
+      "NODE       STATE  CHANGES               IN   WINDOWS\n"
+      "storage-7  OPEN   2025-03-29 01:30 UTC  0 s  0 22 * * * for 6h in Europe/Berlin; 0 0 * * sat for 48h "
+      "in UTC\n");
+  ASSERT_EQ(schedules.set_windows().size(), 1u);
+  EXPECT_EQ(schedules.set_windows()[0].node(), "storage-7");
+  EXPECT_EQ(schedules.set_windows()[0].windows(1).duration().seconds(), 48 * 3600);
+
+  run({"node", "window", "clear", "storage-7"});
+  EXPECT_EQ(run.out, "node storage-7: works at any time\n");
+  EXPECT_EQ(schedules.set_windows()[1].windows_size(), 0);
+
+  v1::NodeWindows& node = *schedules.node_windows.add_nodes();
+  node.set_node("storage-8");
+  *node.add_windows() = *ParseWindow("@daily for 1h");
+  run({"node", "window", "list"});
+  EXPECT_EQ(run.out,
+            "NODE       STATE   CHANGES  IN  WINDOWS\n"
+            "storage-8  CLOSED  -        -   @daily for 1h in UTC\n");
+  run({"node", "window", "list", "-o", "json"});
+  EXPECT_TRUE(absl::StrContains(run.out, "\"cron\":\"@daily\"")) << run.out;
+
+  schedules.set_windows_status = FieldError("windows[0].cron", "hour: \"x\" is no number");
+  run({"node", "window", "set", "storage-7", "--window", "0 x * * * for 6h"});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_TRUE(absl::StrContains(run.err, "windows[0].cron")) << run.err;
+  run({"node", "window", "set", "storage-7"});
+  EXPECT_EQ(run.code, 2);
+  run({"node", "window", "set", "storage-7", "--window", "@daily"});
+  EXPECT_EQ(run.code, 2);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 #include "server/controller/schedule_convert.h"
 #include "server/controller/schedule_service.h"
 #include "server/controller/timed_store.h"
+#include "server/controller/window_convert.h"
 #include "server/jobs/sqlite_store.h"
 #include "server/sched/loop_thread.h"
 #include "tests/testing/fake_node.h"
@@ -59,11 +60,13 @@ class Controller {
         link_(std::make_unique<GrpcNodeLink>(LinkOptions())),
         loop_(store_, *link_, clock_, mailbox_, metrics_, ReadPlan, random_, LoopOptions()),
         schedules_(store_, loop_, clock_, MakeScheduleCodec(), metrics_, random_),
+        node_windows_(store_, loop_, ReadNodeWindows),
         service_(loop_, mailbox_),
-        schedule_service_(schedules_, mailbox_) {
+        schedule_service_(schedules_, node_windows_, clock_, mailbox_) {
     EXPECT_TRUE(loop_.SetTargets("static", nodes).ok());
     EXPECT_TRUE(loop_.Recover().ok());
     EXPECT_TRUE(schedules_.Recover().ok());
+    EXPECT_TRUE(node_windows_.Recover().ok());
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
     builder.RegisterService(&schedule_service_);
@@ -103,6 +106,7 @@ class Controller {
   std::unique_ptr<GrpcNodeLink> link_;
   Loop loop_;
   Schedules schedules_;
+  NodeWindows node_windows_;
   ControllerService service_;
   ScheduleService schedule_service_;
   std::unique_ptr<grpc::Server> server_;
@@ -451,10 +455,13 @@ TEST_F(ControllerServiceTest, Schedules) {
   EXPECT_TRUE(job.has_scheduled());
   const v1::RunTaskRequest run = node_.WaitForRun();
   EXPECT_EQ(run.job_id(), job.id());
+  node_.Progress(run.task_id(), Accepted(3));
+  WatchUntil(job.id(), [](const v1::Job& seen) { return seen.totals().bytes_accepted() == 3; });
   EXPECT_EQ(GetSchedule("hourly").runs(0).state(), v1::RUN_ACTIVE);
   // The same after a restart, when the job ends; a repeat of the call makes no other job.
   Restart();
-  node_.WaitForRun();
+  node_.Progress(run.task_id(), Accepted(4));
+  WatchUntil(job.id(), [](const v1::Job& seen) { return seen.totals().bytes_accepted() == 4; });
   node_.End(run.task_id(), Done(5));
   EXPECT_EQ(WatchToTheEnd(job.id()).state(), v1::SUCCEEDED);
   {
@@ -519,6 +526,66 @@ TEST_F(ControllerServiceTest, ListsSchedulesInPages) {
     request.set_page_token(response.next_page_token());
   } while (!request.page_token().empty());
   EXPECT_EQ(names, "ab c ");
+}
+
+// A window that is closed for the next hours.
+v1::Window Closed() {
+  v1::Window window;
+  const absl::CivilHour hour(absl::ToCivilSecond(absl::Now() + absl::Hours(5), absl::UTCTimeZone()));
+  window.set_cron(absl::StrCat("0 ", hour.hour(), " * * *"));
+  window.mutable_duration()->set_seconds(3600);
+  return window;
+}
+
+TEST_F(ControllerServiceTest, ANodePausesWhileItsWindowsAreClosed) {
+  const v1::Job made = Create(ScanRequest());
+  const v1::RunTaskRequest first = node_.WaitForRun();
+  node_.Progress(first.task_id(), Accepted(3));
+  v1::SetNodeWindowsRequest request;
+  request.set_node("n1");
+  *request.add_windows() = Closed();
+  v1::NodeWindows windows;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(controller_->schedules().SetNodeWindows(&context, request, &windows).ok());
+  }
+  EXPECT_FALSE(windows.open());
+  const v1::Job waiting = WatchUntil(
+      made.id(), [](const v1::Job& job) { return job.tasks(0).error().reason() == "WINDOW_CLOSED"; });
+  EXPECT_EQ(waiting.tasks(0).state(), v1::TASK_WAITING);
+  // Also for the next process.
+  Restart();
+  {
+    grpc::ClientContext context;
+    v1::ListNodeWindowsResponse response;
+    ASSERT_TRUE(controller_->schedules().ListNodeWindows(&context, {}, &response).ok());
+    ASSERT_EQ(response.nodes_size(), 1);
+    EXPECT_EQ(response.nodes(0).node(), "n1");
+    EXPECT_FALSE(response.nodes(0).open());
+  }
+  EXPECT_EQ(Get(made.id()).tasks(0).state(), v1::TASK_WAITING);
+  request.clear_windows();
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(controller_->schedules().SetNodeWindows(&context, request, &windows).ok());
+  }
+  EXPECT_TRUE(windows.open());
+  const v1::RunTaskRequest second = node_.WaitForRun();
+  EXPECT_EQ(second.attempt(), 2u);
+  node_.End(second.task_id(), Done(4));
+  const v1::Job done = WatchToTheEnd(made.id());
+  EXPECT_EQ(done.state(), v1::SUCCEEDED);
+}
+
+TEST_F(ControllerServiceTest, AJobWaitsForItsWindow) {
+  v1::CreateJobRequest request = ScanRequest();
+  *request.mutable_spec()->add_windows() = Closed();
+  const v1::Job made = Create(request);
+  EXPECT_EQ(made.state(), v1::PENDING);
+  EXPECT_EQ(made.spec().windows_size(), 1);
+  WatchUntil(made.id(), [](const v1::Job& job) { return job.tasks(0).error().reason() == "WINDOW_CLOSED"; });
+  request.mutable_spec()->mutable_windows(0)->set_cron("");
+  EXPECT_EQ(FieldOf(CreateError(request)), "spec.windows[0].cron");
 }
 
 TEST_F(ControllerServiceTest, StopEndsWatches) {

@@ -8,6 +8,7 @@
 #include "server/base/status.h"
 #include "server/controller/request.h"
 #include "server/controller/schedule_convert.h"
+#include "server/controller/window_convert.h"
 
 namespace cowherd {
 namespace {
@@ -18,6 +19,14 @@ v1::ScheduleSpec Nightly() {
   spec.set_cron("30 2 * * *");
   spec.set_time_zone("Europe/Berlin");
   return spec;
+}
+
+v1::Window Night() {
+  v1::Window window;
+  window.set_cron("0 22 * * *");
+  window.set_time_zone("Europe/Berlin");
+  window.mutable_duration()->set_seconds(6 * 3600);
+  return window;
 }
 
 TEST(CheckScheduleSpec, EachFieldAtFaultIsNamed) {
@@ -33,6 +42,12 @@ TEST(CheckScheduleSpec, EachFieldAtFaultIsNamed) {
        [](auto& s) {
          for (int i = 0; i < 20; ++i)
            s.mutable_job()->mutable_scan()->add_paths("/" + std::string(2000, 'x'));
+       }},
+      {"spec.job.windows[1].time_zone",
+       [](auto& s) {
+         *s.mutable_job()->add_windows() = Night();
+         *s.mutable_job()->add_windows() = Night();
+         s.mutable_job()->mutable_windows(1)->set_time_zone("Mars");
        }},
       {"spec.cron", [](auto& s) { s.clear_cron(); }},
       {"spec.cron", [](auto& s) { s.set_cron("0 0 31 2 *"); }},
@@ -119,6 +134,56 @@ TEST(CheckRunScheduleNow, NamesTheField) {
     request.set_request_id(id);
     EXPECT_EQ(FieldOf(CheckRunScheduleNow(request)), "request_id") << id;
   }
+}
+
+TEST(CheckNodeWindows, EachFieldAtFaultIsNamed) {
+  const struct {
+    std::string field;
+    std::function<void(v1::SetNodeWindowsRequest&)> spoil;
+  } cases[] = {
+      {"node", [](auto& r) { r.clear_node(); }},
+      {"node", [](auto& r) { r.set_node(std::string(256, 'x')); }},
+      {"windows[0].cron", [](auto& r) { r.mutable_windows(0)->set_cron("x"); }},
+      {"windows[0].time_zone", [](auto& r) { r.mutable_windows(0)->set_time_zone("Mars"); }},
+      {"windows[0].duration", [](auto& r) { r.mutable_windows(0)->clear_duration(); }},
+      {"windows",
+       [](auto& r) {
+         for (int i = 0; i < 20; ++i) *r.add_windows() = Night();
+       }},
+  };
+  for (const auto& c : cases) {
+    v1::SetNodeWindowsRequest request;
+    request.set_node("n1");
+    *request.add_windows() = Night();
+    ASSERT_TRUE(CheckNodeWindows(request).ok());
+    c.spoil(request);
+    const absl::Status status = CheckNodeWindows(request).status();
+    EXPECT_EQ(FieldOf(status), c.field) << status;
+    EXPECT_EQ(status.message().substr(0, c.field.size() + 2), c.field + ": ") << status;
+  }
+}
+
+TEST(NodeWindows, AreKeptAsTheyWereAskedFor) {
+  v1::SetNodeWindowsRequest request;
+  request.set_node("n1");
+  *request.add_windows() = Night();
+  const absl::StatusOr<WindowList> list = ReadNodeWindows(CheckNodeWindows(request)->bytes);
+  ASSERT_TRUE(list.ok()) << list.status();
+  ASSERT_EQ(list->windows.size(), 1u);
+  EXPECT_EQ(list->windows[0].duration, absl::Hours(6));
+  // 2025-06-01 23:00 in Berlin.
+  const v1::NodeWindows proto = ToProto(*list, absl::FromUnixSeconds(1748811600));
+  EXPECT_EQ(proto.node(), "n1");
+  EXPECT_TRUE(proto.open());
+  EXPECT_EQ(proto.until().seconds(), 1748811600 + 5 * 3600);
+  EXPECT_EQ(proto.windows(0).SerializeAsString(), Night().SerializeAsString());
+  for (const std::string& bytes : {std::string("\x01garbage"), std::string()}) {
+    EXPECT_EQ(ReasonOf(ReadNodeWindows(bytes).status()), "STORE_CORRUPT");
+  }
+  // A zone that went.
+  v1::NodeWindows gone = proto;
+  gone.mutable_windows(0)->set_time_zone("Europe/Atlantis");
+  EXPECT_EQ(ReadNodeWindows(gone.SerializeAsString())->windows[0].zone.name(), "UTC");
 }
 
 Schedule Full() {
