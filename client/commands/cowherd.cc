@@ -9,6 +9,7 @@
 #include "client/commands/find.h"
 #include "client/commands/job.h"
 #include "client/commands/node.h"
+#include "client/commands/schedule.h"
 #include "client/size.h"
 #include "server/base/version.h"
 
@@ -79,8 +80,9 @@ void AddCommonFlags(CLI::App& app, Context& context, std::string& format) {
 int RunCowherd(const std::vector<std::string>& args, const Console& console) {
   Context context(console);
   std::string format = "table";
-  CLI::App app("Shares the storage of duplicate data: on one node (dedupe, find, extents) or on many (job).",
-               "cowherd");
+  CLI::App app(
+      "Shares the storage of duplicate data: on one node (dedupe, find, extents) or on many (job, schedule).",
+      "cowherd");
   app.fallthrough();
   app.require_subcommand(1);
   AddCommonFlags(app, context, format);
@@ -89,6 +91,7 @@ int RunCowherd(const std::vector<std::string>& args, const Console& console) {
   AddExtentsCommand(app, context);
   AddNodeCommand(app, context);
   AddJobCommand(app, context);
+  AddScheduleCommand(app, context);
   app.footer(
       "Examples:\n"
       "  cowherd dedupe --length 64m /srv/a.img 0 /srv/b.img 0\n"

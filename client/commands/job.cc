@@ -1,27 +1,19 @@
 #include "client/commands/job.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
 #include <map>
 #include <memory>
-#include <random>
 #include <set>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/commands/error_text.h"
+#include "client/commands/job_spec_flags.h"
 #include "client/commands/job_text.h"
-#include "client/commands/scan_flags.h"
+#include "client/commands/request_id.h"
 #include "client/job_client.h"
 #include "client/progress.h"
 #include "client/scan_progress.h"
@@ -42,92 +34,15 @@ struct ListFlags {
 
 struct CreateFlags {
   std::string controller;
-  bool all = false;
-  std::vector<std::string> names;
-  std::vector<std::string> labels;
-  std::vector<std::string> roots;
-  std::vector<std::string> paths;
-  ScanFlags scan;
-  bool dry_run = false;
-  bool full = false;
-  std::string ranges_file;
-  std::string clash;  // a flag for scans given beside --ranges
-  std::string display_name;
+  JobSpecFlags spec;
   std::string request_id;
-  std::string on_lost_node = "wait";
   bool wait = false;
 };
 
-// RFC 4122, version 4.
-std::string RandomUuid() {
-  std::random_device random;
-  const auto bits = [&random] { return uint64_t{random()} << 32 | random(); };
-  const uint64_t high = (bits() & ~uint64_t{0xF000}) | 0x4000;
-  const uint64_t low = (bits() >> 2) | (uint64_t{1} << 63);
-  return absl::StrFormat("%08x-%04x-%04x-%04x-%012x", high >> 32, high >> 16 & 0xFFFF, high & 0xFFFF,
-                         low >> 48, low & 0xFFFFFFFFFFFF);
-}
-
-absl::StatusOr<v1::NodeSelector> MakeSelector(const CreateFlags& flags) {
-  const int kinds = (flags.all ? 1 : 0) + (flags.names.empty() ? 0 : 1) + (flags.labels.empty() ? 0 : 1);
-  if (kinds != 1) return FieldError("--all, --name, --label", "say which nodes by exactly one of them");
-  v1::NodeSelector nodes;
-  if (flags.all) nodes.set_all(true);
-  for (const std::string& name : flags.names) nodes.mutable_names()->add_names(name);
-  for (const std::string& label : flags.labels) {
-    const std::pair<std::string, std::string> parts = absl::StrSplit(label, absl::MaxSplits('=', 1));
-    if (parts.first.empty() || !absl::StrContains(label, "=")) {
-      return FieldError("--label", absl::StrCat("\"", label, "\" is not key=value"));
-    }
-    auto& labels = *nodes.mutable_labels()->mutable_labels();
-    if (labels.contains(parts.first)) {
-      return FieldError("--label", absl::StrCat("\"", parts.first, "\" is given twice"));
-    }
-    labels[parts.first] = parts.second;
-  }
-  return nodes;
-}
-
-absl::StatusOr<v1::RangeJob> ReadRanges(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file || file.bad())
-    return WithField(ErrnoError(errno != 0 ? errno : EIO, absl::StrCat("--ranges: read ", path)), "--ranges");
-  v1::RangeJob ranges;
-  const auto status = google::protobuf::util::JsonStringToMessage(text.str(), &ranges);
-  if (!status.ok()) {
-    return FieldError(
-        "--ranges",
-        absl::StrCat(path, " is not the JSON of a cowherd.v1.RangeJob: ", std::string(status.message())));
-  }
-  return ranges;
-}
-
 absl::StatusOr<v1::CreateJobRequest> MakeCreateRequest(const CreateFlags& flags) {
-  if (!flags.clash.empty()) return FieldError(flags.clash, "does not go with --ranges");
   v1::CreateJobRequest request;
-  request.set_request_id(flags.request_id.empty() ? RandomUuid() : flags.request_id);
-  v1::JobSpec& spec = *request.mutable_spec();
-  spec.set_display_name(flags.display_name);
-  if (flags.on_lost_node == "give_up") spec.set_on_lost_node(v1::LOST_NODE_GIVE_UP);
-  if (!flags.ranges_file.empty()) {
-    ASSIGN_OR_RETURN(*spec.mutable_ranges(), ReadRanges(flags.ranges_file));
-    return request;
-  }
-  v1::TreeScanJob& scan = *spec.mutable_scan();
-  ASSIGN_OR_RETURN(*scan.mutable_nodes(), MakeSelector(flags));
-  for (const std::string& root : flags.roots) scan.add_roots(root);
-  for (const std::string& path : flags.paths) {
-    if (!absl::StartsWith(path, "/")) {
-      return FieldError("--path",
-                        absl::StrCat(path, " is not absolute; the nodes do not know this directory"));
-    }
-    scan.add_paths(path);
-  }
-  ASSIGN_OR_RETURN(*scan.mutable_options(), MakeScanOptions(flags.scan));
-  scan.mutable_options()->set_dry_run(flags.dry_run);
-  scan.mutable_options()->set_full_scan(flags.full);
+  request.set_request_id(flags.request_id.empty() ? RandomRequestId() : flags.request_id);
+  ASSIGN_OR_RETURN(*request.mutable_spec(), MakeJobSpec(flags.spec));
   return request;
 }
 
@@ -328,50 +243,12 @@ void AddCreate(CLI::App& group, Context& context) {
   CLI::App* command =
       group.add_subcommand("create", "Make a job: look through trees of nodes, or share given ranges");
   const auto flags = std::make_shared<CreateFlags>();
-  const CLI::Option* controller = AddControllerFlag(*command, context, flags->controller);
-  command->add_flag("--all", flags->all, "On every node")->group("Which nodes");
-  command->add_option("--name", flags->names, "On the nodes with these names")
-      ->type_name("NAME")
-      ->group("Which nodes");
-  command->add_option("--label", flags->labels, "On the nodes with all of these labels")
-      ->type_name("KEY=VALUE")
-      ->group("Which nodes");
-  command->add_option("--root", flags->roots, "These roots only (default: all that can share)")
-      ->type_name("NAME");
-  command->add_option("--path", flags->paths, "Beneath these absolute paths only (default: whole roots)")
-      ->type_name("PATH");
-  AddScanFlags(*command, flags->scan);
-  command->add_flag("--dry_run", flags->dry_run, "Find and count, share nothing");
-  command->add_flag(
-      "--full", flags->full,
-      "Look at everything, not only at what is new since the last scan with the same options, as "
-      "nodes with --state_dir do");
-  CLI::Option* ranges =
-      command
-          ->add_option(
-              "--ranges", flags->ranges_file,
-              "Instead of a scan: share the ranges in this file, the protobuf JSON of cowherd.v1.RangeJob "
-              "(paths are base64)")
-          ->type_name("FILE");
-  // All so far but --controller and --help belong to scans.
-  std::vector<const CLI::Option*> of_scans;
-  for (const CLI::Option* option : command->get_options()) {
-    if (option != ranges && option != controller && option != command->get_help_ptr())
-      of_scans.push_back(option);
-  }
-  command->add_option("--display_name", flags->display_name, "A name for people")->type_name("TEXT");
+  AddControllerFlag(*command, context, flags->controller);
+  AddJobSpecFlags(*command, flags->spec);
   command
       ->add_option("--request_id", flags->request_id,
                    "Two calls with the same id make one job (default: a random UUID)")
       ->type_name("ID");
-  command
-      ->add_option(
-          "--on_lost_node", flags->on_lost_node,
-          "Tasks of a node that has been away for longer than the controller's --lost_after: wait until "
-          "it is back, or give_up, so that they and the job fail")
-      ->type_name("POLICY")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"wait", "give_up"}));
   command->add_flag("--wait", flags->wait, "Watch it to its end; the exit code then tells how it ended");
   command->footer(Footer(
       "  cowherd job create --all --dry_run --wait\n"
@@ -380,12 +257,8 @@ void AddCreate(CLI::App& group, Context& context) {
       "A ranges.json, where L2EvYg== is base64 of a path:\n"
       "  {\"nodes\": [{\"node\": \"storage-7\", \"ranges\": {\"requests\": [{\"length\": 65536,\n"
       "    \"source\": {\"path\": \"L2EvYg==\"}, \"destinations\": [{\"path\": \"L2EvYw==\"}]}]}}]}\n"));
-  command->callback([&context, flags, ranges, of_scans] {
-    for (const CLI::Option* option : of_scans) {
-      if (ranges->count() != 0 && option->count() != 0) flags->clash = option->get_name();
-    }
-    context.run = [&context, flags] { return RunCreate(context, *flags); };
-  });
+  command->callback(
+      [&context, flags] { context.run = [&context, flags] { return RunCreate(context, *flags); }; });
 }
 
 void AddList(CLI::App& group, Context& context) {

@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "client/commands/error_text.h"
 #include "client/commands/totals_text.h"
+#include "client/commands/window_text.h"
 
 namespace cowherd {
 namespace {
@@ -153,6 +154,8 @@ void PrintJob(std::ostream& out, const v1::Job& job) {
   if (!job.spec().display_name().empty()) PrintLine(out, "name", EscapeName(job.spec().display_name()));
   const bool dry_run = job.spec().scan().options().dry_run();
   PrintLine(out, "state", absl::StrCat(StateText(job.state()), dry_run ? " (dry run)" : ""));
+  if (!job.schedule().empty()) PrintLine(out, "schedule", EscapeName(job.schedule()));
+  for (const v1::Window& window : job.spec().windows()) PrintLine(out, "window", WindowText(window));
   PrintLine(out, "created", FormatTime(job.created().seconds()));
   PrintLine(out, "started", FormatTime(job.started().seconds()));
   PrintLine(out, "ended", FormatTime(job.ended().seconds()));

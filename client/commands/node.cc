@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/commands/error_text.h"
+#include "client/commands/node_window.h"
 #include "client/commands/totals_text.h"
 #include "client/format.h"
 #include "client/job_client.h"
@@ -169,6 +170,7 @@ void AddNodeCommand(CLI::App& root, Context& context) {
       return by_name ? RunShowFromController(context, *flags) : RunShowFromNode(context, *flags);
     };
   });
+  AddNodeWindowCommand(*group, context);
 }
 
 }  // namespace cowherd

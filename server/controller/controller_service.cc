@@ -6,8 +6,8 @@
 
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
+#include "server/controller/call_on_loop.h"
 #include "server/controller/convert.h"
-#include "server/controller/list_jobs.h"
 #include "server/controller/request.h"
 
 namespace cowherd {
@@ -110,11 +110,7 @@ ControllerService::ControllerService(Loop& loop, std::shared_ptr<Mailbox> mailbo
 
 template <typename Call>
 grpc::ServerUnaryReactor* ControllerService::OnLoop(grpc::CallbackServerContext* context, Call call) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const absl::Status posted =
-      mailbox_->PostCall([reactor, call = std::move(call)]() mutable { reactor->Finish(ToGrpc(call())); });
-  if (!posted.ok()) reactor->Finish(ToGrpc(posted));
-  return reactor;
+  return CallOnLoop(*mailbox_, context, std::move(call));
 }
 
 grpc::ServerUnaryReactor* ControllerService::CreateJob(grpc::CallbackServerContext* context,
@@ -144,12 +140,17 @@ grpc::ServerUnaryReactor* ControllerService::ListJobs(grpc::CallbackServerContex
                                                       const v1::ListJobsRequest* request,
                                                       v1::ListJobsResponse* response) {
   return OnLoop(context, [this, request, response]() -> absl::Status {
-    return ListJobsFrom(
-        *request,
-        [this](const std::vector<JobState>& states, uint64_t before, size_t limit) {
-          return loop_.ListJobs(states, before, limit);
-        },
-        response);
+    ASSIGN_OR_RETURN(const CheckedList list, CheckListJobs(*request));
+    ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
+                     loop_.ListJobs(list.states, list.before, list.page_size));
+    for (const JobRecord& record : records) {
+      ASSIGN_OR_RETURN(*response->add_jobs(), ToProto(record, /*with_tasks=*/false));
+    }
+    if (records.empty()) return absl::OkStatus();
+    const uint64_t last = records.back().job.sequence;
+    ASSIGN_OR_RETURN(const std::vector<JobRecord> more, loop_.ListJobs(list.states, last, 1));
+    if (!more.empty()) response->set_next_page_token(PageToken(last));
+    return absl::OkStatus();
   });
 }
 

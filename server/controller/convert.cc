@@ -9,6 +9,7 @@
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
 #include "server/base/totals_proto.h"
+#include "server/sched/schedule.h"
 
 namespace cowherd {
 namespace {
@@ -161,6 +162,10 @@ absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks) {
   *proto.mutable_totals() = ToProto(job.totals);
   proto.set_revision(job.revision);
   proto.set_request_id(job.request_id);
+  if (const absl::optional<RunOrigin> origin = OriginOf(job.request_id)) {
+    proto.set_schedule(origin->name);
+    *proto.mutable_scheduled() = ToProto(origin->time);
+  }
   if (!with_tasks) return proto;
   std::vector<const Task*> tasks;
   for (const Task& task : record.tasks) tasks.push_back(&task);

@@ -13,6 +13,8 @@
 #include "absl/strings/strip.h"
 #include "server/base/status.h"
 #include "server/controller/convert.h"
+#include "server/controller/window_convert.h"
+#include "server/sched/schedule.h"
 
 namespace cowherd {
 namespace {
@@ -138,19 +140,9 @@ absl::Status CheckRanges(const v1::RangeJob& job) {
   return absl::OkStatus();
 }
 
-// Maps come in a fixed order, so that the same spec is the same bytes.
-std::string Serialize(const v1::JobSpec& spec) {
-  std::string bytes;
-  google::protobuf::io::StringOutputStream stream(&bytes);
-  google::protobuf::io::CodedOutputStream coded(&stream);
-  coded.SetSerializationDeterministic(true);
-  spec.SerializeToCodedStream(&coded);
-  coded.Trim();
-  return bytes;
-}
-
 JobPlan PlanOf(const v1::JobSpec& spec) {
   JobPlan plan;
+  plan.windows = ReadWindows(spec.windows());
   plan.give_up_lost = spec.on_lost_node() == v1::LOST_NODE_GIVE_UP;
   if (spec.has_ranges()) {
     plan.ranges = true;
@@ -179,11 +171,30 @@ JobPlan PlanOf(const v1::JobSpec& spec) {
 
 }  // namespace
 
-absl::StatusOr<CheckedJob> CheckCreateJob(const v1::CreateJobRequest& request) {
-  const v1::JobSpec& spec = request.spec();
-  if (request.request_id().size() > kMaxRequestId) {
+std::string Serialize(const google::protobuf::MessageLite& message) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  message.SerializeToCodedStream(&coded);
+  coded.Trim();
+  return bytes;
+}
+
+absl::Status CheckRequestId(absl::string_view request_id) {
+  if (request_id.size() > kMaxRequestId) {
     return FieldError("request_id", absl::StrCat("longer than ", kMaxRequestId, " bytes"));
   }
+  if (absl::StartsWith(request_id, kRunRequestPrefix)) {
+    return FieldError("request_id",
+                      absl::StrCat("\"", kRunRequestPrefix, "\" in front is for runs of schedules"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CheckedJob> CheckCreateJob(const v1::CreateJobRequest& request) {
+  const v1::JobSpec& spec = request.spec();
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
   if (spec.display_name().size() > kMaxDisplayName) {
     return FieldError("spec.display_name", absl::StrCat("longer than ", kMaxDisplayName, " bytes"));
   }
@@ -200,6 +211,7 @@ absl::StatusOr<CheckedJob> CheckCreateJob(const v1::CreateJobRequest& request) {
     case v1::JobSpec::WORK_NOT_SET:
       return FieldError("spec.work", "must have one of scan and ranges");
   }
+  RETURN_IF_ERROR(CheckWindows("spec.windows", spec.windows()).status());
   CheckedJob job;
   job.spec = Serialize(spec);
   if (job.spec.size() > kMaxSpecBytes) {

@@ -1,6 +1,8 @@
 #ifndef COWHERD_SERVER_CONTROLLER_REQUEST_H_
 #define COWHERD_SERVER_CONTROLLER_REQUEST_H_
 
+#include <google/protobuf/message_lite.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -28,6 +30,12 @@ struct CheckedJob {
   JobPlan plan;
   std::string request_id;
 };
+
+// The same bytes for the same message, whatever the order of its maps.
+std::string Serialize(const google::protobuf::MessageLite& message);
+
+// Of a client; also those of other calls that make a job.
+absl::Status CheckRequestId(absl::string_view request_id);
 
 absl::StatusOr<CheckedJob> CheckCreateJob(const v1::CreateJobRequest& request);
 

@@ -1,5 +1,7 @@
 #include "server/metrics/controller_metrics.h"
 
+#include "absl/strings/ascii.h"
+
 namespace cowherd {
 namespace {
 
@@ -7,6 +9,9 @@ constexpr JobState kJobStates[] = {JobState::kPending,   JobState::kRunning, Job
                                    JobState::kSucceeded, JobState::kFailed,  JobState::kCancelled};
 constexpr TaskState kTaskStates[] = {TaskState::kWaiting, TaskState::kRunning, TaskState::kSucceeded,
                                      TaskState::kFailed, TaskState::kCancelled};
+
+constexpr const char* kScheduleOutcomes[] = {"STARTED", "MISSED", "STILL_RUNNING", "TOO_MANY_RUNS",
+                                             "NOT_STARTED"};
 
 prometheus::Family<prometheus::Gauge>& Gauges(prometheus::Registry& registry, const char* name,
                                               const char* help) {
@@ -47,8 +52,6 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
                        "Tasks by state. Tasks of jobs that have ended do not count.");
   for (TaskState state : kTaskStates)
     tasks_[state] = &tasks.Add({{"state", std::string(TaskStateName(state))}});
-  leads_ =
-      &Gauges(registry, "cowherd_controller_leads", "1 if this controller leads, 0 if another does.").Add({});
   auto& nodes =
       Gauges(registry, "cowherd_controller_nodes",
              "Nodes known by state, as last probed. refused: different nodes have one name. lost: not "
@@ -70,6 +73,14 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
               "Filesystems that tasks found full, over quota, read-only or broken, and that are left alone "
               "for a while.")
            .Add({});
+  schedules_ = &Gauges(registry, "cowherd_controller_schedules", "Schedules, suspended ones too.").Add({});
+  auto& runs =
+      Counters(registry, "cowherd_controller_schedule_runs_total",
+               "Runs of schedules that were due or asked for since this process began, by what became of "
+               "them: started, or why they were skipped.");
+  for (const char* outcome : kScheduleOutcomes) {
+    schedule_runs_[outcome] = &runs.Add({{"outcome", absl::AsciiStrToLower(outcome)}});
+  }
   auto& retries = Counters(registry, "cowherd_controller_task_retries_total",
                            "Tries of a task that ended and are followed by another, by reason.");
   for (const std::string& reason : retry_reasons) retries_[reason] = &retries.Add({{"reason", reason}});
@@ -118,15 +129,6 @@ void ControllerMetrics::SetTasks(const std::map<TaskState, uint64_t>& counts) { 
 
 void ControllerMetrics::SetNodes(const std::map<std::string, uint64_t>& counts) { SetAll(nodes_, counts); }
 
-void ControllerMetrics::SetLeads(bool leads) {
-  leads_->Set(leads ? 1 : 0);
-  if (leads) return;
-  // The leader tells them.
-  SetJobs({});
-  SetTasks({});
-  SetNodes({});
-}
-
 void ControllerMetrics::NodeLost() { nodes_lost_->Increment(); }
 
 void ControllerMetrics::TaskGivenUp() { tasks_given_up_->Increment(); }
@@ -137,6 +139,12 @@ void ControllerMetrics::SetPausedFilesystems(uint64_t count) {
 
 void ControllerMetrics::SetOldestTaskAge(absl::Duration age) {
   oldest_task_age_->Set(absl::ToDoubleSeconds(age));
+}
+
+void ControllerMetrics::SetSchedules(size_t count) { schedules_->Set(static_cast<double>(count)); }
+
+void ControllerMetrics::ScheduleRun(absl::string_view outcome) {
+  schedule_runs_.at(std::string(outcome))->Increment();
 }
 
 void ControllerMetrics::JobFinished(JobState outcome) {

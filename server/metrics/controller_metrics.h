@@ -7,6 +7,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -36,10 +37,12 @@ class ControllerMetrics {
   void SetPausedFilesystems(uint64_t count);
   void SetOldestTaskAge(absl::Duration age);
 
-  // Whether this controller leads.
-  void SetLeads(bool leads);
   void NodeLost();
   void TaskGivenUp();
+  void SetSchedules(size_t count);
+
+  // "STARTED", or why it was skipped: "MISSED", ...
+  void ScheduleRun(absl::string_view outcome);
   void JobFinished(JobState outcome);
   void TaskRetried(absl::string_view reason);
   // What a task's totals were and are now.
@@ -47,7 +50,6 @@ class ControllerMetrics {
   void StoreOperation(absl::string_view operation, bool ok, absl::Duration took);
 
  private:
-  prometheus::Gauge* leads_;
   std::map<JobState, prometheus::Gauge*> jobs_;
   std::map<JobState, prometheus::Counter*> jobs_finished_;
   std::map<TaskState, prometheus::Gauge*> tasks_;
@@ -56,6 +58,8 @@ class ControllerMetrics {
   prometheus::Counter* tasks_given_up_;
   prometheus::Gauge* oldest_task_age_;
   prometheus::Gauge* paused_filesystems_;
+  prometheus::Gauge* schedules_;
+  std::map<std::string, prometheus::Counter*> schedule_runs_;
   std::map<std::string, prometheus::Counter*> retries_;
   prometheus::Counter* scanned_;
   prometheus::Counter* requested_;

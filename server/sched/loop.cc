@@ -40,6 +40,12 @@ absl::Status JobEnded() {
                    "the job has ended or is being cancelled; make a new one");
 }
 
+absl::Status WindowClosed(const WindowState& state) {
+  return MakeError(absl::StatusCode::kUnavailable, "WINDOW_CLOSED",
+                   absl::StrCat("waits for a maintenance window, which opens at ",
+                                absl::FormatTime(absl::RFC3339_sec, state.until, absl::UTCTimeZone())));
+}
+
 absl::Status CanaryFailed(const ActiveJob& active) {
   return MakeError(absl::StatusCode::kAborted, "CANARY_FAILED",
                    absl::StrCat("not started: ", active.canary.in(TaskState::kFailed),
@@ -103,6 +109,7 @@ absl::Time Loop::Step() {
   wake_ = Now() + options_.probe_interval;
   Probe();
   ExpireNodes();
+  FollowWindows();
   StoreNews(/*all=*/false);
   CountCrashes();
   ExpandJobs();
@@ -147,6 +154,10 @@ absl::Status Loop::WhyWaiting(const ActiveJob& active, const TaskRow& row) const
   if (canaries_.count(active.job.sequence) > 0 && active.canary_nodes.count(*row.node) == 0) {
     return MakeError(absl::StatusCode::kUnavailable, "CANARY_FIRST", "waits for the nodes that go first");
   }
+  for (const WindowState& state :
+       {job_openings_.StateOf(active.job.sequence), node_openings_.StateOf(*row.node)}) {
+    if (!state.open) return WindowClosed(state);
+  }
   const Place place = PlaceOf(active, row);
   const FilesystemPauses::Pause* pause = pauses_.Find({place.node, place.filesystem}, Now());
   if (pause == nullptr) return absl::OkStatus();
@@ -180,6 +191,7 @@ absl::Status Loop::Save(std::vector<JobChange> changes) {
     if (!Ended(job.state)) continue;
     watches_.Ended(job.sequence);
     metrics_.JobFinished(job.state);
+    job_ended_(job);
     Log(LogLevel::kInfo, "job ended",
         {{"job", job.id},
          {"state", JobStateName(job.state)},
@@ -194,7 +206,8 @@ void Loop::TakeUp(JobRecord record, JobPlan plan) {
   const ActiveJob& active = table_.Add(std::move(record), std::move(plan));
   const uint64_t sequence = active.job.sequence;
   scheduler_.AddJob(sequence, active.plan.priority);
-  scheduler_.SetHeld(sequence, active.job.wanted != Wanted::kRun);
+  job_openings_.Set(sequence, active.plan.windows, Now());
+  scheduler_.SetHeld(sequence, Held(active));
   if (active.plan.canary.nodes > 0) canaries_.insert(sequence);
   for (const TaskRow& row : active.tasks) {
     const TaskKey key{sequence, row.number};
@@ -254,7 +267,7 @@ TryContext Loop::ContextOf(const ActiveJob& active, TaskKey key) const {
   TryContext context;
   context.now = Now();
   context.cancelled = active.job.wanted == Wanted::kCancel;
-  context.asked = stops_.in_flight(key) || stops_.taken(key) || MustStop(active);
+  context.asked = stops_.in_flight(key) || stops_.taken(key) || MustStop(active, active.Row(key.number));
   context.losses = runs_.Losses(key) + 1;
   context.max_failures = options_.max_failures;
   return context;
@@ -323,12 +336,47 @@ void Loop::NodeChanged(const std::string& name) {
        {"address", node.endpoint.address},
        {"error", node.error}});
   const bool up = node.state == NodeState::kUp;
-  scheduler_.SetGate(name, up ? Gate::kOpen : Gate::kShut);
+  scheduler_.SetGate(name, GateOf(name, node));
   if (node.state == NodeState::kUnknown || node.state == NodeState::kRefused) ProbeSoon(name);
   const JobTable::NodeTasks& tasks = table_.OnNode(name);
   to_expand_.insert(tasks.unexpanded.begin(), tasks.unexpanded.end());
   if (!up) return;
   for (const TaskKey& key : tasks.open) stops_.Hurry(key);
+}
+
+Gate Loop::GateOf(const std::string& name, const NodeEntry& node) const {
+  return node.state == NodeState::kUp && node_openings_.IsOpen(name) ? Gate::kOpen : Gate::kShut;
+}
+
+void Loop::SetNodeWindows(const std::string& node, std::vector<Window> windows) {
+  node_openings_.Set(node, std::move(windows), Now());
+  NodeWindowChanged(node);
+}
+
+void Loop::NodeWindowChanged(const std::string& name) {
+  if (const NodeEntry* node = nodes_.Find(name); node != nullptr) {
+    scheduler_.SetGate(name, GateOf(name, *node));
+  }
+  for (const TaskKey& key : table_.OnNode(name).open) stops_.Hurry(key);
+}
+
+// Opens and closes what is due. Tasks that run there are told to stop, those that wait may start.
+void Loop::FollowWindows() {
+  const absl::Time now = Now();
+  for (const uint64_t sequence : job_openings_.Update(now)) {
+    const ActiveJob& active = *table_.Find(sequence);
+    scheduler_.SetHeld(sequence, Held(active));
+    for (uint32_t number : active.open) stops_.Hurry({sequence, number});
+    Log(LogLevel::kInfo, "window of a job changed",
+        {{"job", active.job.id}, {"open", job_openings_.IsOpen(sequence) ? "yes" : "no"}});
+  }
+  for (const std::string& name : node_openings_.Update(now)) {
+    NodeWindowChanged(name);
+    Log(LogLevel::kInfo, "window of a node changed",
+        {{"node", name}, {"open", node_openings_.IsOpen(name) ? "yes" : "no"}});
+  }
+  WakeBy(job_openings_.wake());
+  WakeBy(node_openings_.wake());
 }
 
 void Loop::ExpireNodes() {
@@ -684,7 +732,13 @@ void Loop::CountCrashes() {
 
 // Stopping.
 
-bool Loop::MustStop(const ActiveJob& active) const { return active.job.wanted != Wanted::kRun; }
+bool Loop::Held(const ActiveJob& active) const {
+  return active.job.wanted != Wanted::kRun || !job_openings_.IsOpen(active.job.sequence);
+}
+
+bool Loop::MustStop(const ActiveJob& active, const TaskRow& row) const {
+  return Held(active) || !node_openings_.IsOpen(*row.node);
+}
 
 void Loop::SendCancels() {
   const absl::Time now = Now();
@@ -693,7 +747,7 @@ void Loop::SendCancels() {
   std::vector<TaskKey> attached;
   for (const TaskKey& key : stops_.Due(now)) {
     const TaskRow* row = table_.Find(key);
-    if (row == nullptr || !row->open || !MustStop(*table_.Find(key.job))) {
+    if (row == nullptr || !row->open || !MustStop(*table_.Find(key.job), *row)) {
       stops_.Rest(key);
       continue;
     }
@@ -820,7 +874,7 @@ absl::StatusOr<JobRecord> Loop::SetWanted(const std::string& id, Wanted wanted) 
   change.job.wanted = wanted;
   RETURN_IF_ERROR(Save({std::move(change)}));
   const uint64_t sequence = active->job.sequence;
-  scheduler_.SetHeld(sequence, wanted != Wanted::kRun);
+  scheduler_.SetHeld(sequence, Held(*active));
   for (uint32_t number : active->open) stops_.Hurry({sequence, number});
   for (uint32_t number : active->unexpanded) to_expand_.insert({sequence, number});
   Log(LogLevel::kInfo, "job changed", {{"job", id}, {"wanted", WantedName(wanted)}});
@@ -885,6 +939,7 @@ void Loop::Notify() {
     if (!ended) continue;
     watches_.Drop(sequence);
     scheduler_.RemoveJob(sequence);
+    job_openings_.Remove(sequence);
     canaries_.erase(sequence);
     sweeps_.erase(sequence);
     table_.Remove(sequence);

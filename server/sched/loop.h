@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/random/bit_gen_ref.h"
@@ -24,6 +25,7 @@
 #include "server/sched/mailbox.h"
 #include "server/sched/node_link.h"
 #include "server/sched/node_registry.h"
+#include "server/sched/openings.h"
 #include "server/sched/plan.h"
 #include "server/sched/probes.h"
 #include "server/sched/runs.h"
@@ -31,6 +33,7 @@
 #include "server/sched/stops.h"
 #include "server/sched/try_end.h"
 #include "server/sched/watches.h"
+#include "server/sched/window.h"
 
 namespace cowherd {
 
@@ -71,8 +74,16 @@ class Loop {
   // Last.
   void Stop();
 
+  // `listener` is called whenever a job has ended, from within the call that ended it: it must not call the
+  // loop. One at most; once, first.
+  void OnJobEnded(std::function<void(const Job&)> listener) { job_ended_ = std::move(listener); }
+
   // As NodeRegistry's.
   absl::Status SetTargets(const std::string& source, const std::vector<Target>& targets);
+
+  // From now on tasks work on the node only while one of these is open; none: at any time. The node need not
+  // be known.
+  void SetNodeWindows(const std::string& node, std::vector<Window> windows);
 
   // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES", "STALE_EPOCH".
   // RESOURCE_EXHAUSTED "TOO_MANY_JOBS". And as JobStore::Create.
@@ -136,7 +147,12 @@ class Loop {
   void SendCancels();
   void SendCancel(TaskKey key, const NodeEntry& node);
   void CancelDone(TaskKey key, const absl::Status& status);
-  bool MustStop(const ActiveJob& active) const;
+  bool MustStop(const ActiveJob& active, const TaskRow& row) const;
+  // Nothing of the job is to run now.
+  bool Held(const ActiveJob& active) const;
+  Gate GateOf(const std::string& name, const NodeEntry& node) const;
+  void NodeWindowChanged(const std::string& name);
+  void FollowWindows();
   // Whether the run that is known of the task was on a node that has begun anew.
   bool Crashed(const TaskRow& row, TaskKey key) const;
   void Fence(const std::string& node);
@@ -154,6 +170,7 @@ class Loop {
   const PlanReader read_plan_;
   absl::BitGenRef random_;
   const Options options_;
+  std::function<void(const Job&)> job_ended_ = [](const Job&) {};
 
   uint64_t epoch_ = 0;
   // Another controller rules.
@@ -172,6 +189,9 @@ class Loop {
   Runs runs_;
   Stops stops_;
   Watches watches_;
+  // By their windows: jobs, by sequence, and nodes.
+  Openings<uint64_t> job_openings_;
+  Openings<std::string> node_openings_;
 
   // What is still to be looked at; it stays here until that is stored.
   // To make tasks of.

@@ -2,27 +2,26 @@
 #define COWHERD_SERVER_SCHED_LOOP_THREAD_H_
 
 #include <algorithm>
-#include <functional>
 #include <thread>
-#include <utility>
 
 #include "server/base/clock.h"
 #include "server/sched/loop.h"
 #include "server/sched/mailbox.h"
+#include "server/sched/schedules.h"
 
 namespace cowherd {
 
-// Runs a loop on its own thread until it goes. The loop must be ready (Recover). `holds`, if given, is asked
-// before each step: false ends the loop early.
+// Runs a loop and its schedules on their own thread until it goes. Both must be ready (Recover).
 class LoopThread {
  public:
-  LoopThread(Loop& loop, Mailbox& mailbox, const Clock& clock, std::function<bool()> holds = nullptr)
-      : mailbox_(mailbox), thread_([&loop, &mailbox, &clock, holds = std::move(holds)] {
-          while (holds == nullptr || holds()) {
-            const absl::Duration idle = loop.Step() - clock.Now();
+  LoopThread(Loop& loop, Schedules& schedules, Mailbox& mailbox, const Clock& clock)
+      : mailbox_(mailbox), thread_([&loop, &schedules, &mailbox, &clock] {
+          for (;;) {
+            schedules.Step();
+            const absl::Time wake = loop.Step();
+            const absl::Duration idle = std::min(wake, schedules.wake()) - clock.Now();
             if (!mailbox.Wait(std::max(idle, absl::ZeroDuration()))) break;
           }
-          mailbox.Close();
           loop.Stop();
         }) {}
   // Closes the mailbox; what is in it is still done.

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "server/sched/canary.h"
 #include "server/sched/node_facts.h"
+#include "server/sched/window.h"
 
 namespace cowherd {
 
@@ -35,6 +36,8 @@ struct JobPlan {
   // Higher goes first.
   int32_t priority = 0;
   Canary canary;
+  // Its tasks work only while one of these is open. Empty: always.
+  std::vector<Window> windows;
 
   // Whether each run of a task does all of its work again.
   bool StartsOver() const { return ranges || dry_run; }

@@ -3,6 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+
 namespace cowherd {
 
 absl::string_view SkipReasonName(SkipReason reason) {
@@ -27,10 +32,18 @@ std::vector<std::string> ActiveJobs(const std::vector<ScheduledRun>& runs) {
   return jobs;
 }
 
+namespace {
+
+absl::Time CountFrom(absl::Time decided_to, absl::Time now) {
+  return decided_to > now + kClockTolerance ? now : decided_to;
+}
+
+}  // namespace
+
 ScheduleDecision Decide(const ScheduleRules& rules, absl::Time decided_to,
                         const std::vector<ScheduledRun>& runs, absl::Time now) {
   ScheduleDecision decision;
-  if (decided_to > now + kClockTolerance) decided_to = now;
+  decided_to = CountFrom(decided_to, now);
   const absl::Time due =
       rules.suspended ? absl::InfinitePast() : rules.cron.Latest(decided_to, now, rules.zone);
   const bool is_due = due != absl::InfinitePast();
@@ -76,6 +89,25 @@ ScheduleDecision Decide(const ScheduleRules& rules, absl::Time decided_to,
     if (rules.overlap == Overlap::kReplace) decision.cancel = std::move(active);
   }
   return decision;
+}
+
+std::string RunRequestId(absl::string_view name, absl::string_view uid, const ScheduledRun& run) {
+  std::string id = absl::StrCat(kRunRequestPrefix, name, "/", uid, "/", absl::ToUnixMicros(run.time));
+  if (!run.request.empty()) absl::StrAppend(&id, "/", run.request);
+  return id;
+}
+
+absl::optional<RunOrigin> OriginOf(absl::string_view request_id) {
+  if (!absl::ConsumePrefix(&request_id, kRunRequestPrefix)) return absl::nullopt;
+  const std::vector<absl::string_view> parts = absl::StrSplit(request_id, absl::MaxSplits('/', 3));
+  int64_t micros = 0;
+  if (parts.size() < 3 || !absl::SimpleAtoi(parts[2], &micros)) return absl::nullopt;
+  return RunOrigin{std::string(parts[0]), std::string(parts[1]), absl::FromUnixMicros(micros)};
+}
+
+absl::Time NextRun(const ScheduleRules& rules, absl::Time decided_to, absl::Time now) {
+  if (rules.suspended) return absl::InfiniteFuture();
+  return rules.cron.Next(std::max(CountFrom(decided_to, now), now), rules.zone);
 }
 
 }  // namespace cowherd

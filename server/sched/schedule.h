@@ -41,6 +41,8 @@ struct ScheduledRun {
   RunState state = RunState::kStarting;
   // Empty while it starts.
   std::string job;
+  // The request that asked for it. Empty: it was due.
+  std::string request;
 };
 
 enum class SkipReason {
@@ -60,7 +62,7 @@ absl::string_view SkipReasonName(SkipReason reason);
 // The jobs of those that are active.
 std::vector<std::string> ActiveJobs(const std::vector<ScheduledRun>& runs);
 
-inline constexpr size_t kMaxActiveRuns = 100;
+inline constexpr size_t kMaxActiveRuns = 50;
 
 // A clock that goes back by less is waited for; then no time counts twice.
 inline constexpr absl::Duration kClockTolerance = absl::Hours(1);
@@ -94,6 +96,26 @@ struct ScheduleDecision {
 //    before: times are counted anew from now.
 ScheduleDecision Decide(const ScheduleRules& rules, absl::Time decided_to,
                         const std::vector<ScheduledRun>& runs, absl::Time now);
+
+// The request_id of a run's job: the same for the same run of the same schedule, whoever makes it and how
+// often, so that a run has one job.
+std::string RunRequestId(absl::string_view name, absl::string_view uid, const ScheduledRun& run);
+
+// What such a request_id begins with.
+inline constexpr absl::string_view kRunRequestPrefix = "schedule/";
+
+// A job's schedule.
+struct RunOrigin {
+  std::string name;
+  std::string uid;
+  absl::Time time;
+};
+
+// Unset: no schedule made it.
+absl::optional<RunOrigin> OriginOf(absl::string_view request_id);
+
+// When the next run is due. InfiniteFuture: never, as it is suspended.
+absl::Time NextRun(const ScheduleRules& rules, absl::Time decided_to, absl::Time now);
 
 }  // namespace cowherd
 

@@ -21,6 +21,9 @@ TEST(Usage, EveryCommandHasHelpWithAnExample) {
                                                            {"extents"},
                                                            {"node", "list"},
                                                            {"node", "show"},
+                                                           {"node", "window", "set"},
+                                                           {"node", "window", "clear"},
+                                                           {"node", "window", "list"},
                                                            {"job", "create"},
                                                            {"job", "list"},
                                                            {"job", "get"},
@@ -28,7 +31,15 @@ TEST(Usage, EveryCommandHasHelpWithAnExample) {
                                                            {"job", "cancel"},
                                                            {"job", "pause"},
                                                            {"job", "resume"},
-                                                           {"job", "delete"}};
+                                                           {"job", "delete"},
+                                                           {"schedule", "create"},
+                                                           {"schedule", "get"},
+                                                           {"schedule", "list"},
+                                                           {"schedule", "update"},
+                                                           {"schedule", "suspend"},
+                                                           {"schedule", "resume"},
+                                                           {"schedule", "run"},
+                                                           {"schedule", "delete"}};
   for (std::vector<std::string> command : kCommands) {
     std::string name = "cowherd";
     for (const std::string& word : command) name += " " + word;

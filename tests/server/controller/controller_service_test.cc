@@ -17,7 +17,10 @@
 #include "server/base/status.h"
 #include "server/controller/grpc_node_link.h"
 #include "server/controller/request.h"
+#include "server/controller/schedule_convert.h"
+#include "server/controller/schedule_service.h"
 #include "server/controller/timed_store.h"
+#include "server/controller/window_convert.h"
 #include "server/jobs/sqlite_store.h"
 #include "server/sched/loop_thread.h"
 #include "tests/testing/fake_node.h"
@@ -56,14 +59,21 @@ class Controller {
         store_(OpenSqliteStore(store).value(), metrics_),
         link_(std::make_unique<GrpcNodeLink>(LinkOptions())),
         loop_(store_, *link_, clock_, mailbox_, metrics_, ReadPlan, random_, LoopOptions()),
-        service_(loop_, mailbox_) {
+        schedules_(store_, loop_, clock_, MakeScheduleCodec(), metrics_, random_),
+        node_windows_(store_, loop_, ReadNodeWindows),
+        service_(loop_, mailbox_),
+        schedule_service_(schedules_, node_windows_, clock_, mailbox_) {
     EXPECT_TRUE(loop_.SetTargets("static", nodes).ok());
     EXPECT_TRUE(loop_.Recover().ok());
+    EXPECT_TRUE(schedules_.Recover().ok());
+    EXPECT_TRUE(node_windows_.Recover().ok());
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
+    builder.RegisterService(&schedule_service_);
     server_ = builder.BuildAndStart();
     stub_ = v1::ControllerService::NewStub(server_->InProcessChannel(grpc::ChannelArguments()));
-    thread_ = std::make_unique<LoopThread>(loop_, *mailbox_, clock_);
+    schedules_stub_ = v1::ScheduleService::NewStub(server_->InProcessChannel(grpc::ChannelArguments()));
+    thread_ = std::make_unique<LoopThread>(loop_, schedules_, *mailbox_, clock_);
   }
   // As on SIGTERM.
   ~Controller() {
@@ -73,6 +83,7 @@ class Controller {
   }
 
   v1::ControllerService::Stub& stub() { return *stub_; }
+  v1::ScheduleService::Stub& schedules() { return *schedules_stub_; }
 
  private:
   static GrpcNodeLink::Options LinkOptions() {
@@ -94,9 +105,13 @@ class Controller {
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(100);
   std::unique_ptr<GrpcNodeLink> link_;
   Loop loop_;
+  Schedules schedules_;
+  NodeWindows node_windows_;
   ControllerService service_;
+  ScheduleService schedule_service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::ControllerService::Stub> stub_;
+  std::unique_ptr<v1::ScheduleService::Stub> schedules_stub_;
   std::unique_ptr<LoopThread> thread_;
 };
 
@@ -136,6 +151,21 @@ class ControllerServiceTest : public ::testing::Test {
     v1::Job job;
     EXPECT_TRUE(controller_->stub().GetJob(&context, request, &job).ok());
     return job;
+  }
+  v1::Schedule CreateSchedule(const v1::CreateScheduleRequest& request) {
+    grpc::ClientContext context;
+    v1::Schedule schedule;
+    const grpc::Status status = controller_->schedules().CreateSchedule(&context, request, &schedule);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return schedule;
+  }
+  v1::Schedule GetSchedule(const std::string& name) {
+    grpc::ClientContext context;
+    v1::GetScheduleRequest request;
+    request.set_name(name);
+    v1::Schedule schedule;
+    EXPECT_TRUE(controller_->schedules().GetSchedule(&context, request, &schedule).ok());
+    return schedule;
   }
   // Follows a job until it is as wanted or has ended; returns it as last seen.
   v1::Job WatchUntil(const std::string& id, const std::function<bool(const v1::Job&)>& wanted) {
@@ -376,6 +406,186 @@ TEST_F(ControllerServiceTest, ListsInPagesAndDeletes) {
     grpc::ClientContext context;
     EXPECT_EQ(ReasonOf(FromGrpc(controller_->stub().DeleteJob(&context, remove, &empty))), "JOB_UNKNOWN");
   }
+}
+
+v1::CreateScheduleRequest Hourly() {
+  v1::CreateScheduleRequest request;
+  request.set_name("hourly");
+  request.mutable_spec()->mutable_job()->mutable_scan()->mutable_nodes()->set_all(true);
+  request.mutable_spec()->set_cron("0 * * * *");
+  return request;
+}
+
+TEST_F(ControllerServiceTest, Schedules) {
+  const v1::Schedule made = CreateSchedule(Hourly());
+  EXPECT_EQ(made.revision(), 1u);
+  EXPECT_EQ(made.next_run().seconds() % 3600, 0);
+  EXPECT_GT(absl::FromUnixSeconds(made.next_run().seconds()), absl::Now() - absl::Seconds(5));
+  EXPECT_EQ(GetSchedule("hourly").SerializeAsString(), made.SerializeAsString());
+
+  v1::Schedule updated;
+  {
+    v1::UpdateScheduleRequest request;
+    request.set_name("hourly");
+    *request.mutable_spec() = made.spec();
+    request.mutable_spec()->set_suspended(true);
+    request.set_revision(made.revision());
+    grpc::ClientContext context;
+    ASSERT_TRUE(controller_->schedules().UpdateSchedule(&context, request, &updated).ok());
+    EXPECT_FALSE(updated.has_next_run());
+    request.mutable_spec()->set_cron("* * * *");
+    grpc::ClientContext again;
+    const absl::Status status = FromGrpc(controller_->schedules().UpdateSchedule(&again, request, &updated));
+    EXPECT_EQ(FieldOf(status), "spec.cron");
+    request.mutable_spec()->set_cron("0 4 * * *");
+    grpc::ClientContext stale;
+    EXPECT_EQ(ReasonOf(FromGrpc(controller_->schedules().UpdateSchedule(&stale, request, &updated))),
+              "SCHEDULE_CHANGED");
+  }
+
+  v1::RunScheduleNowRequest now;
+  now.set_name("hourly");
+  now.set_request_id("once");
+  v1::Job job;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(controller_->schedules().RunScheduleNow(&context, now, &job).ok());
+  }
+  EXPECT_EQ(job.schedule(), "hourly");
+  EXPECT_TRUE(job.has_scheduled());
+  const v1::RunTaskRequest run = node_.WaitForRun();
+  EXPECT_EQ(run.job_id(), job.id());
+  node_.Progress(run.task_id(), Accepted(3));
+  WatchUntil(job.id(), [](const v1::Job& seen) { return seen.totals().bytes_accepted() == 3; });
+  EXPECT_EQ(GetSchedule("hourly").runs(0).state(), v1::RUN_ACTIVE);
+  // The same after a restart, when the job ends; a repeat of the call makes no other job.
+  Restart();
+  node_.Progress(run.task_id(), Accepted(4));
+  WatchUntil(job.id(), [](const v1::Job& seen) { return seen.totals().bytes_accepted() == 4; });
+  node_.End(run.task_id(), Done(5));
+  EXPECT_EQ(WatchToTheEnd(job.id()).state(), v1::SUCCEEDED);
+  {
+    v1::Job repeat;
+    grpc::ClientContext context;
+    ASSERT_TRUE(controller_->schedules().RunScheduleNow(&context, now, &repeat).ok());
+    EXPECT_EQ(repeat.id(), job.id());
+  }
+  const v1::Schedule after = GetSchedule("hourly");
+  ASSERT_EQ(after.runs_size(), 1);
+  EXPECT_EQ(after.runs(0).state(), v1::RUN_SUCCEEDED);
+  EXPECT_EQ(after.runs(0).job_id(), job.id());
+  EXPECT_EQ(after.runs(0).request_id(), "once");
+
+  v1::DeleteScheduleRequest remove;
+  remove.set_name("hourly");
+  google::protobuf::Empty empty;
+  grpc::ClientContext context;
+  EXPECT_TRUE(controller_->schedules().DeleteSchedule(&context, remove, &empty).ok());
+  grpc::ClientContext gone;
+  EXPECT_EQ(ReasonOf(FromGrpc(controller_->schedules().DeleteSchedule(&gone, remove, &empty))),
+            "SCHEDULE_UNKNOWN");
+  EXPECT_EQ(Get(job.id()).schedule(), "hourly");
+}
+
+TEST_F(ControllerServiceTest, ARunMissedWhileNoControllerWasThere) {
+  CreateSchedule(Hourly());
+  controller_.reset();
+  const absl::Time hour = absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now()) / 3600 * 3600);
+  {
+    // As if it had gone five hours ago.
+    std::unique_ptr<JobStore> store = OpenSqliteStore(path_).value();
+    v1::Schedule schedule;
+    ASSERT_TRUE(schedule.ParseFromString(store->LoadRecords("schedule")->at("hourly")));
+    schedule.mutable_decided()->set_seconds(absl::ToUnixSeconds(hour - absl::Hours(5)));
+    ASSERT_TRUE(store->PutRecord("schedule", "hourly", schedule.SerializeAsString()).ok());
+  }
+  Start();
+  const v1::RunTaskRequest run = node_.WaitForRun();
+  const v1::Job job = Get(run.job_id());
+  EXPECT_EQ(job.schedule(), "hourly");
+  // The full hour may have passed meanwhile.
+  EXPECT_GE(absl::FromUnixSeconds(job.scheduled().seconds()), hour);
+  EXPECT_EQ(GetSchedule("hourly").runs_size(), 1);
+}
+
+TEST_F(ControllerServiceTest, ListsSchedulesInPages) {
+  for (const char* name : {"c", "a", "b"}) {
+    v1::CreateScheduleRequest request = Hourly();
+    request.set_name(name);
+    CreateSchedule(request);
+  }
+  std::string names;
+  v1::ListSchedulesRequest request;
+  request.set_page_size(2);
+  do {
+    grpc::ClientContext context;
+    v1::ListSchedulesResponse response;
+    ASSERT_TRUE(controller_->schedules().ListSchedules(&context, request, &response).ok());
+    for (const v1::Schedule& schedule : response.schedules()) names += schedule.name();
+    names += " ";
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(names, "ab c ");
+}
+
+// A window that is closed for the next hours.
+v1::Window Closed() {
+  v1::Window window;
+  const absl::CivilHour hour(absl::ToCivilSecond(absl::Now() + absl::Hours(5), absl::UTCTimeZone()));
+  window.set_cron(absl::StrCat("0 ", hour.hour(), " * * *"));
+  window.mutable_duration()->set_seconds(3600);
+  return window;
+}
+
+TEST_F(ControllerServiceTest, ANodePausesWhileItsWindowsAreClosed) {
+  const v1::Job made = Create(ScanRequest());
+  const v1::RunTaskRequest first = node_.WaitForRun();
+  node_.Progress(first.task_id(), Accepted(3));
+  v1::SetNodeWindowsRequest request;
+  request.set_node("n1");
+  *request.add_windows() = Closed();
+  v1::NodeWindows windows;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(controller_->schedules().SetNodeWindows(&context, request, &windows).ok());
+  }
+  EXPECT_FALSE(windows.open());
+  const v1::Job waiting = WatchUntil(
+      made.id(), [](const v1::Job& job) { return job.tasks(0).error().reason() == "WINDOW_CLOSED"; });
+  EXPECT_EQ(waiting.tasks(0).state(), v1::TASK_WAITING);
+  // Also for the next process.
+  Restart();
+  {
+    grpc::ClientContext context;
+    v1::ListNodeWindowsResponse response;
+    ASSERT_TRUE(controller_->schedules().ListNodeWindows(&context, {}, &response).ok());
+    ASSERT_EQ(response.nodes_size(), 1);
+    EXPECT_EQ(response.nodes(0).node(), "n1");
+    EXPECT_FALSE(response.nodes(0).open());
+  }
+  EXPECT_EQ(Get(made.id()).tasks(0).state(), v1::TASK_WAITING);
+  request.clear_windows();
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(controller_->schedules().SetNodeWindows(&context, request, &windows).ok());
+  }
+  EXPECT_TRUE(windows.open());
+  const v1::RunTaskRequest second = node_.WaitForRun();
+  EXPECT_EQ(second.attempt(), 2u);
+  node_.End(second.task_id(), Done(4));
+  const v1::Job done = WatchToTheEnd(made.id());
+  EXPECT_EQ(done.state(), v1::SUCCEEDED);
+}
+
+TEST_F(ControllerServiceTest, AJobWaitsForItsWindow) {
+  v1::CreateJobRequest request = ScanRequest();
+  *request.mutable_spec()->add_windows() = Closed();
+  const v1::Job made = Create(request);
+  EXPECT_EQ(made.state(), v1::PENDING);
+  EXPECT_EQ(made.spec().windows_size(), 1);
+  WatchUntil(made.id(), [](const v1::Job& job) { return job.tasks(0).error().reason() == "WINDOW_CLOSED"; });
+  request.mutable_spec()->mutable_windows(0)->set_cron("");
+  EXPECT_EQ(FieldOf(CreateError(request)), "spec.windows[0].cron");
 }
 
 TEST_F(ControllerServiceTest, StopEndsWatches) {

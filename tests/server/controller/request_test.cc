@@ -37,6 +37,7 @@ TEST(CheckCreateJob, EachFieldAtFaultIsNamed) {
   const Case scans[] = {
       {"spec.work", [](auto& r) { r.mutable_spec()->clear_scan(); }},
       {"request_id", [](auto& r) { r.set_request_id(std::string(101, 'x')); }},
+      {"request_id", [](auto& r) { r.set_request_id("schedule/x"); }},
       {"spec.display_name", [](auto& r) { r.mutable_spec()->set_display_name(std::string(201, 'x')); }},
       {"spec.scan.nodes", [&](auto& r) { scan(r)->clear_nodes(); }},
       {"spec.scan.nodes.all", [&](auto& r) { scan(r)->mutable_nodes()->set_all(false); }},

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <prometheus/registry.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 #include <random>
@@ -12,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "server/base/status.h"
 #include "server/jobs/memory_store.h"
+#include "server/sched/window.h"
 
 namespace cowherd {
 namespace {
@@ -95,12 +97,14 @@ absl::Status Stopped() { return MakeError(absl::StatusCode::kUnknown, "CANCELLED
 
 // A plan is written "all", "names:a,b", "give_up:a,b", "label:k=v", "ranges:a,b"; then perhaps ";priority=3"
 // or
-// ";canary=1/2", for one node and two failures.
+// ";canary=1/2", for one node and two failures, or ";window".
 absl::StatusOr<JobPlan> ReadPlan(absl::string_view spec) {
   JobPlan plan;
   const std::vector<std::string> words = absl::StrSplit(spec, ';');
   for (size_t i = 1; i < words.size(); ++i) {
     const std::vector<std::string> option = absl::StrSplit(words[i], absl::ByAnyChar("=/"));
+    // The first ten minutes of each hour.
+    if (option[0] == "window") plan.windows = {MakeWindow("0 * * * *", "", absl::Minutes(10)).value()};
     if (option[0] == "priority") plan.priority = std::stoi(option[1]);
     if (option[0] != "canary") continue;
     plan.canary.nodes = static_cast<uint32_t>(std::stoul(option[1]));
@@ -153,6 +157,7 @@ class LoopTest : public ::testing::Test {
     return 0;
   }
 
+  void ToTheFullHour() { After(absl::Hours(1) - (clock_.Now() - absl::UnixEpoch()) % absl::Hours(1)); }
   // Until nothing is posted.
   void Step() {
     for (int i = 0; i < 5; ++i) wake_ = loop_->Step();
@@ -908,6 +913,121 @@ TEST_F(LoopTest, CancelOfManyTasksIsAcknowledgedAtOnceAndCannotBeLost) {
   AnswerCancel(absl::NotFoundError("unknown"));
   EXPECT_EQ(StateOf(id), JobState::kCancelled);
   for (const Task& task : Get(id).tasks) EXPECT_EQ(task.state, TaskState::kCancelled);
+}
+
+TEST_F(LoopTest, AJobWorksWhileItsWindowIsOpen) {
+  ToTheFullHour();
+  const std::string id = Create("names:a;window");
+  Say(Last(), Progress("r", 5));
+  After(absl::Minutes(10) - absl::Seconds(5));
+  EXPECT_TRUE(link_.cancels.empty());
+  EXPECT_LE(wake_, clock_.Now() + absl::Seconds(5));
+  After(absl::Seconds(5));
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  AnswerCancel(absl::OkStatus());
+  Say(Last(), Summary("r", 6, Stopped()));
+  EXPECT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "WINDOW_CLOSED");
+  // It is no pause that a person asked for.
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  After(absl::Minutes(50) - absl::Seconds(1));
+  EXPECT_EQ(link_.streams.size(), 1u);
+  EXPECT_LE(wake_, clock_.Now() + absl::Seconds(1));
+  After(absl::Seconds(1));
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.attempt, 2u);
+  Say(Last(), Summary("r2", 1));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+  EXPECT_EQ(Get(id).job.totals.bytes_accepted, 7u);
+}
+
+TEST_F(LoopTest, AJobMadeWhileItsWindowIsClosedWaits) {
+  ToTheFullHour();
+  After(absl::Minutes(30));
+  const std::string id = Create("names:a;window");
+  EXPECT_TRUE(link_.streams.empty());
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "WINDOW_CLOSED");
+  Restart();
+  EXPECT_TRUE(link_.streams.empty());
+  After(absl::Minutes(30));
+  EXPECT_EQ(link_.streams.size(), 1u);
+}
+
+TEST_F(LoopTest, APersonsPauseOutlivesTheWindow) {
+  ToTheFullHour();
+  const std::string id = Create("names:a;window");
+  ASSERT_TRUE(loop_->PauseJob(id).ok());
+  Step();
+  AnswerCancel(absl::OkStatus());
+  Say(Last(), Summary("r", 6, Stopped()));
+  After(absl::Hours(1));
+  EXPECT_EQ(StateOf(id), JobState::kPaused);
+  EXPECT_EQ(link_.streams.size(), 1u);
+  // And a resume does not open the window.
+  After(absl::Minutes(30));
+  ASSERT_TRUE(loop_->ResumeJob(id).ok());
+  Step();
+  EXPECT_EQ(link_.streams.size(), 1u);
+  After(absl::Minutes(30));
+  EXPECT_EQ(link_.streams.size(), 2u);
+}
+
+TEST_F(LoopTest, AJobIsCancelledWhileItsWindowIsClosed) {
+  ToTheFullHour();
+  const std::string id = Create("names:a;window");
+  After(absl::Minutes(10));
+  AnswerCancel(absl::OkStatus());
+  Say(Last(), Summary("r", 6, Stopped()));
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+}
+
+TEST_F(LoopTest, ANodeWorksWhileItsWindowIsOpen) {
+  ToTheFullHour();
+  const std::vector<Window> windows = {MakeWindow("0 * * * *", "", absl::Minutes(10)).value()};
+  loop_->SetNodeWindows("a", windows);
+  // Not known yet.
+  loop_->SetNodeWindows("c", windows);
+  const std::string id = Create("all");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(link_.streams[0]->order.node, "a");
+  After(absl::Minutes(10));
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  EXPECT_EQ(link_.cancels[0].address, "a:1");
+  AnswerCancel(absl::OkStatus());
+  Say(*link_.streams[0], Summary("r", 6, Stopped()));
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "WINDOW_CLOSED");
+  EXPECT_EQ(link_.streams.size(), 2u);
+  After(absl::Minutes(50));
+  ASSERT_EQ(link_.streams.size(), 3u);
+  EXPECT_EQ(Last().order.node, "a");
+
+  // Another process finds the window closed, and the task still running.
+  clock_.Advance(absl::Minutes(30));
+  link_.cancels.clear();
+  Restart({});
+  loop_->SetNodeWindows("a", windows);
+  ASSERT_TRUE(loop_->SetTargets("static", {{"a", {"a:1", ""}}, {"b", {"b:1", ""}}}).ok());
+  Step();
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  EXPECT_EQ(link_.cancels[0].address, "a:1");
+  AnswerCancel(absl::OkStatus());
+  Step();
+  // Asked for its last figures.
+  FakeLink::Stream& last = **std::find_if(link_.streams.rbegin(), link_.streams.rend(),
+                                          [](const auto& stream) { return stream->order.node == "a"; });
+  EXPECT_EQ(last.order.attempt, 2u);
+  Say(last, Summary("r2", 1, Stopped()));
+  const size_t streams = link_.streams.size();
+  After(absl::Minutes(5));
+  EXPECT_EQ(link_.streams.size(), streams);
+  // Without windows it goes on at once.
+  loop_->SetNodeWindows("a", {});
+  Step();
+  EXPECT_EQ(link_.streams.size(), streams + 1);
+  EXPECT_EQ(Last().order.node, "a");
 }
 
 TEST_F(LoopTest, ProbesOncePerInterval) {

@@ -116,13 +116,13 @@ TEST(Decide, AfterHoursAwayOnlyTheLastStarts) {
       {"the one before still runs",
        Hourly(),
        "02:00",
-       {{At("02:00"), kActive, "a"}},
+       {{At("02:00"), kActive, "a", ""}},
        "11:40",
        "to  2 11:00; skipped  2 11:00 STILL_RUNNING; again  2 12:00"},
       {"missed comes first",
        Within(absl::Minutes(1)),
        "02:00",
-       {{At("02:00"), kActive, "a"}},
+       {{At("02:00"), kActive, "a", ""}},
        "11:40",
        "to  2 11:00; skipped  2 11:00 MISSED; again  2 12:00"},
   });
@@ -130,7 +130,7 @@ TEST(Decide, AfterHoursAwayOnlyTheLastStarts) {
 
 TEST(Decide, Overlap) {
   const std::vector<ScheduledRun> runs = {
-      {At("08:00"), kActive, "a"}, {At("09:00"), kSucceeded, "b"}, {At("10:00"), kActive, "c"}};
+      {At("08:00"), kActive, "a", ""}, {At("09:00"), kSucceeded, "b", ""}, {At("10:00"), kActive, "c", ""}};
   Check({
       {"forbid", Hourly(Overlap::kForbid), "10:00", runs, "11:00",
        "to  2 11:00; skipped  2 11:00 STILL_RUNNING; again  2 12:00"},
@@ -143,17 +143,17 @@ TEST(Decide, Overlap) {
       {"ended ones do not count",
        Hourly(Overlap::kForbid),
        "10:00",
-       {{At("09:00"), kSucceeded, "b"}, {At("10:00"), kFailed, "c"}},
+       {{At("09:00"), kSucceeded, "b", ""}, {At("10:00"), kFailed, "c", ""}},
        "11:00",
        "to  2 11:00; start  2 11:00; again  2 12:00"},
   });
-  const std::vector<ScheduledRun> many(kMaxActiveRuns, {At("10:00"), kActive, "a"});
+  const std::vector<ScheduledRun> many(kMaxActiveRuns, {At("10:00"), kActive, "a", ""});
   Check({{"allow, to a limit", Hourly(Overlap::kAllow), "10:00", many, "11:00",
           "to  2 11:00; skipped  2 11:00 TOO_MANY_RUNS; again  2 12:00"}});
 }
 
 TEST(Decide, WhatDoesNotStartIsGivenUp) {
-  const std::vector<ScheduledRun> runs = {{At("10:00"), kStarting, ""}};
+  const std::vector<ScheduledRun> runs = {{At("10:00"), kStarting, "", ""}};
   Check({
       {"not yet", Hourly(), "10:00", runs, "10:59", "to  2 10:00; again  2 11:00"},
       {"the next one is due", Hourly(), "10:00", runs, "11:00",
@@ -177,8 +177,8 @@ TEST(Decide, ForgetsOldJobs) {
   none.keep_succeeded = 0;
   none.keep_failed = 0;
   const std::vector<ScheduledRun> runs = {
-      {At("03:00"), kSucceeded, "a"}, {At("04:00"), kFailed, "b"}, {At("05:00"), kActive, "c"},
-      {At("06:00"), kSucceeded, "d"}, {At("07:00"), kFailed, "e"}, {At("08:00"), kSucceeded, "f"},
+      {At("03:00"), kSucceeded, "a", ""}, {At("04:00"), kFailed, "b", ""}, {At("05:00"), kActive, "c", ""},
+      {At("06:00"), kSucceeded, "d", ""}, {At("07:00"), kFailed, "e", ""}, {At("08:00"), kSucceeded, "f", ""},
   };
   Check({
       {"enough room", Hourly(), "10:00", runs, "10:30", "to  2 10:00; again  2 11:00"},
@@ -195,16 +195,16 @@ TEST(Decide, SuspendedStartsNothing) {
       {"still forgets",
        Suspended(),
        "10:00",
-       {{At("06:00"), kSucceeded, "a"},
-        {At("07:00"), kSucceeded, "b"},
-        {At("08:00"), kSucceeded, "c"},
-        {At("09:00"), kSucceeded, "d"}},
+       {{At("06:00"), kSucceeded, "a", ""},
+        {At("07:00"), kSucceeded, "b", ""},
+        {At("08:00"), kSucceeded, "c", ""},
+        {At("09:00"), kSucceeded, "d", ""}},
        "15:00",
        "to  2 10:00; forget 0; again never"},
       {"what was asked for by hand still starts",
        Suspended(),
        "10:00",
-       {{At("14:59"), kStarting, ""}},
+       {{At("14:59"), kStarting, "", ""}},
        "15:00",
        "to  2 10:00; again never"},
   });
@@ -215,7 +215,7 @@ TEST(Decide, ClockThatGoesBack) {
       {"some minutes: nothing comes twice",
        Hourly(),
        "11:00",
-       {{At("11:00"), kActive, "a"}},
+       {{At("11:00"), kActive, "a", ""}},
        "10:30",
        "to  2 11:00; again  2 12:00"},
       {"an hour", Hourly(), "11:00", {}, "10:00", "to  2 11:00; again  2 12:00"},
@@ -223,7 +223,7 @@ TEST(Decide, ClockThatGoesBack) {
       {"and not from before",
        Hourly(),
        "30 20:00",
-       {{At("30 20:00"), kSucceeded, "a"}},
+       {{At("30 20:00"), kSucceeded, "a", ""}},
        "11:00",
        "to  2 11:00; again  2 12:00"},
       {"a clock that jumps ahead starts the last one",
@@ -249,6 +249,33 @@ TEST(Decide, TurnsOfTheClock) {
   decision = Decide(rules, decision.decided_to, {}, time(30, 3, 30));
   EXPECT_FALSE(decision.start.has_value());
   EXPECT_EQ(decision.look_again, time(31, 2, 30));
+}
+
+TEST(NextRun, IsAheadOfNow) {
+  EXPECT_EQ(Text(NextRun(Hourly(), At("10:00"), At("10:30"))), " 2 11:00");
+  EXPECT_EQ(Text(NextRun(Hourly(), At("10:00"), At("15:00"))), " 2 16:00");
+  EXPECT_EQ(Text(NextRun(Hourly(), At("11:00"), At("10:30"))), " 2 12:00");
+  EXPECT_EQ(Text(NextRun(Hourly(), At("20:00"), At("10:30"))), " 2 11:00");
+  EXPECT_EQ(Text(NextRun(Suspended(), At("10:00"), At("10:30"))), "never");
+}
+
+TEST(RunRequestId, TellsItsScheduleAndTime) {
+  const ScheduledRun due = {At("10:00"), kStarting, "", ""};
+  const ScheduledRun asked = {At("10:00"), kStarting, "", "a/b"};
+  const std::string id = RunRequestId("nightly", "0123", due);
+  EXPECT_EQ(id, absl::StrCat("schedule/nightly/0123/", absl::ToUnixMicros(At("10:00"))));
+  EXPECT_NE(RunRequestId("nightly", "0123", asked), id);
+  EXPECT_NE(RunRequestId("nightly", "0124", due), id);
+  for (const ScheduledRun& run : {due, asked}) {
+    const absl::optional<RunOrigin> origin = OriginOf(RunRequestId("nightly", "0123", run));
+    ASSERT_TRUE(origin.has_value());
+    EXPECT_EQ(origin->name, "nightly");
+    EXPECT_EQ(origin->uid, "0123");
+    EXPECT_EQ(origin->time, At("10:00"));
+  }
+  for (const char* other : {"", "schedule/", "schedule/a/b", "schedule/a/b/c", "schedule", "x/a/b/1"}) {
+    EXPECT_FALSE(OriginOf(other).has_value()) << other;
+  }
 }
 
 }  // namespace
