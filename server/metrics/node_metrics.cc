@@ -90,10 +90,12 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
   bytes("cowherd_node_unchanged_bytes_total",
         "Data that scans did not look at again, since an earlier one did (--state_dir).", t.bytes_unchanged);
   const auto left = [&](const char* reason, uint64_t value) {
-    scrape.Counter("cowherd_node_left_bytes_total", "Duplicate data that is left as it is, by reason.",
-                   volume, {"reason", reason}, static_cast<double>(value));
+    scrape.Counter(
+        "cowherd_node_left_bytes_total",
+        "Duplicate data that is left as it is, by reason: its storage is held by files outside the "
+        "scan or immutable ones, too much would have to be moved, or a file would get too many extents.",
+        volume, {"reason", reason}, static_cast<double>(value));
   };
-  // By files outside the scan; too much of it would have to be moved; a file would get too many extents.
   left("held", t.bytes_held);
   left("unprofitable", t.bytes_unprofitable);
   left("fragmenting", t.bytes_fragmenting);
