@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
-#include <thread>
 #include <vector>
 
+#include "server/base/on_threads.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -119,14 +119,10 @@ absl::Status LookUpXfsInodes(int fd, absl::Span<const uint64_t> ascending, const
   const size_t count = ascending.size() - first;
   const size_t threads = count < kEnoughForThreads ? 1 : kThreads;
   std::vector<absl::Status> ended(threads);
-  std::vector<std::thread> others;
-  const auto work = [&](size_t part) {
+  OnThreads(threads, [&](size_t part) {
     ended[part] = LookUp(fd, ascending, first + count * part / threads, first + count * (part + 1) / threads,
                          stop, found);
-  };
-  for (size_t part = 1; part < threads; ++part) others.emplace_back(work, part);
-  work(0);
-  for (std::thread& thread : others) thread.join();
+  });
   for (const absl::Status& status : ended) RETURN_IF_ERROR(status);
   return absl::OkStatus();
 }

@@ -1,8 +1,11 @@
 #include "server/scan/batch_sharer.h"
 
+#include <thread>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "server/base/on_threads.h"
+#include "server/scan/cached_ranges.h"
 #include "server/scan/scan_files.h"
 #include "server/scan/share_queue.h"
 #include "server/scan/share_worker.h"
@@ -57,18 +60,14 @@ void BatchSharer::Begin(ShareBatch batch) {
 void BatchSharer::CarryOut(std::vector<ShareGroup> groups) {
   const uint64_t done = totals_.Get().work_done + WorkOf(groups);
   ShareQueue queue(std::move(groups));
-  std::vector<std::thread> workers;
-  for (unsigned i = 0; i < workers_; ++i) workers.emplace_back([this, &queue] { Empty(queue); });
-  for (std::thread& worker : workers) worker.join();
-  Forget(ops_, queue.AllDone());
+  OnThreads(workers_, [&](size_t) {
+    ShareWorker worker(ops_, tree_, running_->files, block_size_, pace_, stop_, totals_);
+    worker.Empty(queue);
+  });
+  for (const CachedRange& range : queue.AllDone()) Forget(ops_, range);
   if (!stop_.Check().ok()) return;
   // Also what could not be read.
   totals_.Update([done](Totals& t) { t.work_done = done; });
-}
-
-void BatchSharer::Empty(ShareQueue& queue) {
-  ShareWorker worker(ops_, tree_, running_->files, block_size_, pace_, stop_, totals_);
-  worker.Empty(queue);
 }
 
 void BatchSharer::Wait() {

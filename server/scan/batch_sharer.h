@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -15,7 +14,6 @@
 #include "server/fs/file_tree.h"
 #include "server/scan/pace.h"
 #include "server/scan/share.h"
-#include "server/scan/share_queue.h"
 
 namespace cowherd {
 
@@ -42,7 +40,6 @@ class BatchSharer {
   struct Running;
 
   void CarryOut(std::vector<ShareGroup> groups);
-  void Empty(ShareQueue& queue);
 
   ExtentOps& ops_;
   FileTree& tree_;

@@ -362,7 +362,7 @@ void ReadingScan::BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t 
     const CachedPart cached = step <= kSmallRead
                                   ? ops_.StartReading(file->fd.get(), offset, step)
                                   : ops_.StartReading(file->fd.get(), offset + step / 2, 0);
-    if (cached == CachedPart::kLittle) cached_.Add(file, offset, step);
+    if (cached == CachedPart::kLittle) cached_.Add({file, offset, step});
     offset += step;
   }
   cached_.ForgetUntil(max_open_, page_cache_);

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <set>
-#include <thread>
 #include <tuple>
 #include <utility>
 
 #include "server/base/log.h"
+#include "server/base/on_threads.h"
 #include "server/base/status.h"
+#include "server/scan/cached_ranges.h"
+#include "server/scan/share_queue.h"
 
 namespace cowherd {
 namespace {
@@ -158,9 +160,9 @@ absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<std::vector<ShareG
   for (std::vector<ShareGroup>& part : parts) {
     const uint64_t done = totals_.Get().work_done + WorkOf(part);
     ShareQueue queue(std::move(part));
-    OnAll([&](ShareWorker& worker) { worker.Empty(queue); });
-    OnAll([](ShareWorker& worker) { worker.FinishCopies(); });
-    Forget(ops_, queue.AllDone());
+    OnThreads(workers_.size(), [&](size_t i) { workers_[i].Empty(queue); });
+    OnThreads(workers_.size(), [&](size_t i) { workers_[i].FinishCopies(); });
+    for (const CachedRange& range : queue.AllDone()) Forget(ops_, range);
     for (ShareWorker& worker : workers_) {
       for (const Share& share : worker.TakeLeftover()) leftover.push_back(share);
     }
@@ -169,12 +171,6 @@ absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<std::vector<ShareG
     totals_.Update([done](Totals& t) { t.work_done = done; });
   }
   return leftover;
-}
-
-void Reclaim::OnAll(absl::FunctionRef<void(ShareWorker&)> work) {
-  std::vector<std::thread> threads;
-  for (ShareWorker& worker : workers_) threads.emplace_back([&work, &worker] { work(worker); });
-  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace cowherd

@@ -3,11 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <list>
+#include <deque>
 #include <map>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/base/stop.h"
@@ -59,8 +58,6 @@ class Reclaim {
   std::vector<std::vector<ShareGroup>> PlanParts(std::vector<ShareGroup> groups);
   // What could not be shared.
   absl::StatusOr<std::vector<Share>> Carry(std::vector<std::vector<ShareGroup>> parts);
-  // Runs on as many threads as there are workers.
-  void OnAll(absl::FunctionRef<void(ShareWorker&)> work);
 
   ExtentOps& ops_;
   FileTree& tree_;
@@ -69,7 +66,7 @@ class Reclaim {
   const size_t open_files_;
   const Stop& stop_;
   SharedTotals& totals_;
-  std::list<ShareWorker> workers_;
+  std::deque<ShareWorker> workers_;
 };
 
 }  // namespace cowherd

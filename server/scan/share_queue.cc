@@ -88,32 +88,26 @@ std::shared_ptr<const OpenFile> ShareQueue::FileOf(size_t range) const {
   return ranges_[range].file;
 }
 
-std::vector<ShareQueue::Cached> ShareQueue::Done(size_t group) {
+std::vector<CachedRange> ShareQueue::Done(size_t group) {
   std::lock_guard<std::mutex> lock(mutex_);
-  std::vector<Cached> cached;
+  std::vector<CachedRange> cached;
   for (const size_t range : ranges_of_[group]) {
     if (--ranges_[range].users == 0) LetGo(ranges_[range], cached);
   }
   return cached;
 }
 
-std::vector<ShareQueue::Cached> ShareQueue::AllDone() {
+std::vector<CachedRange> ShareQueue::AllDone() {
   std::lock_guard<std::mutex> lock(mutex_);
-  std::vector<Cached> cached;
+  std::vector<CachedRange> cached;
   for (RangeState& state : ranges_) LetGo(state, cached);
   return cached;
 }
 
-void ShareQueue::LetGo(RangeState& state, std::vector<Cached>& cached) {
+void ShareQueue::LetGo(RangeState& state, std::vector<CachedRange>& cached) {
   if (state.brought_in) cached.push_back({state.file, state.range.offset, state.range.length});
   state.file.reset();
   state.brought_in = false;
-}
-
-void Forget(ExtentOps& ops, absl::Span<const ShareQueue::Cached> cached) {
-  for (const ShareQueue::Cached& range : cached) {
-    ops.Forget(range.file->fd.get(), range.offset, range.length);
-  }
 }
 
 }  // namespace cowherd

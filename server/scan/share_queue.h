@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
+#include "server/scan/cached_ranges.h"
 #include "server/scan/share.h"
 
 namespace cowherd {
@@ -32,12 +32,6 @@ class ShareQueue {
     Kind kind = Kind::kEnd;
     size_t index = 0;  // of a range, of a group
   };
-  // A range that was brought into the page cache for this.
-  struct Cached {
-    std::shared_ptr<const OpenFile> file;
-    uint64_t offset = 0;
-    uint64_t length = 0;
-  };
 
   explicit ShareQueue(std::vector<ShareGroup> groups);
 
@@ -57,9 +51,9 @@ class ShareQueue {
   std::shared_ptr<const OpenFile> FileOf(size_t range) const;
 
   // The group is done with: tells what was brought in and is not needed any more.
-  std::vector<Cached> Done(size_t group);
+  std::vector<CachedRange> Done(size_t group);
   // The same of all groups, done or not.
-  std::vector<Cached> AllDone();
+  std::vector<CachedRange> AllDone();
 
  private:
   struct RangeState {
@@ -71,7 +65,7 @@ class ShareQueue {
     bool brought_in = false;
   };
 
-  void LetGo(RangeState& state, std::vector<Cached>& cached);
+  void LetGo(RangeState& state, std::vector<CachedRange>& cached);
 
   std::vector<ShareGroup> groups_;
   std::vector<std::vector<size_t>> ranges_of_;
@@ -83,9 +77,6 @@ class ShareQueue {
   uint64_t ready_bytes_ = 0;
   size_t ready_places_ = 0;
 };
-
-// Takes the ranges out of the page cache.
-void Forget(ExtentOps& ops, absl::Span<const ShareQueue::Cached> cached);
 
 }  // namespace cowherd
 

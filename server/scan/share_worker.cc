@@ -78,12 +78,13 @@ void ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
     ShareWith({first->fd.get(), first->facts.size, group.places.front().source.offset}, places,
               /*duplicates=*/true);
   }
-  const std::vector<ShareQueue::Cached> cached = queue.Done(index);
-  if (!group.move) {
-    Forget(ops_, cached);
-    return;
+  for (CachedRange& range : queue.Done(index)) {
+    if (group.move) {
+      copied_.Add(std::move(range));
+    } else {
+      Forget(ops_, range);
+    }
   }
-  copied_.insert(copied_.end(), cached.begin(), cached.end());
   if (copy_out_.full()) FinishCopies();
 }
 
@@ -120,7 +121,7 @@ void ShareWorker::NotCopied(const absl::Status& why, absl::Span<const Share> pla
 void ShareWorker::FinishCopies() {
   const absl::Cleanup let_go = [this] {
     copy_out_.Clear();
-    Forget(ops_, std::exchange(copied_, {}));
+    copied_.ForgetAll();
   };
   if (copy_out_.copies().empty() || !stop_.Check().ok()) return;
   if (absl::Status flushed = copy_out_.Flush(); !flushed.ok()) {
@@ -131,10 +132,10 @@ void ShareWorker::FinishCopies() {
     if (!stop_.Check().ok()) return;
     const Source source = {copy_out_.fd(copy.file), copy.offset + copy.length, copy.offset};
     std::vector<Place> places;
-    std::vector<ShareQueue::Cached> brought_in;
+    CachedRanges brought_in(ops_);
     const auto share = [&] {
       ShareWith(source, std::exchange(places, {}), /*duplicates=*/false);
-      Forget(ops_, std::exchange(brought_in, {}));
+      brought_in.ForgetAll();
     };
     for (const Share& place : copy.places) {
       pace_.Wait(copy.length, stop_);
@@ -142,7 +143,7 @@ void ShareWorker::FinishCopies() {
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
       if (ops_.StartReading(file->fd.get(), place.destination.offset, copy.length) == CachedPart::kLittle) {
-        brought_in.push_back({file, place.destination.offset, copy.length});
+        brought_in.Add({file, place.destination.offset, copy.length});
       }
       places.push_back({place, std::move(file)});
       totals_.Update([&](Totals& t) { t.work_done += copy.length; });

@@ -14,6 +14,7 @@
 #include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
 #include "server/fs/storage_map.h"
+#include "server/scan/cached_ranges.h"
 #include "server/scan/copy_out.h"
 #include "server/scan/pace.h"
 #include "server/scan/scan_files.h"
@@ -35,7 +36,8 @@ class ShareWorker {
         pace_(pace),
         stop_(stop),
         totals_(totals),
-        copy_out_(tree, block_size) {}
+        copy_out_(tree, block_size),
+        copied_(ops) {}
 
   // Until the queue is empty or `stop` says to end. Duplicates and what is read count in the totals, and what
   // differs is halved until the odd block is alone. What is to be moved is copied only: see FinishCopies.
@@ -78,7 +80,7 @@ class ShareWorker {
   const Stop& stop_;
   SharedTotals& totals_;
   CopyOut copy_out_;
-  std::vector<ShareQueue::Cached> copied_;  // read to be copied; to be read again when that is shared
+  CachedRanges copied_;  // read to be copied; to be read again when that is shared
   std::vector<Share> leftover_;
   std::vector<StorageExtent> moved_;
 };

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "server/scan/cached_ranges.h"
+
 namespace cowherd {
 namespace {
 
@@ -113,7 +115,7 @@ TEST(ShareQueueTest, PlacesAreLetGoWithTheirGroupAndSourcesAtTheEnd) {
   ASSERT_EQ(groups.size(), 2u);
   const auto place = queue.FileOf(queue.RangesOf(groups[0])[1]);
   ASSERT_NE(place, nullptr);
-  const std::vector<ShareQueue::Cached> first = queue.Done(groups[0]);
+  const std::vector<CachedRange> first = queue.Done(groups[0]);
   ASSERT_EQ(first.size(), 1u);
   EXPECT_EQ(first[0].file, place);
   EXPECT_EQ(first[0].length, queue.group(groups[0]).length());
