@@ -498,21 +498,20 @@ absl::StatusOr<std::map<uint32_t, std::string>> SqliteStore::Results(absl::strin
 }
 
 absl::Status SqliteStore::Put(uint64_t sequence, const Task& task) {
-  // An upsert, not a replace: replacing would take the results with it.
-  ASSIGN_OR_RETURN(
-      Statement put,
-      Statement::Make(
-          db_, absl::StrCat("INSERT INTO tasks (job, ", kTaskColumns,
-                            ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                            "ON CONFLICT (job, number) DO UPDATE SET (",
-                            kTaskColumns,
-                            ") = (excluded.number, excluded.node, excluded.root, excluded.paths, "
-                            "excluded.expanded, excluded.state, excluded.open, excluded.attempt, "
-                            "excluded.failures, excluded.next_attempt, excluded.waiting_since, "
-                            "excluded.error_code, excluded.error_reason, excluded.error_field, "
-                            "excluded.error_errno, excluded.error_message, excluded.run_id, "
-                            "excluded.current, excluded.carried, excluded.crashes, "
-                            "excluded.node_started)")));
+  // An upsert, not a replace: replacing would take the results with it. The key is not among what it sets, or
+  // SQLite would look each time for results that refer to the old one.
+  static const std::string* const sql = new std::string(absl::StrCat(
+      "INSERT INTO tasks (job, ", kTaskColumns,
+      ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+      "ON CONFLICT (job, number) DO UPDATE SET node = excluded.node, root = excluded.root, "
+      "paths = excluded.paths, expanded = excluded.expanded, state = excluded.state, open = excluded.open, "
+      "attempt = excluded.attempt, failures = excluded.failures, next_attempt = excluded.next_attempt, "
+      "waiting_since = excluded.waiting_since, error_code = excluded.error_code, "
+      "error_reason = excluded.error_reason, error_field = excluded.error_field, "
+      "error_errno = excluded.error_errno, error_message = excluded.error_message, "
+      "run_id = excluded.run_id, current = excluded.current, carried = excluded.carried, "
+      "crashes = excluded.crashes, node_started = excluded.node_started"));
+  ASSIGN_OR_RETURN(Statement put, Statement::Make(db_, *sql));
   const std::string paths = absl::StrJoin(task.paths, absl::string_view("\0", 1));
   const std::string reason = ReasonOf(task.error);
   const std::string field = FieldOf(task.error);

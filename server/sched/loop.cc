@@ -291,6 +291,7 @@ absl::Status Loop::SetTargets(const std::string& source, const std::vector<Targe
     link_.Forget(address);
   }
   for (const auto& [address, entry] : nodes_.addresses()) probes_.Add(address);
+  nodes_changed_ = true;
   for (const auto& [name, node] : nodes_.nodes()) {
     const auto known = before.find(name);
     if (known != before.end() && known->second != node.state) NodeChanged(name);
@@ -315,6 +316,7 @@ void Loop::ProbeDone(const std::string& address, const absl::StatusOr<NodeFacts>
   probes_.Done(address);
   for (const std::string& name : nodes_.Heard(address, answer, Now())) NodeChanged(name);
   const std::string& name = nodes_.addresses().at(address).name;
+  if (name.empty()) nodes_changed_ = true;
   if (!answer.ok() || name.empty()) return;
   for (const TaskKey& key : table_.OnNode(name).open) {
     if (Crashed(*table_.Find(key), key)) crashed_.insert(key);
@@ -329,6 +331,7 @@ void Loop::ProbeSoon(const std::string& node) {
 
 void Loop::NodeChanged(const std::string& name) {
   next_publish_ = absl::InfinitePast();
+  nodes_changed_ = true;
   const NodeEntry& node = *nodes_.Find(name);
   Log(node.error.ok() ? LogLevel::kInfo : LogLevel::kWarning, "node changed",
       {{"node", name},
@@ -956,6 +959,7 @@ void Loop::Publish() {
   metrics_.SetTasks(table_.CountTasks());
   metrics_.SetOldestTaskAge(now - std::min(now, table_.oldest_waiting()));
   metrics_.SetPausedFilesystems(pauses_.count(now));
+  if (!std::exchange(nodes_changed_, false)) return;
   std::map<std::string, uint64_t> nodes;
   for (const auto& [name, node] : nodes_.nodes()) ++nodes[std::string(NodeStateName(node.state))];
   for (const auto& [address, entry] : nodes_.addresses()) {

@@ -103,6 +103,8 @@ class Loop {
   void Unwatch(uint64_t watch) { watches_.Remove(watch); }
 
   const NodeRegistry& nodes() const { return nodes_; }
+  // Of all active jobs.
+  std::map<TaskState, uint64_t> CountTasks() const { return table_.CountTasks(); }
   // Tasks with a stream, by node.
   const std::map<std::string, size_t>& running() const { return runs_.by_node(); }
 
@@ -180,6 +182,8 @@ class Loop {
   absl::Time store_retry_ = absl::InfinitePast();
   absl::Time next_publish_ = absl::InfinitePast();
   std::map<JobState, uint64_t> counts_;
+  // Since it was last published how many are in which state.
+  bool nodes_changed_ = true;
 
   NodeRegistry nodes_;
   Probes probes_;

@@ -129,17 +129,22 @@ void Scheduler::Queue(TaskKey task, const Place& place, absl::Time not_before) {
   entry.filesystem = &FilesystemOf(place);
   entry.metered = place.metered;
   entry.not_before = not_before;
+  if (not_before == absl::InfinitePast()) return Due(task, entry);
   timed_.emplace(not_before, task);
 }
 
 void Scheduler::Attach(TaskKey task, const Place& place, absl::Time not_before) {
-  Queue(task, place, not_before);
-  Entry& entry = entries_.at(task);
+  Remove(task);
+  Entry& entry = entries_[task];
+  entry.filesystem = &FilesystemOf(place);
+  entry.metered = place.metered;
+  entry.not_before = not_before;
   entry.stage = Stage::kAway;
   ++entry.filesystem->open;
   ++entry.filesystem->node->open;
   entry.filesystem->node->away.insert(task);
   jobs_.at(task.job).away.insert(task.number);
+  timed_.emplace(not_before, task);
 }
 
 void Scheduler::Run(TaskKey task) {
