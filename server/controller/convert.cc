@@ -230,6 +230,9 @@ v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::
 RunEvent FromProto(const v1::RunTaskResponse& response) {
   RunEvent event;
   event.run_id = response.run_id();
+  if (response.has_node_started()) {
+    event.node_started = absl::FromUnixMicros(TimeUtil::TimestampToMicroseconds(response.node_started()));
+  }
   if (!response.has_summary()) {
     event.totals = FromProto(response.progress());
     return event;
@@ -260,6 +263,10 @@ absl::StatusOr<v1::RunTaskRequest> ToProto(const RunOrder& order) {
     scan.set_root(order.root);
     for (const std::string& path : order.paths) scan.add_paths(path);
     scan.mutable_options()->Swap(spec.mutable_scan()->mutable_options());
+    const uint64_t own = scan.options().bytes_per_second();
+    if (order.bytes_per_second != 0 && (own == 0 || own > order.bytes_per_second)) {
+      scan.mutable_options()->set_bytes_per_second(order.bytes_per_second);
+    }
     return request;
   }
   for (v1::NodeRanges& ranges : *spec.mutable_ranges()->mutable_nodes()) {

@@ -1,5 +1,6 @@
 #include "server/node/node.h"
 
+#include <google/protobuf/util/time_util.h>
 #include <sys/utsname.h>
 
 #include <memory>
@@ -216,6 +217,10 @@ absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request)
   return task;
 }
 
+google::protobuf::Timestamp Node::started() const {
+  return google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(started_));
+}
+
 absl::Status Node::CancelTask(const v1::CancelTaskRequest& request) {
   RETURN_IF_ERROR(tasks_.Cancel(request.task_id(), request.epoch()));
   Log(LogLevel::kInfo, "task cancelled", {{"task", request.task_id()}, {"epoch", request.epoch()}});
@@ -254,7 +259,7 @@ v1::Node Node::Describe() const {
   utsname kernel{};
   if (::uname(&kernel) == 0) node.set_kernel(kernel.release);
   node.mutable_labels()->insert(config_.labels.begin(), config_.labels.end());
-  node.mutable_started()->set_seconds(absl::ToUnixSeconds(started_));
+  *node.mutable_started() = started();
   node.set_running_tasks(static_cast<uint32_t>(tasks_.running()));
   node.set_max_tasks(static_cast<uint32_t>(config_.max_tasks));
   for (const Root& root : roots_.roots()) {

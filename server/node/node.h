@@ -1,6 +1,8 @@
 #ifndef COWHERD_SERVER_NODE_NODE_H_
 #define COWHERD_SERVER_NODE_NODE_H_
 
+#include <google/protobuf/timestamp.pb.h>
+
 #include <map>
 #include <string>
 
@@ -63,6 +65,8 @@ class Node {
   absl::Status CancelTask(const v1::CancelTaskRequest& request);
   absl::StatusOr<v1::GetExtentsResponse> GetExtents(const v1::GetExtentsRequest& request);
   v1::Node Describe() const;
+  // When this node began.
+  google::protobuf::Timestamp started() const;
 
   // Ends all tasks; see TaskTable::StopAll.
   void StopTasks() { tasks_.StopAll(); }

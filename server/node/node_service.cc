@@ -317,7 +317,8 @@ class FindStream final : public grpc::ServerWriteReactor<v1::FindDuplicatesRespo
 // controller of a higher epoch has given orders; the run goes on. Deletes itself.
 class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
  public:
-  explicit TaskStream(EpochGate& epochs) : epochs_(epochs) {}
+  TaskStream(EpochGate& epochs, const google::protobuf::Timestamp& node_started)
+      : epochs_(epochs), node_started_(node_started) {}
 
   // Once, from any thread.
   void Begin(absl::StatusOr<std::shared_ptr<TaskRun>> run, uint64_t epoch) {
@@ -349,6 +350,7 @@ class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
  private:
   void Write() {
     message_ = run_->Report();
+    *message_.mutable_node_started() = node_started_;
     written_ = SystemClock::now();
     Crashpoint(message_.has_summary() ? "node.summary.send" : "node.progress.send");
     StartWrite(&message_);
@@ -380,6 +382,7 @@ class TaskStream final : public grpc::ServerWriteReactor<v1::RunTaskResponse> {
   }
 
   EpochGate& epochs_;
+  const google::protobuf::Timestamp node_started_;
   std::shared_ptr<TaskRun> run_;
   uint64_t epoch_ = 0;
   v1::RunTaskResponse message_;
@@ -432,7 +435,7 @@ grpc::ServerWriteReactor<v1::FindDuplicatesResponse>* NodeService::FindDuplicate
 
 grpc::ServerWriteReactor<v1::RunTaskResponse>* NodeService::RunTask(grpc::CallbackServerContext*,
                                                                     const v1::RunTaskRequest* request) {
-  auto* stream = new TaskStream(node_.epochs());
+  auto* stream = new TaskStream(node_.epochs(), node_.started());
   absl::Status status = Failpoint("node.run.receive");
   if (status.ok()) {
     status = lookups_.Submit(

@@ -6,6 +6,7 @@
 #include "absl/random/distributions.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/sched/canary.h"
@@ -24,6 +25,8 @@ constexpr absl::Duration kCancelAgain = absl::Milliseconds(200);
 constexpr absl::Duration kStoreRetry = absl::Seconds(1);
 // Tasks that one write of the store changes at most: with SQLite some 10 ms.
 constexpr size_t kMaxBatch = 256;
+// Of records of the store.
+constexpr char kHoldKind[] = "hold";
 
 absl::Status StaleEpoch() {
   return MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH",
@@ -87,6 +90,11 @@ bool Loop::StoreRests(absl::Time now) {
 absl::Status Loop::Recover() {
   ASSIGN_OR_RETURN(epoch_, store_.RaiseEpoch(static_cast<uint64_t>(absl::ToUnixSeconds(Now()))));
   ASSIGN_OR_RETURN(counts_, store_.CountByState());
+  ASSIGN_OR_RETURN(const auto holds, store_.LoadRecords(kHoldKind));
+  for (const auto& [name, value] : holds) {
+    ASSIGN_OR_RETURN(Hold hold, ParseHold(name, value));
+    holds_.Set(name, std::move(hold));
+  }
   ASSIGN_OR_RETURN(std::vector<JobRecord> records, store_.LoadActive());
   for (JobRecord& record : records) {
     ASSIGN_OR_RETURN(JobPlan plan, read_plan_(record.spec));
@@ -95,6 +103,12 @@ absl::Status Loop::Recover() {
     }
     TakeUp(std::move(record), std::move(plan));
     record = JobRecord();
+  }
+  for (const auto& [name, value] : holds) {
+    const absl::string_view id = absl::StripPrefix(name, Holds::Job(""));
+    if (id == name) continue;
+    const ActiveJob* active = table_.Find(std::string(id));
+    if (active == nullptr || active->job.wanted != Wanted::kPause) RETURN_IF_ERROR(LiftHold(name));
   }
   Log(LogLevel::kInfo, "store opened", {{"epoch", epoch_}, {"active_jobs", uint64_t{records.size()}}});
   return absl::OkStatus();
@@ -151,6 +165,13 @@ absl::Status Loop::WhyWaiting(const ActiveJob& active, const TaskRow& row) const
   if (!row.error.ok()) return absl::OkStatus();
   if (node == nullptr) return NodeUnknown(*row.node);
   if (!node->error.ok()) return node->error;
+  if (const Hold* hold = holds_.OfNode(*row.node); hold != nullptr) {
+    return MakeError(absl::StatusCode::kUnavailable, "HELD",
+                     absl::StrCat(holds_.Find(Holds::Node(*row.node)) == hold ? "its node" : "the cluster",
+                                  hold->kind == Hold::Kind::kPause ? " is paused" : " is drained",
+                                  hold->by.empty() ? "" : " by ", hold->by, hold->reason.empty() ? "" : ": ",
+                                  hold->reason));
+  }
   if (canaries_.count(active.job.sequence) > 0 && active.canary_nodes.count(*row.node) == 0) {
     return MakeError(absl::StatusCode::kUnavailable, "CANARY_FIRST", "waits for the nodes that go first");
   }
@@ -212,7 +233,7 @@ void Loop::TakeUp(JobRecord record, JobPlan plan) {
   for (const TaskRow& row : active.tasks) {
     const TaskKey key{sequence, row.number};
     Schedule(key);
-    if (!row.expanded) to_expand_.insert(key);
+    if (!row.expanded) to_expand_[sequence].insert(row.number);
     if (active.plan.give_up_lost) perhaps_lost_.insert(key);
     if (row.open) stops_.Hurry(key);
   }
@@ -338,17 +359,30 @@ void Loop::NodeChanged(const std::string& name) {
        {"state", NodeStateName(node.state)},
        {"address", node.endpoint.address},
        {"error", node.error}});
-  const bool up = node.state == NodeState::kUp;
-  scheduler_.SetGate(name, GateOf(name, node));
+  SetGate(name);
   if (node.state == NodeState::kUnknown || node.state == NodeState::kRefused) ProbeSoon(name);
   const JobTable::NodeTasks& tasks = table_.OnNode(name);
-  to_expand_.insert(tasks.unexpanded.begin(), tasks.unexpanded.end());
-  if (!up) return;
+  for (const TaskKey& key : tasks.unexpanded) to_expand_[key.job].insert(key.number);
+  if (node.state != NodeState::kUp) return;
   for (const TaskKey& key : tasks.open) stops_.Hurry(key);
 }
 
-Gate Loop::GateOf(const std::string& name, const NodeEntry& node) const {
-  return node.state == NodeState::kUp && node_openings_.IsOpen(name) ? Gate::kOpen : Gate::kShut;
+// Whatever keeps it from being given tasks: its state, its windows, its own hold or the cluster's.
+void Loop::SetGate(const std::string& name) {
+  const NodeEntry* node = nodes_.Find(name);
+  const Hold* hold = holds_.OfNode(name);
+  Gate gate = Gate::kOpen;
+  if (node == nullptr || node->state != NodeState::kUp || !MayRun(name)) {
+    gate = Gate::kShut;
+  } else if (hold != nullptr) {
+    gate = Gate::kDrained;
+  }
+  scheduler_.SetGate(name, gate);
+}
+
+bool Loop::MayRun(const std::string& node) const {
+  const Hold* hold = holds_.OfNode(node);
+  return node_openings_.IsOpen(node) && (hold == nullptr || hold->kind != Hold::Kind::kPause);
 }
 
 void Loop::SetNodeWindows(const std::string& node, std::vector<Window> windows) {
@@ -357,9 +391,7 @@ void Loop::SetNodeWindows(const std::string& node, std::vector<Window> windows) 
 }
 
 void Loop::NodeWindowChanged(const std::string& name) {
-  if (const NodeEntry* node = nodes_.Find(name); node != nullptr) {
-    scheduler_.SetGate(name, GateOf(name, *node));
-  }
+  SetGate(name);
   for (const TaskKey& key : table_.OnNode(name).open) stops_.Hurry(key);
 }
 
@@ -462,14 +494,23 @@ absl::StatusOr<JobRecord> Loop::CreateJob(std::string spec, JobPlan plan, std::s
 
 void Loop::ExpandJobs() {
   if (fenced_ || to_expand_.empty() || StoreRests(Now())) return;
-  // By job, as one job's tasks decide together which of them go.
+  // By job, as one job's tasks decide together which of them go; of each job some, so that a small one need
+  // not wait for a large one.
   std::map<uint64_t, std::vector<Task>> by_job;
-  const std::vector<TaskKey> keys = FirstOf(to_expand_);
-  for (const TaskKey& key : keys) {
-    const TaskRow* row = table_.Find(key);
-    // Of a job that is held, tasks wait until it goes on.
-    if (row == nullptr || row->expanded || Ended(row->state)) continue;
-    if (table_.Find(key.job)->job.wanted == Wanted::kRun) by_job[key.job].push_back(row->ToTask());
+  std::vector<TaskKey> keys;
+  const size_t share = std::max<size_t>(kMaxBatch / to_expand_.size(), 1);
+  for (const auto& [sequence, numbers] : to_expand_) {
+    if (keys.size() >= kMaxBatch) break;
+    const ActiveJob* active = table_.Find(sequence);
+    size_t taken = 0;
+    for (auto number = numbers.begin(); number != numbers.end() && taken < share; ++number, ++taken) {
+      const TaskKey key{sequence, *number};
+      keys.push_back(key);
+      const TaskRow* row = table_.Find(key);
+      // Of a job that is held, tasks wait until it goes on.
+      if (row == nullptr || row->expanded || Ended(row->state)) continue;
+      if (active->job.wanted == Wanted::kRun) by_job[sequence].push_back(row->ToTask());
+    }
   }
   Batch batch;
   std::vector<TaskKey> changed;
@@ -484,7 +525,11 @@ void Loop::ExpandJobs() {
     for (const Task& task : change.put) changed.push_back({sequence, task.number});
   }
   if (!batch.empty() && !Save(batch.Take()).ok()) return WakeBy(store_retry_);
-  for (const TaskKey& key : keys) to_expand_.erase(key);
+  for (const TaskKey& key : keys) {
+    const auto left = to_expand_.find(key.job);
+    left->second.erase(key.number);
+    if (left->second.empty()) to_expand_.erase(left);
+  }
   for (const TaskKey& key : changed) Schedule(key);
   if (!to_expand_.empty()) WakeBy(Now());
 }
@@ -740,7 +785,7 @@ bool Loop::Held(const ActiveJob& active) const {
 }
 
 bool Loop::MustStop(const ActiveJob& active, const TaskRow& row) const {
-  return Held(active) || !node_openings_.IsOpen(*row.node);
+  return Held(active) || !MayRun(*row.node);
 }
 
 void Loop::SendCancels() {
@@ -879,7 +924,7 @@ absl::StatusOr<JobRecord> Loop::SetWanted(const std::string& id, Wanted wanted) 
   const uint64_t sequence = active->job.sequence;
   scheduler_.SetHeld(sequence, Held(*active));
   for (uint32_t number : active->open) stops_.Hurry({sequence, number});
-  for (uint32_t number : active->unexpanded) to_expand_.insert({sequence, number});
+  if (!active->unexpanded.empty()) to_expand_[sequence] = active->unexpanded;
   Log(LogLevel::kInfo, "job changed", {{"job", id}, {"wanted", WantedName(wanted)}});
   if (wanted == Wanted::kCancel) {
     // What is left of it follows; from here on the cancel cannot be lost.
@@ -890,8 +935,86 @@ absl::StatusOr<JobRecord> Loop::SetWanted(const std::string& id, Wanted wanted) 
 }
 
 absl::StatusOr<JobRecord> Loop::CancelJob(const std::string& id) { return SetWanted(id, Wanted::kCancel); }
-absl::StatusOr<JobRecord> Loop::PauseJob(const std::string& id) { return SetWanted(id, Wanted::kPause); }
-absl::StatusOr<JobRecord> Loop::ResumeJob(const std::string& id) { return SetWanted(id, Wanted::kRun); }
+
+absl::StatusOr<JobRecord> Loop::PauseJob(const std::string& id, Hold hold) {
+  const ActiveJob* active = table_.Find(id);
+  // Who paused it first did.
+  if (active == nullptr || active->job.wanted != Wanted::kRun) return SetWanted(id, Wanted::kPause);
+  hold.kind = Hold::Kind::kPause;
+  RETURN_IF_ERROR(SetHold(Holds::Job(id), std::move(hold)));
+  absl::StatusOr<JobRecord> paused = SetWanted(id, Wanted::kPause);
+  if (!paused.ok()) LiftJobHold(id);
+  return paused;
+}
+
+absl::StatusOr<JobRecord> Loop::ResumeJob(const std::string& id) {
+  ASSIGN_OR_RETURN(JobRecord resumed, SetWanted(id, Wanted::kRun));
+  LiftJobHold(id);
+  return resumed;
+}
+
+// The job says by itself whether it is paused: what stays behind does no harm, and goes when the controller
+// starts.
+void Loop::LiftJobHold(const std::string& id) {
+  if (absl::Status status = LiftHold(Holds::Job(id)); !status.ok()) {
+    Log(LogLevel::kWarning, "hold of a job that is not paused", {{"job", id}, {"error", status}});
+  }
+}
+
+// Holds.
+
+absl::Status Loop::SetHold(const std::string& name, Hold hold) {
+  hold.since = Now();
+  RETURN_IF_ERROR(store_.PutRecord(kHoldKind, name, SerializeHold(hold)));
+  Log(LogLevel::kInfo, "held",
+      {{"what", name}, {"kind", HoldName(hold.kind)}, {"by", hold.by}, {"reason", hold.reason}});
+  holds_.Set(name, std::move(hold));
+  return absl::OkStatus();
+}
+
+absl::Status Loop::LiftHold(const std::string& name) {
+  if (holds_.Find(name) == nullptr) return absl::OkStatus();
+  RETURN_IF_ERROR(store_.DeleteRecord(kHoldKind, name));
+  Log(LogLevel::kInfo, "goes on", {{"what", name}});
+  holds_.Lift(name);
+  return absl::OkStatus();
+}
+
+absl::Status Loop::HoldNode(const std::string& name, Hold hold) {
+  if (nodes_.Find(name) == nullptr) {
+    return MakeError(absl::StatusCode::kNotFound, "NODE_UNKNOWN",
+                     absl::StrCat("no node is called \"", name, "\"; list the nodes to see their names"));
+  }
+  RETURN_IF_ERROR(SetHold(Holds::Node(name), std::move(hold)));
+  SetGate(name);
+  for (const TaskKey& key : table_.OnNode(name).open) stops_.Hurry(key);
+  return absl::OkStatus();
+}
+
+absl::Status Loop::ResumeNode(const std::string& name) {
+  RETURN_IF_ERROR(LiftHold(Holds::Node(name)));
+  SetGate(name);
+  return absl::OkStatus();
+}
+
+absl::Status Loop::HoldCluster(Hold hold) {
+  RETURN_IF_ERROR(SetHold(Holds::Cluster(), std::move(hold)));
+  SetGates();
+  for (const auto& [sequence, active] : table_.jobs()) {
+    for (uint32_t number : active.open) stops_.Hurry({sequence, number});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Loop::ResumeCluster() {
+  RETURN_IF_ERROR(LiftHold(Holds::Cluster()));
+  SetGates();
+  return absl::OkStatus();
+}
+
+void Loop::SetGates() {
+  for (const auto& [name, node] : nodes_.nodes()) SetGate(name);
+}
 
 absl::Status Loop::DeleteJob(const std::string& id) {
   ASSIGN_OR_RETURN(const JobRecord record, GetJob(id));
@@ -941,6 +1064,7 @@ void Loop::Notify() {
     }
     if (!ended) continue;
     watches_.Drop(sequence);
+    LiftJobHold(active->job.id);
     scheduler_.RemoveJob(sequence);
     job_openings_.Remove(sequence);
     canaries_.erase(sequence);

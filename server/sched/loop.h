@@ -21,6 +21,7 @@
 #include "server/metrics/controller_metrics.h"
 #include "server/sched/batch.h"
 #include "server/sched/filesystem_pauses.h"
+#include "server/sched/holds.h"
 #include "server/sched/job_table.h"
 #include "server/sched/mailbox.h"
 #include "server/sched/node_link.h"
@@ -93,9 +94,17 @@ class Loop {
                                                   size_t limit);
   // The job may still be running when this returns: it ends when its nodes have said that its runs are over.
   absl::StatusOr<JobRecord> CancelJob(const std::string& id);
-  absl::StatusOr<JobRecord> PauseJob(const std::string& id);
+  absl::StatusOr<JobRecord> PauseJob(const std::string& id, Hold hold = {});
   absl::StatusOr<JobRecord> ResumeJob(const std::string& id);
   absl::Status DeleteJob(const std::string& id);
+
+  // Pauses or drains a node or the cluster; `since` is set here. One that rests already gets the new hold.
+  // NOT_FOUND "NODE_UNKNOWN", also if nodes of that name are only heard of later.
+  absl::Status HoldNode(const std::string& name, Hold hold);
+  // OK also if it does not rest, or is not known any more.
+  absl::Status ResumeNode(const std::string& name);
+  absl::Status HoldCluster(Hold hold);
+  absl::Status ResumeCluster();
 
   // Tells the watcher the job now, before it returns, and on each change, at most 5 times a second, and less
   // often if it has very many tasks. The number is for Unwatch; after an ended job came, nothing more does.
@@ -105,6 +114,8 @@ class Loop {
   const NodeRegistry& nodes() const { return nodes_; }
   // Of all active jobs.
   std::map<TaskState, uint64_t> CountTasks() const { return table_.CountTasks(); }
+  const Holds& holds() const { return holds_; }
+  const FilesystemPauses& paused_filesystems() const { return pauses_; }
   // Tasks with a stream, by node.
   const std::map<std::string, size_t>& running() const { return runs_.by_node(); }
 
@@ -152,9 +163,16 @@ class Loop {
   bool MustStop(const ActiveJob& active, const TaskRow& row) const;
   // Nothing of the job is to run now.
   bool Held(const ActiveJob& active) const;
-  Gate GateOf(const std::string& name, const NodeEntry& node) const;
+  // Neither its windows nor a pause keep tasks from running on the node.
+  bool MayRun(const std::string& node) const;
   void NodeWindowChanged(const std::string& name);
   void FollowWindows();
+  absl::Status SetHold(const std::string& name, Hold hold);
+  absl::Status LiftHold(const std::string& name);
+  void LiftJobHold(const std::string& id);
+  // A node's state or what holds for it has changed.
+  void SetGate(const std::string& node);
+  void SetGates();
   // Whether the run that is known of the task was on a node that has begun anew.
   bool Crashed(const TaskRow& row, TaskKey key) const;
   void Fence(const std::string& node);
@@ -190,6 +208,7 @@ class Loop {
   JobTable table_;
   Scheduler scheduler_;
   FilesystemPauses pauses_;
+  Holds holds_;
   Runs runs_;
   Stops stops_;
   Watches watches_;
@@ -198,8 +217,8 @@ class Loop {
   Openings<std::string> node_openings_;
 
   // What is still to be looked at; it stays here until that is stored.
-  // To make tasks of.
-  std::set<TaskKey> to_expand_;
+  // To make tasks of, by job.
+  std::map<uint64_t, std::set<uint32_t>> to_expand_;
   // Perhaps to give up, since their nodes are lost.
   std::set<TaskKey> perhaps_lost_;
   // Open, but their nodes know no run.

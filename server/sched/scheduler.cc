@@ -89,19 +89,16 @@ void Scheduler::Rerank(uint64_t id, JobQueue& job) {
 
 void Scheduler::Enqueue(TaskKey task, Filesystem& filesystem) {
   JobQueue& job = jobs_.at(task.job);
-  auto& [place, numbers] = job.queued[filesystem.id];
-  place = &filesystem;
-  numbers.insert(task.number);
+  job.queued.emplace(filesystem.id, task.number);
   if (filesystem.parked.count(task.job) > 0) return;
   if (job.startable.insert(filesystem.id).second && job.startable.size() == 1) Rerank(task.job, job);
 }
 
 void Scheduler::Dequeue(TaskKey task, Filesystem& filesystem) {
   JobQueue& job = jobs_.at(task.job);
-  const auto queue = job.queued.find(filesystem.id);
-  queue->second.second.erase(task.number);
-  if (!queue->second.second.empty()) return;
-  job.queued.erase(queue);
+  job.queued.erase({filesystem.id, task.number});
+  const auto next = job.queued.lower_bound({filesystem.id, 0});
+  if (next != job.queued.end() && next->first == filesystem.id) return;
   filesystem.parked.erase(task.job);
   if (job.startable.erase(filesystem.id) > 0 && job.startable.empty()) Rerank(task.job, job);
 }
@@ -260,16 +257,14 @@ std::vector<Scheduler::Start> Scheduler::Next(absl::Time now, size_t most) {
   while (starts.size() < most && running_ < limits_.in_all && !order_.empty()) {
     const uint64_t id = std::get<3>(*order_.begin());
     JobQueue& job = jobs_.at(id);
-    const uint64_t place = *job.startable.begin();
-    auto& [filesystem, numbers] = job.queued.at(place);
-    if (!Free(*filesystem, now)) {
-      filesystem->parked.insert(id);
-      job.startable.erase(place);
+    const TaskKey task{id, job.queued.lower_bound({*job.startable.begin(), 0})->second};
+    Entry& entry = entries_.at(task);
+    if (!Free(*entry.filesystem, now)) {
+      entry.filesystem->parked.insert(id);
+      job.startable.erase(job.startable.begin());
       if (job.startable.empty()) Rerank(id, job);
       continue;
     }
-    const TaskKey task{id, *numbers.begin()};
-    Entry& entry = entries_.at(task);
     uint64_t share = 0;
     if (limits_.bytes_per_second > 0 && entry.metered) {
       const absl::optional<uint64_t> part =

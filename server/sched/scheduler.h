@@ -139,9 +139,9 @@ class Scheduler {
     bool held = false;
     size_t running = 0;
     uint64_t served = 0;
-    // Queued tasks by their filesystem's id.
-    std::map<uint64_t, std::pair<Filesystem*, std::set<uint32_t>>> queued;
-    // Those of `queued` that may have a place free; each is looked at when its turn comes.
+    // Queued tasks by their filesystem's id, and number.
+    std::set<std::pair<uint64_t, uint32_t>> queued;
+    // Those filesystems of `queued` that may have a place free; each is looked at when its turn comes.
     std::set<uint64_t> startable;
     std::set<uint32_t> away;
     // As it stands in order_.

@@ -857,6 +857,134 @@ TEST_F(LoopTest, ANodeThatBeganAnewBeforeTheRunIsNoCrash) {
   EXPECT_EQ(link_.streams.size(), 1u);
 }
 
+Hold Word(Hold::Kind kind, const std::string& by, const std::string& reason) {
+  return {kind, by, reason, {}};
+}
+
+TEST_F(LoopTest, APausedNodeStopsAndGoesOnAfterwards) {
+  const std::string id = Create("names:a,b");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(ReasonOf(loop_->HoldNode("zzz", Hold())), "NODE_UNKNOWN");
+  ASSERT_TRUE(loop_->HoldNode("a", Word(Hold::Kind::kPause, "ann", "new disk")).ok());
+  Step();
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  EXPECT_EQ(link_.cancels[0].address, "a:1");
+  AnswerCancel(absl::OkStatus());
+  Say(*link_.streams[0], Summary("r", 6, Stopped()));
+  EXPECT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "HELD");
+  EXPECT_EQ(TaskOf(id).error.message(), "its node is paused by ann: new disk");
+  // It rests over a restart, too.
+  Restart();
+  const Hold* hold = loop_->holds().Find(Holds::Node("a"));
+  ASSERT_NE(hold, nullptr);
+  EXPECT_EQ(hold->since, clock_.Now());
+  for (const auto& stream : link_.streams)
+    EXPECT_TRUE(stream->order.node == "b" || stream->order.attempt == 1);
+  const size_t streams = link_.streams.size();
+  After(absl::Hours(1));
+  EXPECT_EQ(link_.streams.size(), streams);
+  ASSERT_TRUE(loop_->ResumeNode("a").ok());
+  ASSERT_TRUE(loop_->ResumeNode("a").ok());
+  Step();
+  ASSERT_EQ(link_.streams.size(), streams + 1);
+  EXPECT_EQ(Last().order.node, "a");
+  EXPECT_EQ(Last().order.attempt, 2u);
+}
+
+TEST_F(LoopTest, ADrainedNodeEndsWhatItHasAndGetsNothing) {
+  const std::string id = Create("names:b");
+  ASSERT_EQ(link_.streams.size(), 1u);
+  ASSERT_TRUE(loop_->HoldNode("b", Word(Hold::Kind::kDrain, "", "")).ok());
+  Step();
+  EXPECT_TRUE(link_.cancels.empty());
+  // Its run is attached to when the way to it breaks.
+  EndStream(absl::UnavailableError("reset"));
+  After(absl::Seconds(2));
+  ASSERT_EQ(link_.streams.size(), 2u);
+  Say(Last(), Summary("r", 6));
+  EXPECT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(TaskOf(id, 1).error.message(), "its node is drained");
+  ASSERT_TRUE(loop_->ResumeNode("b").ok());
+  Step();
+  EXPECT_EQ(link_.streams.size(), 3u);
+}
+
+TEST_F(LoopTest, APausedClusterStopsEverywhere) {
+  const std::string id = Create("all");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  ASSERT_TRUE(loop_->HoldCluster(Word(Hold::Kind::kPause, "ann", "")).ok());
+  Step();
+  ASSERT_EQ(link_.cancels.size(), 2u);
+  for (FakeLink::Cancel& cancel : link_.cancels) cancel.done(absl::OkStatus());
+  Say(*link_.streams[0], Summary("r", 1, Stopped()));
+  Say(*link_.streams[1], Summary("r2", 1, Stopped()));
+  Restart();
+  const std::string more = Create("names:a");
+  EXPECT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(TaskOf(more).error.message(), "the cluster is paused by ann");
+  EXPECT_EQ(StateOf(id), JobState::kRunning);
+  ASSERT_TRUE(loop_->ResumeCluster().ok());
+  Step();
+  EXPECT_EQ(link_.streams.size(), 4u);
+  // A node that comes while the cluster rests gets nothing either.
+  EXPECT_TRUE(store_.LoadRecords("hold")->empty());
+}
+
+TEST_F(LoopTest, WhoPausedAJobIsKeptUntilItGoesOn) {
+  const std::string id = Create("names:a");
+  ASSERT_TRUE(loop_->PauseJob(id, Word(Hold::Kind::kPause, "ann", "too loud")).ok());
+  ASSERT_TRUE(loop_->PauseJob(id, Word(Hold::Kind::kPause, "bob", "")).ok());
+  Restart();
+  ASSERT_NE(loop_->holds().Find(Holds::Job(id)), nullptr);
+  EXPECT_EQ(loop_->holds().Find(Holds::Job(id))->by, "ann");
+  ASSERT_TRUE(loop_->ResumeJob(id).ok());
+  EXPECT_EQ(loop_->holds().Find(Holds::Job(id)), nullptr);
+  ASSERT_TRUE(loop_->PauseJob(id).ok());
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  AnswerCancel(absl::NotFoundError("unknown"));
+  Restart();
+  EXPECT_TRUE(store_.LoadRecords("hold")->empty());
+}
+
+TEST_F(LoopTest, AHoldThatCannotBeStoredDoesNotHold) {
+  store_.FailWith(absl::UnavailableError("store"));
+  EXPECT_FALSE(loop_->HoldNode("a", Hold()).ok());
+  EXPECT_FALSE(loop_->HoldCluster(Hold()).ok());
+  store_.FailWith(absl::OkStatus());
+  Create("names:a");
+  EXPECT_EQ(link_.streams.size(), 1u);
+}
+
+TEST(Holds, OfANode) {
+  Holds holds;
+  EXPECT_EQ(holds.OfNode("a"), nullptr);
+  holds.Set(Holds::Cluster(), Word(Hold::Kind::kDrain, "all", ""));
+  EXPECT_EQ(holds.OfNode("a")->by, "all");
+  holds.Set(Holds::Node("a"), Word(Hold::Kind::kPause, "own", ""));
+  EXPECT_EQ(holds.OfNode("a")->by, "own");
+  EXPECT_EQ(holds.OfNode("b")->by, "all");
+  holds.Set(Holds::Cluster(), Word(Hold::Kind::kPause, "all", ""));
+  holds.Set(Holds::Node("a"), Word(Hold::Kind::kDrain, "own", ""));
+  EXPECT_EQ(holds.OfNode("a")->by, "all");
+  holds.Lift(Holds::Cluster());
+  EXPECT_EQ(holds.OfNode("a")->by, "own");
+}
+
+TEST(Holds, ComeBackFromTheStore) {
+  const Hold hold{Hold::Kind::kDrain, "spiffe://x/ann", "a \"b\"", absl::FromUnixMicros(7)};
+  const Hold back = ParseHold("node/a", SerializeHold(hold)).value();
+  EXPECT_EQ(back.kind, hold.kind);
+  EXPECT_EQ(back.by, hold.by);
+  EXPECT_EQ(back.reason, hold.reason);
+  EXPECT_EQ(back.since, hold.since);
+  for (const char* broken : {"", "[]", "{}", R"({"kind":"x","by":"","reason":"","since":1})",
+                             R"({"kind":"pause","by":1,"reason":"","since":1})"}) {
+    EXPECT_EQ(ReasonOf(ParseHold("node/a", broken).status()), "STORE_CORRUPT") << broken;
+  }
+}
+
 TEST_F(LoopTest, OtherNodesFollowTheCanary) {
   const std::string id = Create("all;canary=1/1");
   ASSERT_EQ(link_.streams.size(), 1u);
