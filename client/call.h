@@ -9,10 +9,12 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "client/controllers.h"
 #include "client/stream.h"
 #include "server/base/grpc_status.h"
+#include "server/base/status.h"
 
-// What all calls of the clients have in common. For node_client and job_client only.
+// What all calls of the clients have in common. For the clients only.
 namespace cowherd {
 
 inline void SetTimeout(grpc::ClientContext& context, absl::Duration timeout) {
@@ -30,6 +32,22 @@ absl::StatusOr<Response> Call(Stub& stub,
   const grpc::Status status = (stub.*method)(&context, request, &response);
   if (!status.ok()) return FromGrpc(status);
   return response;
+}
+
+// The same at whichever controller answers.
+template <typename Response, typename Stub, typename Request>
+absl::StatusOr<Response> CallAny(Controllers& controllers, Controllers::Repeat repeat,
+                                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                              Response*),
+                                 const Request& request, absl::Duration timeout) {
+  absl::StatusOr<Response> answer;
+  RETURN_IF_ERROR(
+      controllers.Run(repeat, timeout, [&](const Controllers::Channel& channel, absl::Duration left) {
+        Stub stub(channel);
+        answer = Call(stub, method, request, left);
+        return answer.status();
+      }));
+  return answer;
 }
 
 // `start(context, reader)` starts the call; `on_message` returns false to stop. OK: the stream ended well, or

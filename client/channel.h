@@ -17,10 +17,15 @@ struct ChannelFlags {
 };
 
 // A channel to "host:port" or "unix:path". Connects at the first call, not here. No proxy is used, whatever
-// the environment says; a peer that is silent for 30 s during a call counts as gone. An error names the flag
+// the environment says; a peer that is silent for 15 s during a call counts as gone. An error names the flag
 // at fault: a TLS file, or --allow_remote_plaintext where plain text would leave this machine.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address,
                                                            const ChannelFlags& flags);
+
+// The same to a controller: of several addresses that its name has, those whose health service says SERVING
+// are used in turn; one to which no connection comes about within 2 s is left for another.
+absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeControllerChannel(const std::string& address,
+                                                                     const ChannelFlags& flags);
 
 }  // namespace cowherd
 

@@ -1,25 +1,22 @@
 #ifndef COWHERD_CLIENT_SCHEDULE_CLIENT_H_
 #define COWHERD_CLIENT_SCHEDULE_CLIENT_H_
 
-#include <grpcpp/channel.h>
-
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "cowherd/v1/controller.grpc.pb.h"
+#include "client/controllers.h"
 #include "cowherd/v1/controller.pb.h"
 
 namespace cowherd {
 
-// The calls of a controller about schedules and windows, for programs. Waiting, threads, timeouts and errors
-// as for NodeClient.
+// The calls of a cluster's controllers about schedules and windows, for programs. As JobClient.
 class ScheduleClient {
  public:
-  // See channel.h.
-  explicit ScheduleClient(std::shared_ptr<grpc::Channel> channel);
+  explicit ScheduleClient(std::shared_ptr<Controllers> controllers) : controllers_(std::move(controllers)) {}
 
   absl::StatusOr<v1::Schedule> CreateSchedule(const v1::CreateScheduleRequest& request,
                                               absl::Duration timeout) const;
@@ -30,7 +27,6 @@ class ScheduleClient {
   absl::StatusOr<v1::Schedule> UpdateSchedule(const v1::UpdateScheduleRequest& request,
                                               absl::Duration timeout) const;
   absl::Status DeleteSchedule(const std::string& name, absl::Duration timeout) const;
-  // Safe to repeat only with the same, non-empty request_id.
   absl::StatusOr<v1::Job> RunScheduleNow(const v1::RunScheduleNowRequest& request,
                                          absl::Duration timeout) const;
   absl::StatusOr<v1::NodeWindows> SetNodeWindows(const v1::SetNodeWindowsRequest& request,
@@ -38,8 +34,7 @@ class ScheduleClient {
   absl::StatusOr<v1::ListNodeWindowsResponse> ListNodeWindows(absl::Duration timeout) const;
 
  private:
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::ScheduleService::Stub> stub_;
+  const std::shared_ptr<Controllers> controllers_;
 };
 
 }  // namespace cowherd

@@ -14,9 +14,7 @@ CLI::Option* AddAddressFlag(CLI::App& command, const Context& context, const cha
                             const char* fallback, const std::string& what, std::string& address) {
   address = context.console.environment(variable);
   if (address.empty()) address = fallback;
-  return command
-      .add_option(flag, address,
-                  absl::StrCat("Address of the ", what, ": host:port or unix:path; also ", variable))
+  return command.add_option(flag, address, absl::StrCat("Address of the ", what, ", also ", variable))
       ->type_name("ADDR")
       ->capture_default_str();
 }
@@ -56,12 +54,14 @@ int Context::CallError(absl::string_view doing, absl::string_view address, const
 }
 
 CLI::Option* AddNodeFlag(CLI::App& command, const Context& context, std::string& address) {
-  return AddAddressFlag(command, context, "--node", "COWHERD_NODE", "127.0.0.1:7300", "node", address);
+  return AddAddressFlag(command, context, "--node", "COWHERD_NODE", "127.0.0.1:7300",
+                        "node: host:port or unix:path", address);
 }
 
 CLI::Option* AddControllerFlag(CLI::App& command, const Context& context, std::string& address) {
   return AddAddressFlag(command, context, "--controller", "COWHERD_CONTROLLER", "127.0.0.1:7400",
-                        "controller", address);
+                        "controller: host:port or unix:path; of several controllers, all with commas between",
+                        address);
 }
 
 std::string Footer(absl::string_view examples) {

@@ -8,12 +8,14 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "client/channel.h"
+#include "client/controllers.h"
 #include "client/progress.h"
 
 // What every command is given, and how it ends.
@@ -79,13 +81,21 @@ CLI::Option* AddControllerFlag(CLI::App& command, const Context& context, std::s
 // `examples`, then the flags of every command. For CLI::App::footer.
 std::string Footer(absl::string_view examples);
 
-// Runs `call(client)` on a Client connected to `address`; the exit code.
+// Runs `call(client)` on a Client connected to `address`, which may be a list for controllers; the exit code.
 template <typename Client, typename Call>
 int WithClient(const Context& context, const std::string& address, Call call) {
-  absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = MakeChannel(address, context.channel);
-  if (!channel.ok()) return context.UsageError(channel.status());
-  const Client client(*std::move(channel));
-  return call(client);
+  if constexpr (std::is_constructible_v<Client, std::shared_ptr<Controllers>>) {
+    absl::StatusOr<std::shared_ptr<Controllers>> controllers =
+        Controllers::Make(address, context.channel, context.console.sleep);
+    if (!controllers.ok()) return context.UsageError(controllers.status());
+    const Client client(*std::move(controllers));
+    return call(client);
+  } else {
+    absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = MakeChannel(address, context.channel);
+    if (!channel.ok()) return context.UsageError(channel.status());
+    const Client client(*std::move(channel));
+    return call(client);
+  }
 }
 
 }  // namespace cowherd

@@ -37,6 +37,9 @@ constexpr Step kSteps[] = {
     {"SCHEDULE_BUSY", "wait for its job or end it (cowherd job cancel), or use --overlap replace or allow"},
     {"WINDOW_CLOSED", "wait for the window, or change it: cowherd node window, cowherd schedule update"},
     {"REQUEST_ID_REUSED", "leave out --request_id, or repeat the job exactly as it was"},
+    {"NOT_LEADER",
+     "no controller leads just now: repeat in a moment, or look at the controllers' logs and etcd"},
+    {"JOB_WENT_BACK", "look at it again: cowherd job get"},
     {"INCOMPLETE", "look at the node's log and repeat"},
     {"BAD_ANSWER", "install the same version of client and server"},
     // The kernel's answers.
@@ -73,6 +76,7 @@ constexpr Step kSteps[] = {
 }  // namespace
 
 bool IsUnreachable(const absl::Status& status) {
+  if (ReasonOf(status) == "NOT_LEADER") return true;
   return ReasonOf(status).empty() && (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status));
 }
 

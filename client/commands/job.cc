@@ -59,35 +59,30 @@ class Watcher {
       : context_(context), controller_(controller), client_(client), line_(context.MakeProgressLine()) {}
 
   int Run(const std::string& id) {
-    const absl::Time deadline = context_.timeout ? absl::Now() + *context_.timeout : absl::InfiniteFuture();
-    while (true) {
-      const absl::Status status = client_.WatchJob(
-          id, [this](const v1::Job& job) { return See(job); }, deadline - absl::Now());
-      line_.Clear();
-      if (status.ok()) return End();
-      // A controller that restarts goes on with its jobs: so does the watch, once it was on.
-      if (!seen_ || !absl::IsUnavailable(status) || tries_ == kTries) {
-        if (seen_) {
-          context_.console.err << "job " << EscapeName(id) << " was " << StateText(job_.state())
-                               << " when last seen\n";
-        }
-        return context_.CallError("job watch", controller_, status);
-      }
-      if (tries_ == 0) context_.console.err << "the controller is gone; trying to reach it again\n";
-      context_.console.sleep(std::min(absl::Milliseconds(200) * (1 << tries_), absl::Seconds(10)));
-      ++tries_;
+    const absl::Status status = client_.WatchJob(
+        id, [this](const v1::Job& job) { return See(job); }, [this](const absl::Status&) { Broken(); },
+        context_.LongTimeout());
+    line_.Clear();
+    if (status.ok()) return End();
+    if (seen_) {
+      context_.console.err << "job " << EscapeName(id) << " was " << StateText(job_.state())
+                           << " when last seen\n";
     }
+    return context_.CallError("job watch", controller_, status);
   }
 
  private:
-  // About 80 s in all.
-  static constexpr int kTries = 12;
+  void Broken() {
+    if (!seen_ || std::exchange(broken_, true)) return;
+    line_.Clear();
+    context_.console.err << "the controller is gone; trying to reach it again\n";
+  }
 
   bool See(const v1::Job& job) {
     const bool new_state = !seen_ || job.state() != job_.state();
     job_ = job;
     seen_ = true;
-    tries_ = 0;
+    broken_ = false;
     if (context_.json) {
       line_.Clear();
       if (context_.PrintJson(job) != kExitOk) json_failed_ = true;
@@ -129,7 +124,7 @@ class Watcher {
   v1::Job job_;
   bool seen_ = false;
   bool json_failed_ = false;
-  int tries_ = 0;
+  bool broken_ = false;
 };
 
 int RunCreate(const Context& context, const CreateFlags& flags) {

@@ -1,6 +1,5 @@
 #include "server/controller/controller_service.h"
 
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -18,90 +17,6 @@ absl::Status Answer(const absl::StatusOr<JobRecord>& record, v1::Job* response) 
   ASSIGN_OR_RETURN(*response, ToProto(*record, /*with_tasks=*/true));
   return absl::OkStatus();
 }
-
-// Sends the latest state whenever the one before is sent.
-class WatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
- public:
-  WatchReactor(Loop& loop, std::shared_ptr<Mailbox> mailbox) : loop_(loop), mailbox_(std::move(mailbox)) {}
-
-  // On the loop's thread, first.
-  void Watch(const std::shared_ptr<WatchReactor>& self, const std::string& id) {
-    absl::StatusOr<uint64_t> watch = loop_.WatchJob(
-        id, [self](std::shared_ptr<const JobRecord> record) { self->Update(std::move(record)); });
-    if (watch.ok()) {
-      watch_ = *watch;
-    } else {
-      End(watch.status());
-    }
-  }
-
-  // Lives until OnDone.
-  void Keep(std::shared_ptr<WatchReactor> self) { self_ = std::move(self); }
-
-  void End(const absl::Status& status) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    EndLocked(status);
-  }
-
-  void OnWriteDone(bool ok) override {
-    std::lock_guard<std::mutex> lock(mutex_);
-    writing_ = false;
-    if (!ok) return EndLocked(absl::CancelledError("the watcher went away"));
-    if (end_) return EndLocked(*end_);
-    Send();
-  }
-  void OnCancel() override { End(absl::CancelledError("the watcher went away")); }
-  void OnDone() override {
-    std::shared_ptr<WatchReactor> self = std::move(self_);
-    // Comes after Watch on that thread.
-    mailbox_->PostNews([self = std::move(self)] { self->loop_.Unwatch(self->watch_); });
-  }
-
- private:
-  void Update(std::shared_ptr<const JobRecord> record) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (record == nullptr) {
-      return EndLocked(
-          MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the controller is stopping; watch again"));
-    }
-    latest_ = std::move(record);
-    if (!writing_) Send();
-  }
-
-  void Send() {
-    if (finished_ || end_ || latest_ == nullptr) return;
-    const std::shared_ptr<const JobRecord> record = std::move(latest_);
-    latest_ = nullptr;
-    absl::StatusOr<v1::Job> job = ToProto(*record, /*with_tasks=*/true);
-    if (!job.ok()) return EndLocked(job.status());
-    message_ = *std::move(job);
-    if (Ended(record->job.state)) end_ = absl::OkStatus();
-    writing_ = true;
-    StartWrite(&message_);
-  }
-
-  // Once, and not while a message is on its way.
-  void EndLocked(const absl::Status& status) {
-    if (finished_) return;
-    if (!end_) end_ = status;
-    if (writing_) return;
-    finished_ = true;
-    Finish(ToGrpc(*end_));
-  }
-
-  Loop& loop_;
-  const std::shared_ptr<Mailbox> mailbox_;
-  std::shared_ptr<WatchReactor> self_;
-  // Of the loop's thread. 0: none.
-  uint64_t watch_ = 0;
-  std::mutex mutex_;
-  std::shared_ptr<const JobRecord> latest_;
-  v1::Job message_;
-  bool writing_ = false;
-  bool finished_ = false;
-  // How to end once nothing is on its way.
-  absl::optional<absl::Status> end_;
-};
 
 }  // namespace
 
@@ -191,12 +106,7 @@ grpc::ServerUnaryReactor* ControllerService::DeleteJob(grpc::CallbackServerConte
 
 grpc::ServerWriteReactor<v1::Job>* ControllerService::WatchJob(grpc::CallbackServerContext*,
                                                                const v1::WatchJobRequest* request) {
-  auto reactor = std::make_shared<WatchReactor>(loop_, mailbox_);
-  reactor->Keep(reactor);
-  const absl::Status posted =
-      mailbox_->PostCall([reactor, id = request->id()] { reactor->Watch(reactor, id); });
-  if (!posted.ok()) reactor->End(posted);
-  return reactor.get();
+  return WatchStream::Start(loop_, mailbox_, messages_, request->id());
 }
 
 grpc::ServerUnaryReactor* ControllerService::ListNodes(grpc::CallbackServerContext* context,

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "cowherd/v1/controller.grpc.pb.h"
+#include "server/controller/watch_stream.h"
 #include "server/sched/loop.h"
 #include "server/sched/mailbox.h"
 
@@ -45,6 +46,7 @@ class ControllerService final : public v1::ControllerService::CallbackService {
 
   Loop& loop_;
   const std::shared_ptr<Mailbox> mailbox_;
+  const std::shared_ptr<JobMessages> messages_ = std::make_shared<JobMessages>();
 };
 
 }  // namespace cowherd

@@ -21,8 +21,8 @@ namespace cowherd {
 namespace {
 
 constexpr std::chrono::seconds kDeadline(2);
-constexpr int kKeepaliveMs = 20'000;
-constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kKeepaliveMs = 10'000;
+constexpr int kKeepaliveTimeoutMs = 5'000;
 constexpr int kMaxReconnectMs = 5'000;
 // A RangeJob's results are large.
 constexpr int kMaxReceiveBytes = 64 << 20;
@@ -150,6 +150,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> GrpcNodeLink::ChannelTo(const End
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  // A run's stream only reads.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
   arguments.SetInt(GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS,
                    static_cast<int>(absl::ToInt64Milliseconds(options_.idle_after)));

@@ -1,5 +1,6 @@
 #include "tests/testing/fake_servers.h"
 
+#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server_builder.h>
 
 #include <chrono>
@@ -198,13 +199,20 @@ std::vector<std::string> FakeController::calls() const {
   return calls_;
 }
 
+grpc::ServerUnaryReactor* FakeController::FinishJob(grpc::CallbackServerContext* context, v1::Job* response) {
+  if (break_with.ok()) return Finish(context, job, response);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(break_with);
+  return reactor;
+}
+
 grpc::ServerUnaryReactor* FakeController::AnswerJob(grpc::CallbackServerContext* context,
                                                     const std::string& call, v1::Job* response) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     calls_.push_back(call);
   }
-  return Finish(context, job, response);
+  return FinishJob(context, response);
 }
 
 grpc::ServerUnaryReactor* FakeController::CreateJob(grpc::CallbackServerContext* context,
@@ -213,7 +221,7 @@ grpc::ServerUnaryReactor* FakeController::CreateJob(grpc::CallbackServerContext*
     std::lock_guard<std::mutex> lock(mutex_);
     creates_.push_back(*request);
   }
-  return Finish(context, job, response);
+  return FinishJob(context, response);
 }
 
 grpc::ServerUnaryReactor* FakeController::GetJob(grpc::CallbackServerContext* context,
@@ -278,6 +286,8 @@ grpc::ServerUnaryReactor* FakeController::ListNodes(grpc::CallbackServerContext*
 
 FakeServer::FakeServer(grpc::Service& service) {
   int port = 0;
+  // As the real ones have.
+  grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&service);

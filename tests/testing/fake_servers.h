@@ -72,6 +72,8 @@ class FakeController final : public v1::ControllerService::CallbackService {
  public:
   // The answer to every call that returns a job.
   absl::StatusOr<v1::Job> job = v1::Job();
+  // Calls that return a job are taken, then end so, as if the transport had broken. OK: they are answered.
+  grpc::Status break_with;
   // Each WatchJob takes the next of these: what it sends, then its status.
   struct Watch {
     std::vector<v1::Job> jobs;
@@ -110,6 +112,7 @@ class FakeController final : public v1::ControllerService::CallbackService {
                                       v1::ListNodesResponse* response) override;
 
  private:
+  grpc::ServerUnaryReactor* FinishJob(grpc::CallbackServerContext* context, v1::Job* response);
   grpc::ServerUnaryReactor* AnswerJob(grpc::CallbackServerContext* context, const std::string& call,
                                       v1::Job* response);
 
