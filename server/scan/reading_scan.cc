@@ -85,6 +85,13 @@ uint64_t BytesOf(absl::Span<const FileExtent> extents) {
   return bytes;
 }
 
+// Whether other places share the storage of all of [begin, end).
+bool IsShared(absl::Span<const FileExtent> extents, uint64_t begin, uint64_t end) {
+  uint64_t shared = 0;
+  for (const FileExtent& extent : ClipAll(extents, begin, end)) shared += extent.shared ? extent.length : 0;
+  return shared == end - begin;
+}
+
 }  // namespace
 
 // AnchorTable doubles within its budget: three quarters of a power of two let it become that half.
@@ -359,9 +366,8 @@ void ReadingScan::BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t 
     const uint64_t step = std::min(most, end - offset);
     pace_.Wait(step, stop_);
     // In the middle, since readahead goes somewhat beyond what was read.
-    const CachedPart cached = step <= kSmallRead
-                                  ? ops_.StartReading(file->fd.get(), offset, step)
-                                  : ops_.StartReading(file->fd.get(), offset + step / 2, 0);
+    const CachedPart cached = step <= kSmallRead ? ops_.StartReading(file->fd.get(), offset, step)
+                                                 : ops_.StartReading(file->fd.get(), offset + step / 2, 0);
     if (cached == CachedPart::kLittle) cached_.Add({file, offset, step});
     offset += step;
   }
@@ -394,12 +400,21 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
     }
     asked_.clear();
     const uint64_t address = file.address + section->first_block * block_size_;
-    for (const BlockRun& piece : rows_.Take(address, section->fingerprints)) {
+    const auto is_shared = [&](uint64_t first_block, uint64_t end_block) {
+      return IsShared(section->extents, (section->first_block + first_block) * block_size_,
+                      (section->first_block + end_block) * block_size_);
+    };
+    for (const BlockRun& piece : rows_.Take(address, section->fingerprints, is_shared)) {
       if (const absl::optional<Run> run = RunOf(*section, piece)) Take(*run);
     }
     const std::vector<BlockRun> runs = finder_.Find(
         address, section->fingerprints, [this](uint64_t earlier) { return EarlierFingerprints(earlier); });
     for (const BlockRun& found : runs) {
+      // What an earlier scan kept of a short row.
+      if (RowFinder::IsWithinRow(found, address, section->fingerprints) &&
+          is_shared(found.source_block, found.block + found.blocks)) {
+        continue;
+      }
       if (absl::optional<Run> run = RunOf(*section, found)) Join(*std::move(run));
     }
     recent_.Keep(address, std::move(section->fingerprints));

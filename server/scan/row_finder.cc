@@ -18,7 +18,8 @@ constexpr size_t kMaxKinds = 1 << 14;
 
 }  // namespace
 
-std::vector<BlockRun> RowFinder::Take(uint64_t address, std::vector<uint64_t>& fingerprints) {
+std::vector<BlockRun> RowFinder::Take(uint64_t address, std::vector<uint64_t>& fingerprints,
+                                      IsShared is_shared) {
   std::vector<BlockRun> runs;
   for (uint64_t block = 0; block < fingerprints.size();) {
     const uint64_t fingerprint = fingerprints[block];
@@ -34,8 +35,12 @@ std::vector<BlockRun> RowFinder::Take(uint64_t address, std::vector<uint64_t>& f
       return std::clamp(blocks, min_blocks_, std::max(min_blocks_, kMostKept));
     };
     uint64_t keep = 0;
+    const bool whole = row >= min_blocks_ && row <= kMostKept && is_shared(at, end);
     if (kept == kept_.end()) {
-      keep = part(row / kKeptPart);
+      keep = whole ? row : part(row / kKeptPart);
+    } else if (whole) {
+      kept->second.seen += row;
+      if (row >= kept->second.blocks * kLonger) keep = row;
     } else {
       kept->second.seen += row;
       const uint64_t longer = part(row / 2);
@@ -57,6 +62,12 @@ std::vector<BlockRun> RowFinder::Take(uint64_t address, std::vector<uint64_t>& f
     }
   }
   return runs;
+}
+
+bool RowFinder::IsWithinRow(const BlockRun& run, uint64_t address, absl::Span<const uint64_t> fingerprints) {
+  if (run.source_extent != address || run.source_block >= run.block) return false;
+  const auto row = fingerprints.subspan(run.source_block, run.block + run.blocks - run.source_block);
+  return std::all_of(row.begin(), row.end(), [&](uint64_t fingerprint) { return fingerprint == row[0]; });
 }
 
 }  // namespace cowherd

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
 #include "server/scan/run_finder.h"
 
 namespace cowherd {
@@ -18,9 +20,17 @@ class RowFinder {
   // Nothing is shared in pieces of less than `min_blocks`.
   explicit RowFinder(uint64_t min_blocks) : min_blocks_(min_blocks) {}
 
+  // Whether other places share the storage of all these blocks of the section.
+  using IsShared = absl::FunctionRef<bool(uint64_t first, uint64_t end)>;
+
   // Of a section at `address`: the pieces of rows that equal one that is kept, ascending. All of those rows
-  // become 0 in `fingerprints`: a RunFinder need not look at them.
-  std::vector<BlockRun> Take(uint64_t address, std::vector<uint64_t>& fingerprints);
+  // become 0 in `fingerprints`: a RunFinder need not look at them. A row that is shared may be what an
+  // earlier scan kept: it is kept whole, since for a few blocks all that shares with it would have to follow.
+  std::vector<BlockRun> Take(uint64_t address, std::vector<uint64_t>& fingerprints, IsShared is_shared);
+
+  // Whether the run shares a part of a row with an earlier part of the same row. `fingerprints`: of the
+  // section at `address` that the run is in.
+  static bool IsWithinRow(const BlockRun& run, uint64_t address, absl::Span<const uint64_t> fingerprints);
 
  private:
   struct Kept {

@@ -23,18 +23,21 @@ uint64_t BlocksOf(const std::vector<BlockRun>& runs) {
   return blocks;
 }
 
+bool NoneIsShared(uint64_t, uint64_t) { return false; }
+bool AllIsShared(uint64_t, uint64_t) { return true; }
+
 TEST(RowFinderTest, NoRowsAreLeftAlone) {
   RowFinder rows(1);
   std::vector<uint64_t> fingerprints = {1, 2, 3, 3, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4};
   const std::vector<uint64_t> before = fingerprints;
-  EXPECT_TRUE(rows.Take(0, fingerprints).empty());
+  EXPECT_TRUE(rows.Take(0, fingerprints, NoneIsShared).empty());
   EXPECT_EQ(fingerprints, before);
 }
 
 TEST(RowFinderTest, ARowIsSharedWithItsOwnBeginning) {
   RowFinder rows(1);
   std::vector<uint64_t> fingerprints = Join({7}, Row(80, 5));
-  const std::vector<BlockRun> runs = rows.Take(4096, fingerprints);
+  const std::vector<BlockRun> runs = rows.Take(4096, fingerprints, NoneIsShared);
   EXPECT_EQ(BlocksOf(runs), 70u);
   uint64_t at = 11;
   for (const BlockRun& run : runs) {
@@ -50,9 +53,9 @@ TEST(RowFinderTest, ARowIsSharedWithItsOwnBeginning) {
 TEST(RowFinderTest, LaterRowsShareWithTheFirst) {
   RowFinder rows(1);
   std::vector<uint64_t> first = Row(80, 5);
-  rows.Take(0, first);
+  rows.Take(0, first, NoneIsShared);
   std::vector<uint64_t> second = Row(25, 5);
-  const std::vector<BlockRun> runs = rows.Take(1 << 20, second);
+  const std::vector<BlockRun> runs = rows.Take(1 << 20, second, NoneIsShared);
   EXPECT_EQ(BlocksOf(runs), 25u);
   EXPECT_EQ(runs.size(), 3u);
   for (const BlockRun& run : runs) EXPECT_EQ(run.source_extent, 0u);
@@ -61,9 +64,9 @@ TEST(RowFinderTest, LaterRowsShareWithTheFirst) {
 TEST(RowFinderTest, AMuchLongerRowTakesThePlace) {
   RowFinder rows(1);
   std::vector<uint64_t> first = Row(9, 5);
-  rows.Take(0, first);
+  rows.Take(0, first, NoneIsShared);
   std::vector<uint64_t> second = Row(4096, 5);
-  const std::vector<BlockRun> runs = rows.Take(1 << 20, second);
+  const std::vector<BlockRun> runs = rows.Take(1 << 20, second, NoneIsShared);
   EXPECT_EQ(BlocksOf(runs), 4096u - 256u);
   EXPECT_EQ(runs.size(), 15u);
   EXPECT_EQ(runs[0].source_extent, uint64_t{1} << 20);
@@ -75,7 +78,7 @@ TEST(RowFinderTest, ALongerPieceIsKeptOnceMuchWasSeen) {
   size_t pieces = 0;
   for (uint64_t section = 0; section < 100; ++section) {
     std::vector<uint64_t> fingerprints = Row(64, 5);
-    const std::vector<BlockRun> runs = rows.Take(section << 22, fingerprints);
+    const std::vector<BlockRun> runs = rows.Take(section << 22, fingerprints, NoneIsShared);
     kept += 64 - BlocksOf(runs);
     pieces = runs.size();
   }
@@ -86,13 +89,39 @@ TEST(RowFinderTest, ALongerPieceIsKeptOnceMuchWasSeen) {
 TEST(RowFinderTest, PiecesAreNotShorterThanTheLeastLength) {
   RowFinder rows(16);
   std::vector<uint64_t> fingerprints = Row(100, 5);
-  const std::vector<BlockRun> runs = rows.Take(0, fingerprints);
+  const std::vector<BlockRun> runs = rows.Take(0, fingerprints, NoneIsShared);
   EXPECT_EQ(BlocksOf(runs), 80u);  // 16 are kept, and 4 are left
   for (const BlockRun& run : runs) EXPECT_EQ(run.blocks, 16u);
   RowFinder longer(1000);
   fingerprints = Row(100, 5);
-  EXPECT_TRUE(longer.Take(0, fingerprints).empty());
+  EXPECT_TRUE(longer.Take(0, fingerprints, NoneIsShared).empty());
   EXPECT_EQ(fingerprints, Row(100, 5));
+}
+
+TEST(RowFinderTest, WhatAnEarlierScanKeptStaysWhole) {
+  RowFinder rows(1);
+  std::vector<uint64_t> fingerprints = Row(20, 5);
+  EXPECT_TRUE(rows.Take(0, fingerprints, AllIsShared).empty());
+  EXPECT_EQ(fingerprints, Row(20, 0));
+  // It kept a longer one later on, and what is not much longer was another's.
+  fingerprints = Row(40, 5);
+  EXPECT_TRUE(rows.Take(1 << 20, fingerprints, AllIsShared).empty());
+  fingerprints = Row(50, 5);
+  EXPECT_EQ(BlocksOf(rows.Take(2 << 20, fingerprints, AllIsShared)), 50u);
+  // More than is ever kept.
+  fingerprints = Row(1000, 6);
+  EXPECT_EQ(BlocksOf(rows.Take(3 << 20, fingerprints, AllIsShared)), 875u);
+  const auto first_is_not = [](uint64_t first, uint64_t) { return first > 0; };
+  fingerprints = Row(80, 7);
+  EXPECT_EQ(BlocksOf(rows.Take(4 << 20, fingerprints, first_is_not)), 70u);
+}
+
+TEST(RowFinderTest, RunsWithinOneRow) {
+  const std::vector<uint64_t> fingerprints = {1, 5, 5, 5, 5, 2, 5, 5};
+  EXPECT_TRUE(RowFinder::IsWithinRow({3, 4096, 1, 2}, 4096, fingerprints));
+  EXPECT_FALSE(RowFinder::IsWithinRow({3, 8192, 1, 2}, 4096, fingerprints));
+  EXPECT_FALSE(RowFinder::IsWithinRow({6, 4096, 1, 2}, 4096, fingerprints));
+  EXPECT_FALSE(RowFinder::IsWithinRow({1, 4096, 6, 2}, 4096, fingerprints));
 }
 
 TEST(RowFinderTest, NoPieceIsItsOwnSource) {
@@ -101,7 +130,7 @@ TEST(RowFinderTest, NoPieceIsItsOwnSource) {
     const uint64_t address = section << 22;
     std::vector<uint64_t> fingerprints =
         Join(Row(section * 7 % 61, 5), Join({1}, Row(section * 13 % 300, 5)));
-    for (const BlockRun& run : rows.Take(address, fingerprints)) {
+    for (const BlockRun& run : rows.Take(address, fingerprints, NoneIsShared)) {
       EXPECT_GE(run.blocks, 3u);
       const uint64_t source_end = run.source_extent / 4096 + run.source_block + run.blocks;
       EXPECT_LE(source_end, address / 4096 + run.block);

@@ -600,6 +600,24 @@ TEST_F(ScannerTest, RowsOfOneBlockComeDownToOneShortRow) {
   ScanAndWin(0);
 }
 
+// A short row is shared step by step, a long one with a part of itself: what is kept of each is not cut
+// again, nor the pieces that share with it.
+TEST_F(ScannerTest, WhatWasKeptOfRowsStays) {
+  request_.min_extent_length = kBlock;
+  std::string rows;
+  for (const int blocks : {5, 39, 8, 70, 200}) {
+    rows += Blocks(rows.size(), 2);
+    for (int i = 0; i < blocks; ++i) rows += Blocks(100000 + blocks, 1);
+  }
+  fs_.AddFile("/data/a", rows);
+  fs_.AddFile("/data/b", rows);
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_GT(totals_.bytes_accepted, rows.size());
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(totals_.duplicate_bytes, 0U);
+  EXPECT_EQ(totals_.bytes_accepted, 0U);
+}
+
 TEST_F(ScannerTest, FilesAreReadInTheOrderOfTheirInodes) {
   for (const char* name : {"/data/a", "/data/b", "/data/d/c"}) fs_.AddFile(name, Blocks(1, 16));
   fs_.TellInode("/data/a", 30);
