@@ -111,7 +111,7 @@ class ReadingScan {
   absl::Status ReadSkipped(Section& section);
   absl::Span<const uint64_t> EarlierFingerprints(uint64_t address);
   absl::Status ReadEarlier(uint64_t address);
-  // Null: its source is forgotten.
+  // None: its source is forgotten, or it is the same place under another name.
   absl::optional<Run> RunOf(const Section& section, const BlockRun& found) const;
   void Join(Run run);
   // The run in hand is at its end.
