@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -23,6 +24,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/fd.h"
 #include "server/fs/linux_extent_ops.h"
@@ -301,6 +304,19 @@ size_t CachedPages(const std::string& path) {
       std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return (page & 1) != 0; }));
 }
 
+Totals ScanBtrfs(const LoopFilesystem& loop, bool dry_run, absl::FunctionRef<void(const Duplicate&)> found) {
+  LinuxFileTrees trees;
+  const auto tree = trees.OpenRoot({"test", loop.path(), loop.path()});
+  EXPECT_TRUE(tree.ok()) << tree.status();
+  ScanRequest request;
+  request.dry_run = dry_run;
+  SharedTotals totals;
+  Pace pace(0, nullptr, totals);
+  LinuxExtentOps ops;
+  EXPECT_EQ(ScanTree(ops, **tree, request, 1 << 20, pace, Stop(), totals, found), absl::OkStatus());
+  return totals.Get();
+}
+
 class CacheScanTest : public ScanTest {};
 
 TEST_P(CacheScanTest, LeavesThePageCacheAsItWas) {
@@ -328,6 +344,46 @@ TEST_P(CacheScanTest, LeavesThePageCacheAsItWas) {
   }
   // Pages that are in the hands of another CPU just then stay.
   EXPECT_LT(pages, 400u);
+}
+
+// A scan of btrfs goes by the filesystem's tree: it opens by number what another mount covers.
+TEST(CoveredScanTest, SharesWhatLiesBeneathAMount) {
+  LoopFilesystem::Options options;
+  options.type = "btrfs";
+  const absl::StatusOr<std::unique_ptr<LoopFilesystem>> loop = LoopFilesystem::Make(options);
+  ASSERT_TRUE(loop.ok()) << loop.status();
+  const std::string covered = (*loop)->path() + "/d";
+  std::string content(256 * kBlock, '\0');
+  std::mt19937_64 random(1);
+  for (char& c : content) c = static_cast<char>(random());
+  ASSERT_TRUE(std::filesystem::create_directory(covered));
+  std::ofstream(covered + "/beneath", std::ios::binary) << content;
+  std::ofstream((*loop)->path() + "/open", std::ios::binary) << content;
+  const Fd beneath(::open((covered + "/beneath").c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd open(::open(((*loop)->path() + "/open").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(::mount("none", covered.c_str(), "tmpfs", 0, nullptr), 0);
+  const absl::Cleanup uncover = [&covered] { ::umount2(covered.c_str(), MNT_DETACH); };
+  std::ofstream(covered + "/above", std::ios::binary) << content;
+  std::vector<std::string> found;
+  const Totals totals = ScanBtrfs(**loop, /*dry_run=*/false, [&](const Duplicate& duplicate) {
+    found.push_back(duplicate.source_path);
+    found.push_back(duplicate.destination_path);
+  });
+  std::sort(found.begin(), found.end());
+  EXPECT_EQ(found, (std::vector<std::string>{"d/beneath", "open"}));
+  EXPECT_EQ(totals.bytes_accepted, content.size());
+  EXPECT_EQ(totals.ranges_failed + totals.ranges_differ + totals.files_failed, 0u);
+  LinuxExtentOps ops;
+  const auto one = ops.Extents(open.get(), 0, content.size(), 10, /*flush=*/true);
+  const auto other = ops.Extents(beneath.get(), 0, content.size(), 10, /*flush=*/true);
+  ASSERT_TRUE(one.ok() && other.ok()) << one.status() << other.status();
+  ASSERT_FALSE(one->extents.empty() || other->extents.empty());
+  EXPECT_EQ(one->extents[0].physical, other->extents[0].physical);
+  EXPECT_TRUE(Content(covered + "/above") == content);
+  ASSERT_EQ(::umount(covered.c_str()), 0);
+  EXPECT_TRUE(Content(covered + "/beneath") == content);
+  EXPECT_TRUE(Content((*loop)->path() + "/open") == content);
+  EXPECT_FALSE(std::filesystem::exists(covered + "/above"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,
