@@ -72,6 +72,101 @@ class ScriptedMap final : public StorageMap {
   std::vector<uint64_t> asked_for_references;
 };
 
+// Two copies of a file, in extents that were written in turn.
+class StaggeredMap final : public StorageMap {
+ public:
+  static constexpr uint64_t kUnit = 64 << 10;
+  struct Extent {
+    uint64_t copy = 0;
+    uint64_t begin = 0;  // in units of the file
+    uint64_t end = 0;
+  };
+
+  explicit StaggeredMap(std::vector<Extent> extents) {
+    uint64_t address = kMiB;
+    for (const Extent& extent : extents) {
+      extents_[address] = extent;
+      address += (extent.end - extent.begin) * kUnit;
+    }
+  }
+
+  absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t) override {
+    std::vector<StorageExtent> found;
+    for (auto e = extents_.lower_bound(from); e != extents_.end() && found.size() < max; ++e)
+      found.push_back({e->first, (e->second.end - e->second.begin) * kUnit});
+    return found;
+  }
+  absl::StatusOr<uint64_t> CommittedGeneration() override { return 1; }
+  FileKey root() const override { return {5, 256}; }
+  absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) override {
+    std::vector<uint64_t> checksums(count);
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t at = address + i * block_size();
+      const auto extent = std::prev(extents_.upper_bound(at));
+      checksums[i] = (extent->second.begin * kUnit + (at - extent->first)) * 0x9e3779b97f4a7c15 | 1;
+    }
+    return checksums;
+  }
+  absl::StatusOr<std::vector<Reference>> References(const StorageExtent& extent) override {
+    const Extent& e = extents_.at(extent.address);
+    return std::vector<Reference>{{{5, 257 + e.copy}, e.begin * kUnit, 0, extent.length, false, false}};
+  }
+  absl::StatusOr<std::string> PathOf(const FileKey& file) override { return absl::StrCat("c", file.inode); }
+  absl::StatusOr<InodeFacts> InodeOf(const FileKey&) override {
+    InodeFacts facts;
+    facts.size = kMiB;
+    return facts;
+  }
+  absl::StatusOr<uint64_t> ExtentsOf(const FileKey&, uint64_t) override { return 3; }
+  void Forget() override {}
+  uint32_t block_size() const override { return 4096; }
+  unsigned checksum_bits() const override { return 64; }
+
+ private:
+  std::map<uint64_t, Extent> extents_;
+};
+
+Totals DryRun(StorageMap& map) {
+  FakeFilesystem fs;
+  fs.AddDirectory("/data");
+  const std::unique_ptr<FileTree> tree = testing::OpenData(fs);
+  ScanRequest request;
+  request.dry_run = true;
+  SharedTotals totals;
+  Pace pace(0, nullptr, totals);
+  SpaceWon won(fs, tree->root_fd(), totals);
+  const Stop stop;
+  EXPECT_THAT(ScanStorage(
+                  fs, *tree, map, request, [](const std::string&) { return true; }, 1 << 20, nullptr, pace,
+                  stop, totals, won, [](const Duplicate&) {}),
+              IsOk());
+  return totals.Get();
+}
+
+TEST(StaggeredTest, WhatLaterExtentsMakeUpForGoesFree) {
+  StaggeredMap map({{0, 0, 4}, {1, 0, 5}, {0, 4, 8}, {1, 5, 10}, {0, 8, 12}, {1, 10, 12}});
+  const Totals totals = DryRun(map);
+  // Of the first extent of copy 1 one unit is moved, before it is known to be in the next of copy 0.
+  EXPECT_EQ(totals.bytes_moved, StaggeredMap::kUnit);
+  EXPECT_EQ(totals.bytes_freeable, 11 * StaggeredMap::kUnit);
+  EXPECT_EQ(totals.bytes_scanned, 24 * StaggeredMap::kUnit);
+}
+
+TEST(StaggeredTest, WhatCameFirstGoesFreeForALongerOne) {
+  StaggeredMap map({{1, 0, 5}, {0, 0, 8}, {1, 5, 8}});
+  const Totals totals = DryRun(map);
+  EXPECT_EQ(totals.bytes_freeable, 8 * StaggeredMap::kUnit);
+  EXPECT_EQ(totals.bytes_unprofitable, 0u);
+}
+
+// Each is the other's source: only one may go.
+TEST(StaggeredTest, WhatIsLeftCountsOnce) {
+  StaggeredMap map({{0, 0, 5}, {1, 3, 8}});
+  const Totals totals = DryRun(map);
+  EXPECT_EQ(totals.bytes_freeable, 0u);
+  EXPECT_EQ(totals.bytes_unprofitable, 2 * StaggeredMap::kUnit);
+}
+
 class StorageScanTest : public ::testing::Test {
  protected:
   StorageScanTest() {
