@@ -9,6 +9,7 @@
 #include "absl/strings/strip.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
+#include "server/sched/backoff.h"
 #include "server/sched/canary.h"
 #include "server/sched/expansion.h"
 
@@ -98,8 +99,10 @@ absl::Status Loop::Recover() {
   ASSIGN_OR_RETURN(std::vector<JobRecord> records, store_.LoadActive());
   for (JobRecord& record : records) {
     ASSIGN_OR_RETURN(JobPlan plan, read_plan_(record.spec));
-    for (const Task& task : record.tasks) {
+    for (Task& task : record.tasks) {
       if (!Ended(task.state)) nodes_.Expect(task.node, Now());
+      // The machine's clock may have been set back since.
+      task.next_attempt = std::min(task.next_attempt, Now() + kBackoffCeiling);
     }
     TakeUp(std::move(record), std::move(plan));
     record = JobRecord();

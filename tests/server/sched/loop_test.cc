@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "server/base/status.h"
 #include "server/jobs/memory_store.h"
+#include "server/sched/backoff.h"
 #include "server/sched/window.h"
 
 namespace cowherd {
@@ -671,6 +672,17 @@ TEST_F(LoopTest, PauseAndResumeStartANewRun) {
   Say(Last(), Summary("r2", 1));
   EXPECT_EQ(StateOf(id), JobState::kSucceeded);
   EXPECT_EQ(Get(id).job.totals.bytes_accepted, 7u);
+}
+
+TEST_F(LoopTest, AClockThatWasSetBackHoldsNoTaskUp) {
+  const std::string id = Create("names:a");
+  Say(Last(), Summary("r", 1, ErrnoError(EIO, "read")));
+  EXPECT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  clock_.Advance(-absl::Hours(2));
+  Restart();
+  const size_t before = link_.streams.size();
+  After(kBackoffCeiling);
+  EXPECT_EQ(link_.streams.size(), before + 1);
 }
 
 TEST_F(LoopTest, ResumeBeforeTheStopArrived) {
