@@ -742,6 +742,8 @@ void Loop::EndTry(TaskKey key, absl::optional<Verdict> verdict, const absl::Stat
 }
 
 bool Loop::Crashed(const TaskRow& row, TaskKey key) const {
+  // The run may be of the node as it is now: if it is not, the stream will end, and the node is probed anew.
+  if (runs_.HasStream(key)) return false;
   const NodeEntry* node = nodes_.Find(*row.node);
   if (node == nullptr || !node->facts || node->facts->started == absl::InfinitePast()) return false;
   const absl::Time heard = runs_.NodeStarted(key);

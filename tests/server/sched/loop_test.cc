@@ -853,6 +853,23 @@ TEST_F(LoopTest, ATaskThatBringsItsNodeDownTwiceIsSetAside) {
   EXPECT_EQ(ReasonOf(TaskOf(id).error), "POISON");
 }
 
+TEST_F(LoopTest, ANodeThatBeganAnewIsNoCrashWhileTheRunMayBeItsOwn) {
+  NodeFacts& node = link_.nodes["a:1"];
+  node.started = absl::FromUnixSeconds(100);
+  Restart();
+  const std::string id = Create("names:a");
+  // It had begun anew since it was last asked, and is asked again before the run tells of itself.
+  node.started = absl::FromUnixSeconds(200);
+  After(options_.probe_interval);
+  RunEvent event = Progress("r", 5);
+  event.node_started = absl::FromUnixSeconds(200);
+  Say(Last(), event);
+  After(options_.probe_interval);
+  EXPECT_EQ(TaskOf(id).crashes, 0u);
+  EXPECT_EQ(TaskOf(id).attempt, 1u);
+  EXPECT_EQ(link_.streams.size(), 1u);
+}
+
 TEST_F(LoopTest, ANodeThatBeganAnewBeforeTheRunIsNoCrash) {
   NodeFacts& node = link_.nodes["a:1"];
   node.started = absl::FromUnixSeconds(100);
