@@ -54,9 +54,9 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
     tasks_[state] = &tasks.Add({{"state", std::string(TaskStateName(state))}});
   auto& nodes =
       Gauges(registry, "cowherd_controller_nodes",
-             "Nodes known by state, as last probed. refused: different nodes have one name. lost: not "
-             "up for --lost_after.");
-  for (const char* state : {"unknown", "up", "down", "refused", "lost"}) {
+             "Nodes known by state, as last probed. refused: different nodes have one name. lost: not up for "
+             "--lost_after. vanished: no source names it any more, for a day at the most.");
+  for (const char* state : {"unknown", "up", "down", "refused", "lost", "vanished"}) {
     nodes_[state] = &nodes.Add({{"state", state}});
   }
   nodes_lost_ = &Counters(registry, "cowherd_controller_nodes_lost_total",

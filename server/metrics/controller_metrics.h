@@ -32,7 +32,7 @@ class ControllerMetrics {
   // States left out are 0.
   void SetJobs(const std::map<JobState, uint64_t>& counts);
   void SetTasks(const std::map<TaskState, uint64_t>& counts);
-  // By NodeState's name.
+  // By NodeState's name; "vanished": those that no source names.
   void SetNodes(const std::map<std::string, uint64_t>& counts);
   void SetPausedFilesystems(uint64_t count);
   void SetOldestTaskAge(absl::Duration age);

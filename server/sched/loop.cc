@@ -419,7 +419,10 @@ void Loop::FollowWindows() {
 
 void Loop::ExpireNodes() {
   std::set<std::string> lost;
-  for (const std::string& name : nodes_.Expire(Now())) {
+  const size_t known = nodes_.nodes().size();
+  const std::vector<std::string> expired = nodes_.Expire(Now());
+  if (nodes_.nodes().size() != known) nodes_changed_ = true;
+  for (const std::string& name : expired) {
     metrics_.NodeLost();
     NodeChanged(name);
     lost.insert(name);
@@ -1090,7 +1093,9 @@ void Loop::Publish() {
   metrics_.SetPausedFilesystems(pauses_.count(now));
   if (!std::exchange(nodes_changed_, false)) return;
   std::map<std::string, uint64_t> nodes;
-  for (const auto& [name, node] : nodes_.nodes()) ++nodes[std::string(NodeStateName(node.state))];
+  for (const auto& [name, node] : nodes_.nodes()) {
+    ++nodes[node.addresses.empty() ? "vanished" : std::string(NodeStateName(node.state))];
+  }
   for (const auto& [address, entry] : nodes_.addresses()) {
     if (entry.name.empty()) ++nodes[std::string(NodeStateName(entry.state))];
   }

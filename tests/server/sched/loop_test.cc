@@ -598,6 +598,7 @@ TEST_F(LoopTest, ANodeThatNobodyNamesAfterARestartIsLost) {
   ASSERT_TRUE(loop_->SetTargets("static", {}).ok());
   Restart({{"b", {"b:1", ""}}});
   EXPECT_EQ(ReasonOf(loop_->nodes().Find("a")->error), "NODE_VANISHED");
+  EXPECT_EQ(Sample("cowherd_controller_nodes{vanished}"), 1);
   After(absl::Minutes(9));
   EXPECT_EQ(StateOf(id), JobState::kRunning);
   After(absl::Minutes(1));
