@@ -159,6 +159,8 @@ absl::StatusOr<std::unique_ptr<Leadership>> Election::TryOnce() {
 
 absl::StatusOr<std::unique_ptr<Leadership>> Election::Campaign() {
   for (;;) {
+    // Also where one attempt is all that it would take.
+    if (!Pause(absl::ZeroDuration())) return Stopped();
     absl::StatusOr<std::unique_ptr<Leadership>> won = TryOnce();
     if (won.ok() || ReasonOf(won.status()) == "LEASE_TOO_SHORT") return won;
     if (ReasonOf(won.status()) != "NOT_LEADER") {

@@ -96,6 +96,8 @@ TEST_F(ElectionTest, StopEndsACampaign) {
   b.Stop();
   waiting.join();
   EXPECT_LT(SinceBoot() - began, absl::Seconds(1));
+  first->Resign();
+  EXPECT_TRUE(absl::IsCancelled(b.Campaign().status()));
 }
 
 TEST_F(ElectionTest, LeadershipEndsByItsOwnClockWhenTheClusterIsGone) {
