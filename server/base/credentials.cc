@@ -20,7 +20,8 @@ struct Pem {
 // `holds`: the end of the PEM block's name.
 absl::StatusOr<std::string> ReadPem(const std::string& flag, const std::string& path,
                                     const std::string& holds) {
-  if (path.empty()) return FieldError(flag, "missing: mutual TLS needs --tls_cert, --tls_key and --tls_ca");
+  if (path.empty())
+    return FieldError(flag, "missing: mutual TLS needs a certificate, its key and an authority");
   std::ifstream file(path, std::ios::binary);
   if (!file) return WithField(ErrnoError(errno, absl::StrCat(flag, ": open ", path)), flag);
   std::ostringstream text;
@@ -31,11 +32,11 @@ absl::StatusOr<std::string> ReadPem(const std::string& flag, const std::string& 
   return text.str();
 }
 
-absl::StatusOr<Pem> ReadFiles(const TlsFiles& files) {
+absl::StatusOr<Pem> ReadFiles(const TlsFiles& files, absl::string_view flags) {
   Pem pem;
-  ASSIGN_OR_RETURN(pem.cert, ReadPem("--tls_cert", files.cert, "CERTIFICATE"));
-  ASSIGN_OR_RETURN(pem.key, ReadPem("--tls_key", files.key, "PRIVATE KEY"));
-  ASSIGN_OR_RETURN(pem.ca, ReadPem("--tls_ca", files.ca, "CERTIFICATE"));
+  ASSIGN_OR_RETURN(pem.cert, ReadPem(absl::StrCat(flags, "cert"), files.cert, "CERTIFICATE"));
+  ASSIGN_OR_RETURN(pem.key, ReadPem(absl::StrCat(flags, "key"), files.key, "PRIVATE KEY"));
+  ASSIGN_OR_RETURN(pem.ca, ReadPem(absl::StrCat(flags, "ca"), files.ca, "CERTIFICATE"));
   return pem;
 }
 
@@ -43,16 +44,17 @@ absl::StatusOr<Pem> ReadFiles(const TlsFiles& files) {
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsFiles& files) {
   if (!files.any()) return grpc::InsecureServerCredentials();
-  ASSIGN_OR_RETURN(Pem pem, ReadFiles(files));
+  ASSIGN_OR_RETURN(Pem pem, ReadFiles(files, "--tls_"));
   grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   options.pem_root_certs = pem.ca;
   options.pem_key_cert_pairs.push_back({pem.key, pem.cert});
   return grpc::SslServerCredentials(options);
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsFiles& files) {
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsFiles& files,
+                                                                                 absl::string_view flags) {
   if (!files.any()) return grpc::InsecureChannelCredentials();
-  ASSIGN_OR_RETURN(Pem pem, ReadFiles(files));
+  ASSIGN_OR_RETURN(Pem pem, ReadFiles(files, flags));
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = pem.ca;
   options.pem_private_key = pem.key;

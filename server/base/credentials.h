@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 // Mutual TLS, or plain text. Files are PEM and read once, at start.
 namespace cowherd {
@@ -20,11 +21,12 @@ struct TlsFiles {
   bool any() const { return !cert.empty() || !key.empty() || !ca.empty(); }
 };
 
-// With no files: plain text. With some but not all three: an error that names the flag (--tls_cert,
-// --tls_key, --tls_ca) missing, as for a file that cannot be read or is not PEM. The server asks for a
-// certificate and refuses peers that show none signed by `ca`.
+// With no files: plain text. With some but not all three: an error that names the flag (`flags` and "cert",
+// "key" or "ca") missing, as for a file that cannot be read or is not PEM. The server asks for a certificate
+// and refuses peers that show none signed by `ca`.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsFiles& files);
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsFiles& files);
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
+    const TlsFiles& files, absl::string_view flags = "--tls_");
 
 // True for "127.x:port", "[::1]:port", "localhost:port" and "unix:path": what stays on this machine.
 bool IsLocalAddress(const std::string& address);

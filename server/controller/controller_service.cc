@@ -7,6 +7,7 @@
 #include "server/base/status.h"
 #include "server/controller/call_on_loop.h"
 #include "server/controller/convert.h"
+#include "server/controller/list_jobs.h"
 #include "server/controller/request.h"
 
 namespace cowherd {
@@ -55,17 +56,12 @@ grpc::ServerUnaryReactor* ControllerService::ListJobs(grpc::CallbackServerContex
                                                       const v1::ListJobsRequest* request,
                                                       v1::ListJobsResponse* response) {
   return OnLoop(context, [this, request, response]() -> absl::Status {
-    ASSIGN_OR_RETURN(const CheckedList list, CheckListJobs(*request));
-    ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
-                     loop_.ListJobs(list.states, list.before, list.page_size));
-    for (const JobRecord& record : records) {
-      ASSIGN_OR_RETURN(*response->add_jobs(), ToProto(record, /*with_tasks=*/false));
-    }
-    if (records.empty()) return absl::OkStatus();
-    const uint64_t last = records.back().job.sequence;
-    ASSIGN_OR_RETURN(const std::vector<JobRecord> more, loop_.ListJobs(list.states, last, 1));
-    if (!more.empty()) response->set_next_page_token(PageToken(last));
-    return absl::OkStatus();
+    return ListJobsFrom(
+        *request,
+        [this](const std::vector<JobState>& states, uint64_t before, size_t limit) {
+          return loop_.ListJobs(states, before, limit);
+        },
+        response);
   });
 }
 

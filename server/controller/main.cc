@@ -1,34 +1,41 @@
+#include <signal.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/random/random.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "server/base/clock.h"
 #include "server/base/credentials.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/base/version.h"
-#include "server/controller/controller_service.h"
+#include "server/controller/candidacy.h"
+#include "server/controller/front.h"
 #include "server/controller/grpc_node_link.h"
-#include "server/controller/request.h"
-#include "server/controller/schedule_convert.h"
-#include "server/controller/schedule_service.h"
+#include "server/controller/store_choice.h"
+#include "server/controller/term.h"
+#include "server/controller/term_gate.h"
 #include "server/controller/timed_store.h"
-#include "server/controller/window_convert.h"
+#include "server/etcd/client.h"
+#include "server/etcd/election.h"
+#include "server/jobs/etcd_store.h"
 #include "server/jobs/sqlite_store.h"
 #include "server/metrics/controller_metrics.h"
 #include "server/sched/discovery.h"
 #include "server/sched/loop.h"
-#include "server/sched/loop_thread.h"
-#include "server/sched/mailbox.h"
-#include "server/sched/node_windows.h"
-#include "server/sched/schedules.h"
+#include "server/sched/node_registry.h"
 #include "server/serving/serving.h"
 
 namespace cowherd {
@@ -36,11 +43,13 @@ namespace {
 
 constexpr int kBadFlags = 2;
 constexpr int kFailed = 1;
-constexpr size_t kMaxWaitingCalls = 1'000;
+constexpr int kStopped = 0;
 
 struct Flags {
   ServingFlags serving;
-  std::string store;
+  StoreFlags store;
+  std::string advertise;
+  std::string lease = "5s";
   std::vector<std::string> nodes;
   std::vector<std::string> node_dns;
   std::string probe_interval = "10s";
@@ -55,7 +64,25 @@ struct Config {
   std::vector<DnsName> node_dns;
   Loop::Options loop;
   GrpcNodeLink::Options link;
+  // Empty: the store is a SQLite file.
+  absl::optional<EtcdChoice> etcd;
+  std::string advertise;
+  absl::Duration lease;
 };
+
+// Where others reach this controller.
+absl::StatusOr<std::string> AdvertisedAddress(const Flags& flags) {
+  const std::string& address = flags.advertise.empty() ? flags.serving.listen : flags.advertise;
+  const std::string host = address.substr(0, address.rfind(':'));
+  uint32_t port = 0;
+  const bool plain = host != address && absl::SimpleAtoi(address.substr(host.size() + 1), &port) && port > 0;
+  if (!plain || host.empty() || host == "0.0.0.0" || host == "[::]" || host == "unix") {
+    return FieldError("--advertise", absl::StrCat("with a store in etcd, HOST:PORT where others reach this "
+                                                  "controller is needed; \"",
+                                                  address, "\" does not tell it"));
+  }
+  return address;
+}
 
 absl::StatusOr<Config> Check(const Flags& flags) {
   Config config;
@@ -85,6 +112,18 @@ absl::StatusOr<Config> Check(const Flags& flags) {
   }
   if (flags.max_tasks == 0) return FieldError("--max_tasks", "must be above 0");
   if (flags.max_tasks_per_node == 0) return FieldError("--max_tasks_per_node", "must be above 0");
+  RETURN_IF_ERROR(WithField(
+      NodeRegistry(config.loop.lost_after).SetTargets("static", config.nodes, absl::Now()), "--node"));
+  ASSIGN_OR_RETURN(config.etcd, ChooseStore(flags.store, flags.serving.allow_remote_plaintext));
+  if (config.etcd) {
+    ASSIGN_OR_RETURN(config.advertise, AdvertisedAddress(flags));
+  } else if (!flags.advertise.empty()) {
+    return FieldError("--advertise", "needs a store in etcd: a SQLite file has one controller");
+  }
+  if (!absl::ParseDuration(flags.lease, &config.lease) || config.lease < absl::Seconds(3) ||
+      config.lease > absl::Minutes(1) || config.lease % absl::Seconds(1) != absl::ZeroDuration()) {
+    return FieldError("--lease", "not whole seconds from 3s to 1m, such as 5s");
+  }
   config.loop.limits.per_node = flags.max_tasks_per_node;
   config.loop.limits.in_all = flags.max_tasks;
   config.link.idle_after = std::max(interval / 2, absl::Seconds(1));
@@ -97,6 +136,111 @@ int Fail(const absl::Status& status, int code) {
   return code;
 }
 
+// What serves whatever the store is.
+class Controller {
+ public:
+  explicit Controller(const Config& config)
+      : config_(config), link_(std::make_unique<GrpcNodeLink>(config.link)) {}
+
+  // The only controller of a store in a file.
+  int RunAlone(const Flags& flags) {
+    absl::StatusOr<std::unique_ptr<JobStore>> store = OpenSqliteStore(flags.store.store);
+    if (!store.ok()) return Fail(store.status(), kFailed);
+    absl::StatusOr<std::unique_ptr<Term>> term = BeginTerm(*std::move(store), nullptr);
+    if (!term.ok()) return Fail(term.status(), kFailed);
+    TermGate gate([] { return std::string(); });
+    gate.Lead(**term);
+    metrics_.SetLeads(true);
+    ControllerFront controller(gate, nullptr);
+    ScheduleFront schedules(gate);
+    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, {&controller, &schedules});
+    if (!serving.ok()) return CannotServe(serving.status());
+    (*term)->Start();
+    Serving::WaitForSignal();
+    (*term)->Stop();
+    return End(**serving, kStopped);
+  }
+
+  // One of several controllers of a store in etcd.
+  int Compete(const Flags& flags) {
+    EtcdClient client(config_.etcd->client);
+    EtcdStoreOptions options;
+    options.prefix = config_.etcd->address.prefix;
+    Election election(client, {EtcdLeaderKey(options.prefix), config_.advertise, config_.lease});
+    TermGate gate([&election] { return election.leader(); });
+    ControllerFront controller(
+        gate, std::make_unique<TimedStore>(MakeEtcdStore(client, nullptr, options), metrics_));
+    ScheduleFront schedules(gate);
+    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, {&controller, &schedules});
+    if (!serving.ok()) return CannotServe(serving.status());
+    const auto lead = [this, &serving](bool leads) {
+      metrics_.SetLeads(leads);
+      for (const char* service :
+           {v1::ControllerService::service_full_name(), v1::ScheduleService::service_full_name()}) {
+        (*serving)->SetServing(service, leads);
+      }
+    };
+    lead(false);
+    std::atomic<int> code{kStopped};
+    Candidacy::Duties duties;
+    duties.begin = [&](const Leadership& leadership) {
+      return BeginTerm(MakeEtcdStore(client, &leadership, options),
+                       [&leadership] { return leadership.Holds(); });
+    };
+    duties.lead = [&](Term& term) {
+      gate.Lead(term);
+      lead(true);
+    };
+    duties.follow = [&] {
+      gate.Follow();
+      lead(false);
+    };
+    duties.give_up = [&](const absl::Status& status) {
+      code = Fail(status, kFailed);
+      // As if it had been asked to stop.
+      ::kill(::getpid(), SIGTERM);
+    };
+    {
+      const Candidacy candidacy(election, std::move(duties));
+      Serving::WaitForSignal();
+    }
+    return End(**serving, code);
+  }
+
+ private:
+  absl::StatusOr<std::unique_ptr<Term>> BeginTerm(std::unique_ptr<JobStore> store,
+                                                  std::function<bool()> holds) {
+    return Term::Begin(std::make_unique<TimedStore>(std::move(store), metrics_), *link_, clock_, metrics_,
+                       {config_.nodes, config_.node_dns, config_.loop, std::move(holds)});
+  }
+
+  absl::StatusOr<std::unique_ptr<Serving>> Start(const Flags& flags,
+                                                 const std::vector<grpc::Service*>& services) {
+    return Serving::Start(flags.serving, services, registry_);
+  }
+
+  static int CannotServe(const absl::Status& status) {
+    return Fail(status, absl::IsInvalidArgument(status) ? kBadFlags : kFailed);
+  }
+
+  int End(Serving& serving, int code) {
+    serving.Shutdown();
+    // Waits for calls under way to nodes.
+    link_.reset();
+    Log(LogLevel::kInfo, "stopped");
+    return code;
+  }
+
+  const Config& config_;
+  const std::shared_ptr<prometheus::Registry> registry_ = std::make_shared<prometheus::Registry>();
+  ControllerMetrics metrics_{*registry_,
+                             kVersion,
+                             {std::begin(kRetryReasons), std::end(kRetryReasons)},
+                             {std::begin(kStoreOperations), std::end(kStoreOperations)}};
+  const RealClock clock_;
+  std::unique_ptr<GrpcNodeLink> link_;
+};
+
 int Main(int argc, char** argv) {
   Serving::BlockSignals();
   CLI::App app("Schedules deduplication jobs over the storage nodes of a cluster.", "cowherd-controller");
@@ -104,8 +248,14 @@ int Main(int argc, char** argv) {
   flags.serving.listen = "127.0.0.1:7400";
   flags.serving.metrics_listen = "127.0.0.1:7401";
   AddServingFlags(app, flags.serving);
-  app.add_option("--store", flags.store, "SQLite file that keeps the jobs; made if there is none")
-      ->required();
+  AddStoreFlags(app, flags.store);
+  app.add_option(
+      "--advertise", flags.advertise,
+      "With a store in etcd: HOST:PORT where clients and other controllers reach this one; --listen "
+      "if not given");
+  app.add_option("--lease", flags.lease,
+                 "With a store in etcd: how long a leader that fell silent keeps the others from taking over")
+      ->capture_default_str();
   app.add_option(
       "--node", flags.nodes,
       "A node: NAME=HOST:PORT, or HOST:PORT. May be repeated, with the same NAME for another address "
@@ -133,54 +283,8 @@ int Main(int argc, char** argv) {
     Log(LogLevel::kWarning, "nodes are dialled in plain text: anyone on the way can read and change orders");
   }
 
-  auto registry = std::make_shared<prometheus::Registry>();
-  ControllerMetrics metrics(*registry, kVersion, {std::begin(kRetryReasons), std::end(kRetryReasons)},
-                            {std::begin(kStoreOperations), std::end(kStoreOperations)});
-  absl::StatusOr<std::unique_ptr<JobStore>> file = OpenSqliteStore(flags.store);
-  if (!file.ok()) return Fail(file.status(), kFailed);
-  TimedStore store(*std::move(file), metrics);
-  const RealClock clock;
-  absl::BitGen random;
-  auto mailbox = std::make_shared<Mailbox>(kMaxWaitingCalls);
-  auto link = std::make_unique<GrpcNodeLink>(config->link);
-  Loop loop(store, *link, clock, mailbox, metrics, ReadPlan, random, config->loop);
-  if (absl::Status status = loop.SetTargets("static", config->nodes); !status.ok())
-    return Fail(status, kBadFlags);
-  if (absl::Status status = loop.Recover(); !status.ok()) return Fail(status, kFailed);
-
-  Schedules schedules(store, loop, clock, MakeScheduleCodec(), metrics, random);
-  if (absl::Status status = schedules.Recover(); !status.ok()) return Fail(status, kFailed);
-  NodeWindows node_windows(store, loop, ReadNodeWindows);
-  if (absl::Status status = node_windows.Recover(); !status.ok()) return Fail(status, kFailed);
-
-  ControllerService service(loop, mailbox);
-  ScheduleService schedule_service(schedules, node_windows, clock, mailbox);
-  absl::StatusOr<std::unique_ptr<Serving>> serving =
-      Serving::Start(flags.serving, {&service, &schedule_service}, registry);
-  if (!serving.ok()) {
-    return Fail(serving.status(), absl::IsInvalidArgument(serving.status()) ? kBadFlags : kFailed);
-  }
-  {
-    LoopThread thread(loop, schedules, *mailbox, clock);
-    std::vector<std::unique_ptr<DnsWatch>> watches;
-    for (const DnsName& name : config->node_dns) {
-      const std::string source = absl::StrCat("dns ", name.host, ":", name.port);
-      watches.push_back(std::make_unique<DnsWatch>(
-          name, config->loop.probe_interval, Resolve, [&loop, mailbox, source](std::vector<Target> targets) {
-            mailbox->PostNews([&loop, source, targets = std::move(targets)] {
-              if (absl::Status status = loop.SetTargets(source, targets); !status.ok()) {
-                Log(LogLevel::kError, "nodes not taken over", {{"source", source}, {"error", status}});
-              }
-            });
-          }));
-    }
-    Serving::WaitForSignal();
-  }
-  (*serving)->Shutdown();
-  // Calls under way may still use the loop's mailbox.
-  link.reset();
-  Log(LogLevel::kInfo, "stopped");
-  return 0;
+  Controller controller(*config);
+  return config->etcd ? controller.Compete(flags) : controller.RunAlone(flags);
 }
 
 }  // namespace

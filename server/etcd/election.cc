@@ -43,23 +43,24 @@ absl::Duration Leadership::Left() const {
 
 void Leadership::WaitUntilOver() const {
   std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [this] { return over_; });
+  changed_.wait(lock, [this] { return over_ || interrupted_; });
 }
 
-void Leadership::End() {
+void Leadership::Interrupt() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    over_ = true;
+    interrupted_ = true;
   }
   changed_.notify_all();
 }
 
 void Leadership::Resign() {
-  End();
   {
     std::lock_guard<std::mutex> lock(mutex_);
+    over_ = true;
     if (std::exchange(resigned_, true)) return;
   }
+  changed_.notify_all();
   // The key goes with the lease. If this fails, it goes when the lease has run out.
   if (absl::Status status = client_.RevokeLease(lease_); !status.ok() && !absl::IsNotFound(status)) {
     Log(LogLevel::kWarning, "leadership not given up early", {{"error", status}});

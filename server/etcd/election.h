@@ -36,11 +36,10 @@ class Leadership {
   bool Holds() const { return Left() > absl::ZeroDuration(); }
   // How long it holds, should the lease not be renewed any more. 0: it is over.
   absl::Duration Left() const;
-  // Returns once it is over.
+  // Returns once it is over, or Interrupt was called.
   void WaitUntilOver() const;
-  // Ends it, as WaitUntilOver says, without giving the key up: work that needs it can be brought to an end
-  // first.
-  void End();
+  // WaitUntilOver returns, and from now on at once. The leadership goes on.
+  void Interrupt();
   // Ends it and gives the key up at once, so that another can lead. Waits for etcd a few seconds at most.
   void Resign();
 
@@ -55,6 +54,7 @@ class Leadership {
   mutable std::condition_variable changed_;
   LeaseClock clock_;
   bool over_ = false;
+  bool interrupted_ = false;
   bool resigned_ = false;
   std::thread thread_;
 };

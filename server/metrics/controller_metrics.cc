@@ -52,6 +52,8 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
                        "Tasks by state. Tasks of jobs that have ended do not count.");
   for (TaskState state : kTaskStates)
     tasks_[state] = &tasks.Add({{"state", std::string(TaskStateName(state))}});
+  leads_ =
+      &Gauges(registry, "cowherd_controller_leads", "1 if this controller leads, 0 if another does.").Add({});
   auto& nodes =
       Gauges(registry, "cowherd_controller_nodes",
              "Nodes known by state, as last probed. refused: different nodes have one name. lost: not up for "
@@ -128,6 +130,15 @@ void ControllerMetrics::SetJobs(const std::map<JobState, uint64_t>& counts) { Se
 void ControllerMetrics::SetTasks(const std::map<TaskState, uint64_t>& counts) { SetAll(tasks_, counts); }
 
 void ControllerMetrics::SetNodes(const std::map<std::string, uint64_t>& counts) { SetAll(nodes_, counts); }
+
+void ControllerMetrics::SetLeads(bool leads) {
+  leads_->Set(leads ? 1 : 0);
+  if (leads) return;
+  // The leader tells them.
+  SetJobs({});
+  SetTasks({});
+  SetNodes({});
+}
 
 void ControllerMetrics::NodeLost() { nodes_lost_->Increment(); }
 

@@ -37,6 +37,8 @@ class ControllerMetrics {
   void SetPausedFilesystems(uint64_t count);
   void SetOldestTaskAge(absl::Duration age);
 
+  // Whether this controller leads.
+  void SetLeads(bool leads);
   void NodeLost();
   void TaskGivenUp();
   void SetSchedules(size_t count);
@@ -50,6 +52,7 @@ class ControllerMetrics {
   void StoreOperation(absl::string_view operation, bool ok, absl::Duration took);
 
  private:
+  prometheus::Gauge* leads_;
   std::map<JobState, prometheus::Gauge*> jobs_;
   std::map<JobState, prometheus::Counter*> jobs_finished_;
   std::map<TaskState, prometheus::Gauge*> tasks_;

@@ -175,6 +175,13 @@ class GrpcServing final : public Serving {
     exposer_.reset();
   }
 
+  void SetServing(const std::string& service, bool serving) override {
+    for (grpc::Server* server : {server_.get(), health_server_.get()}) {
+      if (server == nullptr) continue;
+      if (auto* health = server->GetHealthCheckService()) health->SetServingStatus(service, serving);
+    }
+  }
+
   int port() const override { return port_; }
   int metrics_port() const override { return metrics_port_; }
   int health_port() const override { return health_port_; }

@@ -56,6 +56,9 @@ class Serving {
   // Waits for SIGTERM or SIGINT. Needs BlockSignals.
   static void WaitForSignal();
 
+  // What the health service says of one gRPC service, by its full name: true from the start.
+  virtual void SetServing(const std::string& service, bool serving) = 0;
+
   // Health turns NOT_SERVING, no new calls, running ones get the grace period, then are cancelled.
   virtual void Shutdown() = 0;
 

@@ -1,0 +1,74 @@
+#include "server/controller/candidacy.h"
+
+#include <chrono>
+#include <utility>
+
+#include "server/base/log.h"
+#include "server/base/status.h"
+
+namespace cowherd {
+namespace {
+
+// After a term that could not begin; another may do better meanwhile.
+constexpr std::chrono::seconds kPause(1);
+
+}  // namespace
+
+Candidacy::Candidacy(Election& election, Duties duties)
+    : election_(election), duties_(std::move(duties)), thread_([this] { Run(); }) {}
+
+Candidacy::~Candidacy() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stopped_ = true;
+    if (leadership_ != nullptr) leadership_->Interrupt();
+  }
+  stopping_.notify_all();
+  election_.Stop();
+  thread_.join();
+}
+
+absl::Status Candidacy::Hold(Leadership& leadership) {
+  absl::StatusOr<std::unique_ptr<Term>> term = duties_.begin(leadership);
+  if (!term.ok()) {
+    Log(LogLevel::kError, "the term cannot begin", {{"error", term.status()}});
+    // Members that do not answer, a full disk and a lost lease pass.
+    const bool passes = absl::IsUnavailable(term.status()) || absl::IsDeadlineExceeded(term.status()) ||
+                        absl::IsResourceExhausted(term.status());
+    if (!passes) return term.status();
+    leadership.Resign();
+    std::unique_lock<std::mutex> lock(mutex_);
+    stopping_.wait_for(lock, kPause, [this] { return stopped_; });
+    return absl::OkStatus();
+  }
+  Log(LogLevel::kInfo, "leading");
+  duties_.lead(**term);
+  (*term)->Start();
+  leadership.WaitUntilOver();
+  duties_.follow();
+  term->reset();
+  Log(LogLevel::kInfo, "no longer leading");
+  return absl::OkStatus();
+}
+
+void Candidacy::Run() {
+  for (;;) {
+    absl::StatusOr<std::unique_ptr<Leadership>> won = election_.Campaign();
+    if (absl::IsCancelled(won.status())) return;
+    if (!won.ok()) return duties_.give_up(won.status());
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      leadership_ = won->get();
+      if (stopped_) leadership_->Interrupt();
+    }
+    const absl::Status held = Hold(**won);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      leadership_ = nullptr;
+    }
+    won->reset();
+    if (!held.ok()) return duties_.give_up(held);
+  }
+}
+
+}  // namespace cowherd

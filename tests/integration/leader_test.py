@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+"""Two controllers on one store in etcd: one leads, the other takes over, and a job neither ends early nor counts twice."""
+
+import json
+import subprocess
+import time
+import unittest
+
+import cluster
+import etcd
+from cluster import COWHERD, MIB, checksums, wait_for, write_random
+
+COPIES = 4
+SIZE = 24 * MIB
+# The job runs for 12 s, longer than any takeover; or for 6 s where nobody waits for a lease to run out.
+SLOW, FASTER = "8m", "16m"
+
+
+class LeaderTest(cluster.ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.xfs = self.filesystem("xfs")
+        for copy in range(COPIES):
+            write_random(self.xfs.path / f"copy{copy}", SIZE, 1)
+        self.xfs.sync()
+        self.sums = checksums(self.xfs.path)
+        self.node_one = self.node("one", f"data={self.xfs.path}").start()
+        self.etcd = etcd.Etcd(self.directory)
+        self.addCleanup(self.etcd.stop)
+        self.etcd.start()
+        self.controllers = [self.make_controller() for _ in range(2)]
+        for controller in self.controllers:
+            controller.start()
+        self.leader, self.follower = self.find_leader()
+
+    def make_controller(self):
+        controller = self.server(
+            cluster.CONTROLLER, f"--store={self.etcd.store()}", "--probe_interval=0.5s", "--lease=5s",
+            f"--node=one={self.node_one.address}",
+        )
+        controller.port = etcd.free_ports(1)[0]
+        controller.command.append(f"--advertise={controller.address}")
+        return controller
+
+    def leads(self, controller):
+        if controller.process.poll() is not None:
+            return False
+        return controller.metrics()[1]["cowherd_controller_leads"] == 1
+
+    def find_leader(self):
+        def look():
+            leaders = [controller for controller in self.controllers if self.leads(controller)]
+            return leaders if len(leaders) == 1 else None
+
+        leader = wait_for("one controller leads", look)[0]
+        follower = next(controller for controller in self.controllers if controller is not leader)
+        return leader, follower
+
+    def ask(self, controller, *arguments):
+        """The answer to a call, or None."""
+        done = subprocess.run(
+            [COWHERD, "-o", "json", *arguments[:2], "--controller", controller.address, *arguments[2:]],
+            capture_output=True, timeout=60,
+        )
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def start_job(self, rate):
+        wait_for("the node is up", lambda: any(
+            node["state"] == "NODE_UP" for node in self.ask(self.leader, "node", "list")["nodes"]))
+        job_id = self.create_job(self.leader, "--all", "--bytes_per_second", rate)
+        wait_for("the job runs", lambda: self.scanned(self.leader, job_id) >= MIB)
+        return job_id
+
+    def scanned(self, controller, job_id):
+        job = self.ask(controller, "job", "get", job_id)
+        return int(job.get("totals", {}).get("bytes_scanned", 0)) if job else -1
+
+    def check_ended_once(self, controller, job_id):
+        job = self.wait_job(controller, job_id, "SUCCEEDED")
+        totals = job["totals"]
+        # Each byte was looked at once: the run went on through all of it, and its figures count once.
+        self.assertEqual(int(totals["bytes_scanned"]), COPIES * SIZE)
+        self.assertEqual(int(totals["bytes_accepted"]), (COPIES - 1) * SIZE)
+        self.assertEqual([task["attempt"] for task in job["tasks"]], [1])
+        self.assertEqual(checksums(self.xfs.path), self.sums)
+
+    def progress_resumes(self, controller, job_id):
+        """Seconds until the controller leads and what it tells of the job moves on."""
+        begin = time.monotonic()
+        wait_for("the other leads", lambda: self.leads(controller), 20)
+        before = self.scanned(controller, job_id)
+        wait_for("the job goes on", lambda: self.scanned(controller, job_id) > before, 20)
+        return time.monotonic() - begin
+
+    def test_a_follower_reads_and_names_the_leader(self):
+        job_id = self.start_job(FASTER)
+        self.assertEqual(self.ask(self.follower, "job", "get", job_id)["id"], job_id)
+        jobs = self.ask(self.follower, "job", "list")["jobs"]
+        self.assertEqual([job["id"] for job in jobs], [job_id])
+        text = self.cowherd("job", "cancel", "--controller", self.follower.address, job_id, code=1)
+        self.assertIn("NOT_LEADER", text)
+        self.assertIn(self.leader.address, text)
+        # SIGTERM: it hands over at once, and ends well.
+        begin = time.monotonic()
+        self.assertEqual(self.leader.stop(), 0)
+        wait_for("the other leads", lambda: self.leads(self.follower), 5)
+        self.assertLess(time.monotonic() - begin, 1)
+        self.check_ended_once(self.follower, job_id)
+
+    def test_a_leader_that_is_killed_is_followed(self):
+        job_id = self.start_job(SLOW)
+        self.leader.kill()
+        self.assertLess(self.progress_resumes(self.follower, job_id), 8)
+        # It comes back and follows.
+        self.leader.start()
+        self.assertFalse(self.leads(self.leader))
+        self.check_ended_once(self.leader, job_id)
+
+    def test_the_leader_of_etcd_is_killed(self):
+        job_id = self.start_job(FASTER)
+        self.etcd.kill(self.etcd.leader())
+        begin = time.monotonic()
+        another = wait_for("writes are back", lambda: self.ask(self.leader, "job", "create", "--all", "--dry_run"))
+        self.assertLess(time.monotonic() - begin, 3)
+        # The lease outlived it: nobody took over.
+        self.assertTrue(self.leads(self.leader))
+        self.check_ended_once(self.leader, job_id)
+        self.wait_job(self.leader, another["id"], "SUCCEEDED")
+
+    def test_a_leader_that_was_frozen_changes_nothing(self):
+        job_id = self.start_job(SLOW)
+        self.leader.process.send_signal(cluster.signal.SIGSTOP)
+        self.progress_resumes(self.follower, job_id)
+        self.leader.process.send_signal(cluster.signal.SIGCONT)
+        wait_for("it knows", lambda: not self.leads(self.leader), 5)
+        text = self.cowherd("job", "cancel", "--controller", self.leader.address, job_id, code=1)
+        self.assertIn("NOT_LEADER", text)
+        self.check_ended_once(self.follower, job_id)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
