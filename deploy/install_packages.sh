@@ -10,7 +10,7 @@ build=(bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-
   libprotobuf-dev libprotoc-dev libspdlog-dev libsqlite3-dev libssl-dev libxxhash-dev nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc)
 run=(btrfs-progs curl e2fsprogs mount tzdata util-linux xfsprogs)
-tests=(etcd-server openssl prometheus python3 python3-grpcio python3-protobuf)
+tests=(etcd-server libfaketime openssl prometheus python3 python3-grpcio python3-protobuf)
 
 wanted=("${build[@]}" "${run[@]}")
 [ "${1:-}" = --tests ] && wanted+=("${tests[@]}")

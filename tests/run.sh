@@ -3,7 +3,7 @@
 # devices, and unmount and detach them, also when they fail. Prints a line "N passed, N failed" and fails if any did.
 #   tests/run.sh          all
 #   tests/run.sh unit     no root needed where the packages are installed
-#   tests/run.sh kernel | integration | quickstart
+#   tests/run.sh kernel | integration | faults | quickstart
 set -uo pipefail
 cd "$(dirname "$0")/.."
 only=${1:-all}
@@ -29,8 +29,8 @@ finish() {
   exit
 }
 
-case $only in all | unit | kernel | integration | quickstart) ;; *)
-  echo "usage: tests/run.sh [unit|kernel|integration|quickstart]" >&2
+case $only in all | unit | kernel | integration | faults | quickstart) ;; *)
+  echo "usage: tests/run.sh [unit|kernel|integration|faults|quickstart]" >&2
   exit 2
   ;;
 esac
@@ -85,6 +85,12 @@ if wants integration; then
   for file in tests/integration/*_test.py; do
     count "integration/$(basename "$file")" /usr/bin/python3 -B "$file"
   done
+fi
+
+if wants faults; then
+  say "Fault tests: processes killed, stopped, cut off and filled up"
+  count faults/checker_test /usr/bin/python3 -B tests/faults/checker_test.py
+  count faults /usr/bin/python3 -B tests/faults/run.py --seconds 60 --histories "${COWHERD_HISTORIES:-/var/tmp}"
 fi
 
 if wants quickstart; then

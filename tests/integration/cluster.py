@@ -75,6 +75,7 @@ class Server:
         self.log = pathlib.Path(log)
         self.command = [str(program), *map(str, flags)]
         self.host = "127.0.0.1"
+        self.environment = {}
         self.process = None
         self.port = 0
         self.metrics_port = 0
@@ -84,21 +85,27 @@ class Server:
         return f"{self.host}:{self.port}"
 
     def start(self):
-        begin = self.log.stat().st_size if self.log.exists() else 0
+        self.launch()
+        return self.await_serving()
+
+    def launch(self):
+        self.begin = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.command, f"--listen={self.host}:{self.port}", f"--metrics_listen=127.0.0.1:{self.metrics_port}"],
+                [*self.command, f"--listen={self.host}:{self.port}", f"--metrics_listen={self.host}:{self.metrics_port}"],
                 stderr=log,
+                env={**os.environ, **self.environment},
             )
 
+    def await_serving(self):
         def serving():
             with open(self.log, "rb") as log:
-                log.seek(begin)
+                log.seek(self.begin)
                 for line in log:
                     if b'"msg":"serving"' in line and line.endswith(b"\n"):
                         return json.loads(line)
             if self.process.poll() is not None:
-                raise AssertionError(f"{self.command[0]} ended: {self.log.read_bytes()[begin:].decode()}")
+                raise AssertionError(f"{self.command[0]} ended: {self.log.read_bytes()[self.begin:].decode()}")
             return None
 
         said = wait_for(f"{self.command[0]} serves", serving)
@@ -106,8 +113,15 @@ class Server:
         return self
 
     def kill(self):
-        self.process.kill()
-        self.process.wait()
+        process = self.process  # another thread may start the next one at once
+        process.kill()
+        process.wait()
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
         """SIGTERM; the exit code."""
@@ -116,7 +130,7 @@ class Server:
 
     def metrics(self):
         """Text of /metrics, and its samples by 'name{labels}'."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.host}:{self.metrics_port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         samples = {}
         for line in text.splitlines():
@@ -159,15 +173,14 @@ class ClusterTest(unittest.TestCase):
         atexit.register(end)
         return server
 
-    def node(self, name, *roots, flags=()):
+    def node(self, name, *roots, flags=(), program=NODE):
         roots = [f"--root={root}" for root in roots]
-        return self.server(NODE, f"--name={name}", *roots, *flags)
+        return self.server(program, f"--name={name}", *roots, *flags)
 
-    def controller(self, nodes, flags=()):
+    def controller(self, nodes, flags=(), program=CONTROLLER, store=None):
         nodes = [f"--node={name}={node.address}" for name, node in nodes.items()]
-        return self.server(
-            CONTROLLER, f"--store={self.directory}/jobs.db", "--probe_interval=0.5s", *nodes, *flags
-        )
+        store = store or self.directory / "jobs.db"
+        return self.server(program, f"--store={store}", "--probe_interval=0.5s", *nodes, *flags)
 
     def resolve_as(self, server, hosts):
         """Lets the server see these lines as /etc/hosts, in a mount namespace of its own."""
