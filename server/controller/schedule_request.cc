@@ -64,11 +64,11 @@ absl::Status CheckKept(absl::string_view field, uint32_t count) {
 }
 
 absl::StatusOr<ScheduleRules> ReadRules(const v1::ScheduleSpec& spec) {
-  absl::StatusOr<Cron> cron = Cron::Parse(spec.cron());
+  const absl::StatusOr<Cron> cron = Cron::Parse(spec.cron());
   if (!cron.ok()) return OfSpec(cron.status());
   const absl::StatusOr<absl::TimeZone> zone = FindTimeZone(spec.time_zone());
   if (!zone.ok()) return OfSpec(zone.status());
-  ScheduleRules rules{*std::move(cron), *zone};
+  ScheduleRules rules{*cron, *zone};
   if (spec.has_missed_run_deadline()) {
     const google::protobuf::Duration& deadline = spec.missed_run_deadline();
     rules.missed_run_deadline = absl::Seconds(deadline.seconds()) + absl::Nanoseconds(deadline.nanos());
@@ -105,8 +105,8 @@ absl::StatusOr<ScheduleSpec> CheckScheduleSpec(const v1::ScheduleSpec& spec) {
                                    " bytes; make several schedules of it, or name nodes by label"));
   }
   for (std::string& field : job->plan.node_fields) field = JobField(field);
-  ASSIGN_OR_RETURN(ScheduleRules rules, ReadRules(spec));
-  return ScheduleSpec{Serialize(spec), std::move(rules), std::move(job->spec), std::move(job->plan)};
+  ASSIGN_OR_RETURN(const ScheduleRules rules, ReadRules(spec));
+  return ScheduleSpec{Serialize(spec), rules, std::move(job->spec), std::move(job->plan)};
 }
 
 absl::StatusOr<CheckedScheduleList> CheckListSchedules(const v1::ListSchedulesRequest& request) {

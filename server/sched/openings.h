@@ -17,11 +17,11 @@ template <typename Key>
 class Openings {
  public:
   // From now on it has these; none: it is always open.
-  void Set(const Key& key, std::vector<Window> windows, absl::Time now) {
+  void Set(const Key& key, const std::vector<Window>& windows, absl::Time now) {
     Remove(key);
     if (windows.empty()) return;
     Entry& entry = entries_[key];
-    entry.windows = std::move(windows);
+    entry.windows = windows;
     Look(key, entry, now);
   }
   void Remove(const Key& key) {

@@ -86,10 +86,15 @@ void Schedules::Step() {
   last_step_ = now;
   if (!all && now < wake_) return;
   wake_ = absl::InfiniteFuture();
+  // A store that does not work fails them all alike.
+  bool told = false;
   for (auto& [name, entry] : entries_) {
     if (all || entry.look_again <= now) {
       if (const absl::Status status = Act(entry); !status.ok()) {
-        Log(LogLevel::kError, "schedule not carried out; repeating", {{"schedule", name}, {"error", status}});
+        if (!told)
+          Log(LogLevel::kError, "schedule not carried out; repeating",
+              {{"schedule", name}, {"error", status}});
+        told = true;
         entry.look_again = now + kStoreRetry;
       }
     }
@@ -122,7 +127,7 @@ absl::Status Schedules::Adopt(Schedule& schedule) {
 
 absl::Status Schedules::Cancel(const std::vector<std::string>& jobs) {
   for (const std::string& job : jobs) {
-    const absl::Status status = loop_.CancelJob(job).status();
+    absl::Status status = loop_.CancelJob(job).status();
     if (!status.ok() && !absl::IsNotFound(status)) return status;
   }
   return absl::OkStatus();
@@ -136,7 +141,7 @@ absl::Status Schedules::Act(Entry& entry) {
   for (size_t i = decision.forget.size(); i-- > 0;) {
     const auto run = next.runs.begin() + static_cast<std::ptrdiff_t>(decision.forget[i]);
     if (!run->job.empty()) {
-      const absl::Status status = loop_.DeleteJob(run->job);
+      absl::Status status = loop_.DeleteJob(run->job);
       if (!status.ok() && !absl::IsNotFound(status)) return status;
     }
     next.runs.erase(run);
@@ -175,7 +180,7 @@ absl::Status Schedules::Start(Entry& entry) {
     } else {
       entry.look_again = std::min(entry.look_again, Now() + kStartAgain);
       wake_ = std::min(wake_, entry.look_again);
-      Log(LogLevel::kWarning, "run of a schedule cannot start; repeating",
+      Log(LogLevel::kWarning, "run of a schedule cannot start",
           {{"schedule", next.name}, {"error", record.status()}});
     }
   }

@@ -1,7 +1,6 @@
 #include "server/sched/window.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "server/base/status.h"
 #include "server/base/time_zone.h"
@@ -26,12 +25,12 @@ absl::Time CloseOf(const std::vector<Window>& windows, absl::Time time) {
 
 absl::StatusOr<Window> MakeWindow(absl::string_view cron, absl::string_view time_zone,
                                   absl::Duration duration) {
-  ASSIGN_OR_RETURN(Cron opens, Cron::Parse(cron));
+  ASSIGN_OR_RETURN(const Cron opens, Cron::Parse(cron));
   ASSIGN_OR_RETURN(const absl::TimeZone zone, FindTimeZone(time_zone));
   if (duration < kMinWindow || duration > kMaxWindow) {
     return FieldError("duration", "not within one minute and seven days");
   }
-  return Window{std::move(opens), zone, duration};
+  return Window{opens, zone, duration};
 }
 
 WindowState StateAt(const std::vector<Window>& windows, absl::Time now) {
