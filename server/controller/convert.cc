@@ -258,6 +258,9 @@ absl::StatusOr<v1::RunTaskRequest> ToProto(const RunOrder& order) {
   request.set_job_id(order.job_id);
   request.set_attempt(order.attempt);
   request.set_epoch(order.epoch);
+  if (order.work_for != absl::InfiniteDuration()) {
+    *request.mutable_work_for() = TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(order.work_for));
+  }
   if (spec.has_scan()) {
     v1::TreeScan& scan = *request.mutable_scan();
     scan.set_root(order.root);

@@ -3,6 +3,7 @@
 #include <google/protobuf/util/time_util.h>
 #include <sys/utsname.h>
 
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -24,10 +25,12 @@ constexpr int kMaxRangesOfTask = 1000;
 // So that a summary, which has a result for each, fits into a message.
 constexpr size_t kMaxDestinationsOfTask = 16384;
 constexpr size_t kMaxKeptSummaries = 64;
+constexpr absl::Duration kMaxWorkFor = absl::Hours(366 * 24);
 
 NodeMetrics::TaskEnd EndOf(const absl::Status& status) {
   if (status.ok()) return NodeMetrics::TaskEnd::kSucceeded;
-  return absl::IsCancelled(status) ? NodeMetrics::TaskEnd::kCancelled : NodeMetrics::TaskEnd::kFailed;
+  return absl::IsCancelled(status) || absl::IsDeadlineExceeded(status) ? NodeMetrics::TaskEnd::kCancelled
+                                                                       : NodeMetrics::TaskEnd::kFailed;
 }
 
 void Count(uint64_t length, absl::Span<const TargetResult> targets, SharedTotals& totals) {
@@ -152,6 +155,14 @@ absl::StatusOr<std::shared_ptr<TaskRun>> Node::RunTask(const v1::RunTaskRequest&
 
 absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request) {
   TaskTable::New task;
+  if (request.has_work_for()) {
+    const absl::Duration work_for =
+        absl::Seconds(request.work_for().seconds()) + absl::Nanoseconds(request.work_for().nanos());
+    if (work_for <= absl::ZeroDuration() || work_for > kMaxWorkFor) {
+      return FieldError("work_for", "must be above 0 and at most a year");
+    }
+    task.deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(work_for);
+  }
   std::string root;
   if (request.has_scan()) {
     ASSIGN_OR_RETURN(RootedScan scan, CheckScan(request.scan(), roots_));

@@ -87,7 +87,7 @@ absl::StatusOr<std::shared_ptr<TaskRun>> TaskTable::RunOrAttach(
       }
     }
   }
-  auto run = std::make_shared<TaskRun>(RandomId(), attempt, std::move(made.totals));
+  auto run = std::make_shared<TaskRun>(RandomId(), attempt, std::move(made.totals), made.deadline);
   Entry& entry = tasks_[task_id];
   entry.run = run;
   ++running_;

@@ -25,8 +25,9 @@ namespace cowherd {
 // One real start of a task. Any thread.
 class TaskRun {
  public:
-  TaskRun(std::string run_id, uint32_t attempt, std::shared_ptr<SharedTotals> totals)
-      : run_id_(std::move(run_id)), attempt_(attempt), totals_(std::move(totals)) {}
+  TaskRun(std::string run_id, uint32_t attempt, std::shared_ptr<SharedTotals> totals,
+          Stop::SteadyTime deadline)
+      : run_id_(std::move(run_id)), attempt_(attempt), stop_(deadline), totals_(std::move(totals)) {}
 
   // Where it stands: progress, or the summary once it has ended.
   v1::RunTaskResponse Report() const;
@@ -84,6 +85,8 @@ class TaskTable {
   struct New {
     std::shared_ptr<SharedTotals> totals;
     Work work;
+    // When it is told to end.
+    Stop::SteadyTime deadline = Stop::SteadyTime::max();
   };
   absl::StatusOr<std::shared_ptr<TaskRun>> RunOrAttach(const std::string& task_id, uint32_t attempt,
                                                        uint64_t epoch,

@@ -630,6 +630,16 @@ void Loop::Dispatch() {
   WakeBy(starts.size() == kMaxBatch ? now : scheduler_.wake());
 }
 
+absl::Duration Loop::WorkFor(const ActiveJob& active, const TaskRow& row) const {
+  absl::Duration work_for = absl::InfiniteDuration();
+  for (const WindowState& state :
+       {job_openings_.StateOf(active.job.sequence), node_openings_.StateOf(*row.node)}) {
+    // Where one is closed, only the last figures of a run are asked for.
+    if (state.open && state.until > Now()) work_for = std::min(work_for, state.until - Now());
+  }
+  return work_for;
+}
+
 void Loop::StartStream(TaskKey key, uint64_t bytes_per_second) {
   const ActiveJob& active = *table_.Find(key.job);
   const TaskRow& row = *table_.Find(key);
@@ -643,6 +653,7 @@ void Loop::StartStream(TaskKey key, uint64_t bytes_per_second) {
   order.root = *row.root;
   if (row.paths != nullptr) order.paths = *row.paths;
   order.bytes_per_second = bytes_per_second;
+  order.work_for = WorkFor(active, row);
   Log(LogLevel::kInfo, "task dispatched",
       {{"job", active.job.id},
        {"task", order.task_id},
@@ -688,7 +699,9 @@ void Loop::StoreNews(bool all) {
       if (last && last->error.ok()) {
         FinishTask(task);
       } else {
-        const TryContext context = ContextOf(active, key);
+        TryContext context = ContextOf(active, key);
+        // As it was ordered, whatever the windows are now.
+        if (ReasonOf(ending.why) == "DEADLINE_EXCEEDED") context.asked = true;
         ending.verdict = last ? JudgeRun(ending.why) : JudgeStream(ending.why);
         ending.asked = context.asked && *ending.verdict == Verdict::kStopped;
         if (ending.why.ok()) {

@@ -156,6 +156,8 @@ class Loop {
   void EndTry(TaskKey key, absl::optional<Verdict> verdict, const absl::Status& why, bool asked);
   void CountCrashes();
   void Dispatch();
+  // Until the first of its windows closes.
+  absl::Duration WorkFor(const ActiveJob& active, const TaskRow& row) const;
   void StartStream(TaskKey key, uint64_t bytes_per_second);
   void SendCancels();
   void SendCancel(TaskKey key, const NodeEntry& node);

@@ -27,6 +27,8 @@ struct RunOrder {
   std::vector<std::string> paths;
   // The most it may look at and compare. 0: no limit beyond the spec's.
   uint64_t bytes_per_second = 0;
+  // A new run ends by itself after this.
+  absl::Duration work_for = absl::InfiniteDuration();
 };
 
 // One message of a run.

@@ -74,7 +74,9 @@ Verdict JudgeStream(const absl::Status& status) {
 }
 
 Verdict JudgeRun(const absl::Status& status) {
-  if (ReasonOf(status) == "CANCELLED") return Verdict::kStopped;
+  // The latter is the end of RunOrder::work_for.
+  const std::string reason = ReasonOf(status);
+  if (reason == "CANCELLED" || reason == "DEADLINE_EXCEEDED") return Verdict::kStopped;
   return JudgeFailure(status);
 }
 

@@ -4,6 +4,7 @@
 import datetime
 import sqlite3
 import sys
+import time
 import unittest
 
 import cluster
@@ -117,9 +118,9 @@ class ScheduleTest(cluster.ClusterTest):
         self.controller.start()
         runs = wait_for("the run that was missed starts", lambda: self.schedule("late").get("runs"))
         self.assertEqual(len(runs), 1)
-        time = datetime.datetime.fromisoformat(runs[0]["time"].replace("Z", "+00:00"))
+        due = datetime.datetime.fromisoformat(runs[0]["time"].replace("Z", "+00:00"))
         # The hour may have passed meanwhile.
-        self.assertIn(time, (hour, hour + datetime.timedelta(hours=1)))
+        self.assertIn(due, (hour, hour + datetime.timedelta(hours=1)))
         done = self.wait_job(self.controller, runs[0]["job_id"], "SUCCEEDED")
         self.assertEqual(done["schedule"], "late")
         late = self.schedule("too-late")
@@ -154,6 +155,31 @@ class ScheduleTest(cluster.ClusterTest):
         self.assertIn("works at any time", self.run_cowherd("node", "window", "clear", "storage-7"))
         done = self.wait_job(self.controller, job, "SUCCEEDED")
         self.assertEqual(done["tasks"][0]["attempt"], 2)
+        self.assertEqual(checksums(self.filesystem.path), self.sums)
+
+    def test_a_task_ends_with_its_window_though_the_controller_is_away(self):
+        # The window is this minute, if enough is left of it.
+        now = datetime.datetime.now(datetime.timezone.utc)
+        if now.second > 45:
+            time.sleep(61 - now.second)
+            now = datetime.datetime.now(datetime.timezone.utc)
+        window = f"{now.minute} {now.hour} * * * for 1m"
+        job = self.create_job(self.controller, "--all", "--bytes_per_second", "1m", "--window", window)
+
+        def running():
+            return self.cowherd("-o", "json", "node", "show", "--node", self.node.address)["running_tasks"]
+
+        wait_for("the task runs", lambda: running() == 1)
+        self.controller.kill()
+        wait_for("the task has ended", lambda: running() == 0, seconds=65)
+        self.assertNotEqual(datetime.datetime.now(datetime.timezone.utc).minute, now.minute)
+        self.controller.start()
+        task = wait_for(
+            "what it did is counted",
+            lambda: (lambda task: task if task["state"] == "TASK_WAITING" else None)(self.job(self.controller, job)["tasks"][0]),
+        )
+        self.assertEqual((task["error"]["reason"], task["attempt"]), ("WINDOW_CLOSED", 1))
+        self.assertEqual(running(), 0)
         self.assertEqual(checksums(self.filesystem.path), self.sums)
 
 

@@ -185,6 +185,10 @@ TEST(Convert, OrderCarriesItsNodesWork) {
   EXPECT_TRUE(request.scan().options().dry_run());
   EXPECT_EQ(request.attempt(), 2u);
   EXPECT_EQ(request.epoch(), 3u);
+  EXPECT_FALSE(request.has_work_for());
+  order.work_for = absl::Seconds(90) + absl::Milliseconds(1);
+  EXPECT_EQ(ToProto(order)->work_for().seconds(), 90);
+  EXPECT_EQ(ToProto(order)->work_for().nanos(), 1'000'000);
 }
 
 TEST(CheckCreateJob, LostNodePolicy) {

@@ -1,6 +1,7 @@
 #include "server/node/node.h"
 
 #include <cerrno>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -155,8 +156,32 @@ TEST_F(NodeTest, CancelledRangesTaskKeepsWhatWasDone) {
   EXPECT_EQ(summary.totals().ranges_deduped(), 1U);
 }
 
+TEST_F(NodeTest, ARangesTaskEndsWhenItsTimeIsOver) {
+  for (const char* path : {"/data/a", "/data/b", "/data/c"}) fs_.AddFile(path, Blocks(1, 4));
+  v1::RunTaskRequest request;
+  request.set_task_id("t");
+  *request.mutable_ranges()->add_requests() = NodeUnderTest::Ranges("a", 4 * kBlock, {"b"});
+  *request.mutable_ranges()->add_requests() = NodeUnderTest::Ranges("a", 4 * kBlock, {"c"});
+  request.mutable_work_for()->set_nanos(50'000'000);
+  const auto begin = std::chrono::steady_clock::now();
+  fs_.BeforeDedupe([begin](const FakeFilesystem::DedupeCall&) {
+    while (std::chrono::steady_clock::now() < begin + std::chrono::milliseconds(100))
+      std::this_thread::yield();
+  });
+  const v1::TaskSummary summary = RunToTheEnd(request).summary();
+  EXPECT_EQ(summary.error().reason(), "DEADLINE_EXCEEDED");
+  ASSERT_EQ(summary.ranges_size(), 1);
+  EXPECT_EQ(summary.totals().ranges_deduped(), 1U);
+}
+
 TEST_F(NodeTest, TaskFaultsNameTheField) {
   v1::RunTaskRequest request;
+  request.set_task_id("t");
+  request.mutable_work_for();
+  EXPECT_THAT(node_.RunTask(request), HasField("work_for"));
+  request.mutable_work_for()->set_seconds(367 * 24 * 3600);
+  EXPECT_THAT(node_.RunTask(request), HasField("work_for"));
+  request.Clear();
   EXPECT_THAT(node_.RunTask(request), HasField("task_id"));
   request.set_task_id("t");
   EXPECT_THAT(node_.RunTask(request), HasField("work"));

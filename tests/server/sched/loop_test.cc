@@ -1076,6 +1076,7 @@ TEST_F(LoopTest, CancelOfManyTasksIsAcknowledgedAtOnceAndCannotBeLost) {
 TEST_F(LoopTest, AJobWorksWhileItsWindowIsOpen) {
   ToTheFullHour();
   const std::string id = Create("names:a;window");
+  EXPECT_EQ(Last().order.work_for, absl::Minutes(10));
   Say(Last(), Progress("r", 5));
   After(absl::Minutes(10) - absl::Seconds(5));
   EXPECT_TRUE(link_.cancels.empty());
@@ -1098,6 +1099,28 @@ TEST_F(LoopTest, AJobWorksWhileItsWindowIsOpen) {
   Say(Last(), Summary("r2", 1));
   EXPECT_EQ(StateOf(id), JobState::kSucceeded);
   EXPECT_EQ(Get(id).job.totals.bytes_accepted, 7u);
+}
+
+TEST_F(LoopTest, ARunThatEndedWithItsWindowHasNotFailed) {
+  ToTheFullHour();
+  loop_->SetNodeWindows("a", {MakeWindow("0 * * * *", "", absl::Minutes(3)).value()});
+  const std::string id = Create("names:a;window");
+  EXPECT_EQ(Last().order.work_for, absl::Minutes(3));
+  // The window is longer by now: it goes on at once.
+  loop_->SetNodeWindows("a", {});
+  After(absl::Minutes(3));
+  Say(Last(), Summary("r", 6, MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED", "over")));
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.attempt, 2u);
+  EXPECT_EQ(Last().order.work_for, absl::Minutes(7));
+  // And that of a controller that was away when it closed.
+  clock_.Advance(absl::Minutes(7));
+  Say(Last(), Summary("r2", 1, MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED", "over")));
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "WINDOW_CLOSED");
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  After(absl::Minutes(50));
+  EXPECT_EQ(link_.streams.size(), 3u);
 }
 
 TEST_F(LoopTest, AJobMadeWhileItsWindowIsClosedWaits) {

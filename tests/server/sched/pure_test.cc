@@ -120,6 +120,7 @@ TEST(Verdict, Streams) {
 
 TEST(Verdict, Runs) {
   EXPECT_EQ(JudgeRun(MakeError(absl::StatusCode::kUnknown, "CANCELLED", "")), Verdict::kStopped);
+  EXPECT_EQ(JudgeRun(MakeError(absl::StatusCode::kUnknown, "DEADLINE_EXCEEDED", "")), Verdict::kStopped);
   for (int error : {ENOSPC, EROFS, EIO, EDQUOT}) {
     EXPECT_EQ(JudgeRun(ErrnoError(error, "x")), Verdict::kFilesystem) << error;
     EXPECT_EQ(JudgeStream(ErrnoError(error, "x")), Verdict::kFilesystem) << error;
