@@ -30,6 +30,7 @@
 #include "server/controller/timed_store.h"
 #include "server/etcd/client.h"
 #include "server/etcd/election.h"
+#include "server/jobs/backup.h"
 #include "server/jobs/etcd_store.h"
 #include "server/jobs/sqlite_store.h"
 #include "server/metrics/controller_metrics.h"
@@ -50,6 +51,9 @@ struct Flags {
   StoreFlags store;
   std::string advertise;
   std::string lease = "5s";
+  // Of the subcommands. Empty: not given.
+  std::string backup_to;
+  std::string restore_from;
   std::vector<std::string> nodes;
   std::vector<std::string> node_dns;
   std::string probe_interval = "10s";
@@ -115,9 +119,10 @@ absl::StatusOr<Config> Check(const Flags& flags) {
   RETURN_IF_ERROR(WithField(
       NodeRegistry(config.loop.lost_after).SetTargets("static", config.nodes, absl::Now()), "--node"));
   ASSIGN_OR_RETURN(config.etcd, ChooseStore(flags.store, flags.serving.allow_remote_plaintext));
-  if (config.etcd) {
+  const bool serves = flags.backup_to.empty() && flags.restore_from.empty();
+  if (config.etcd && serves) {
     ASSIGN_OR_RETURN(config.advertise, AdvertisedAddress(flags));
-  } else if (!flags.advertise.empty()) {
+  } else if (serves && !flags.advertise.empty()) {
     return FieldError("--advertise", "needs a store in etcd: a SQLite file has one controller");
   }
   if (!absl::ParseDuration(flags.lease, &config.lease) || config.lease < absl::Seconds(3) ||
@@ -134,6 +139,33 @@ absl::StatusOr<Config> Check(const Flags& flags) {
 int Fail(const absl::Status& status, int code) {
   Log(LogLevel::kError, "cannot start", {{"error", status}});
   return code;
+}
+
+// Once; the store must not be in use, unless it is only read and in etcd.
+absl::StatusOr<BackupCounts> CopyStore(const Flags& flags, const Config& config) {
+  const bool restore = !flags.restore_from.empty();
+  if (!config.etcd) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<JobStore> store, OpenSqliteStore(flags.store.store));
+    return restore ? RestoreBackup(flags.restore_from, *store) : WriteBackup(*store, flags.backup_to);
+  }
+  EtcdClient client(config.etcd->client);
+  EtcdStoreOptions options;
+  options.prefix = config.etcd->address.prefix;
+  if (!restore) return WriteBackup(*MakeEtcdStore(client, nullptr, options), flags.backup_to);
+  // No controller may lead meanwhile.
+  Election election(client, {EtcdLeaderKey(options.prefix), "restore", config.lease});
+  ASSIGN_OR_RETURN(const std::unique_ptr<Leadership> leadership, election.TryOnce());
+  return RestoreBackup(flags.restore_from, *MakeEtcdStore(client, leadership.get(), options));
+}
+
+int Copy(const Flags& flags, const Config& config) {
+  const absl::StatusOr<BackupCounts> counts = CopyStore(flags, config);
+  if (!counts.ok()) {
+    Log(LogLevel::kError, "not copied", {{"error", counts.status()}});
+    return kFailed;
+  }
+  Log(LogLevel::kInfo, "copied", {{"jobs", counts->jobs}, {"records", counts->records}});
+  return kStopped;
 }
 
 // What serves whatever the store is.
@@ -271,6 +303,15 @@ int Main(int argc, char** argv) {
   app.add_option("--max_tasks", flags.max_tasks, "Tasks that run at a time")->capture_default_str();
   app.add_option("--max_tasks_per_node", flags.max_tasks_per_node, "Tasks that run at a time on one node")
       ->capture_default_str();
+  CLI::App* backup = app.add_subcommand(
+      "backup", "Copies the store to a file. One in a SQLite file must not be in use, one in etcd may be");
+  backup->add_option("--to", flags.backup_to, "The file; made anew once the copy is complete")->required();
+  CLI::App* restore = app.add_subcommand(
+      "restore", "Puts what a backup holds into a new store of either kind, while no controller uses it");
+  restore->add_option("--from", flags.restore_from, "The file that backup made")->required();
+  // --store and its like may follow the subcommand.
+  for (CLI::App* command : {backup, restore}) command->fallthrough();
+  app.require_subcommand(0, 1);
   if (const int code = ParseFlags(app, argc, argv); code >= 0) return code;
   LogLevel level = LogLevel::kInfo;
   if (absl::Status status = ParseLogLevel(flags.serving.log_level, &level); !status.ok()) {
@@ -283,6 +324,7 @@ int Main(int argc, char** argv) {
     Log(LogLevel::kWarning, "nodes are dialled in plain text: anyone on the way can read and change orders");
   }
 
+  if (backup->parsed() || restore->parsed()) return Copy(flags, *config);
   Controller controller(*config);
   return config->etcd ? controller.Compete(flags) : controller.RunAlone(flags);
 }

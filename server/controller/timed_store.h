@@ -90,6 +90,13 @@ class TimedStore final : public JobStore {
   absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) override {
     return Timed("load_records", [&] { return store_->LoadRecords(kind); });
   }
+  // A running controller does not copy its store.
+  absl::StatusOr<std::vector<std::string>> RecordKinds() override { return store_->RecordKinds(); }
+  absl::StatusOr<Counters> ReadCounters() override { return store_->ReadCounters(); }
+  absl::Status RestoreCounters(const Counters& counters) override {
+    return store_->RestoreCounters(counters);
+  }
+  absl::Status Restore(const JobRecord& record) override { return store_->Restore(record); }
 
  private:
   const std::unique_ptr<JobStore> store_;

@@ -109,6 +109,10 @@ class EtcdStore final : public JobStore {
   absl::Status PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) override;
   absl::Status DeleteRecord(absl::string_view kind, absl::string_view name) override;
   absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) override;
+  absl::StatusOr<std::vector<std::string>> RecordKinds() override;
+  absl::StatusOr<Counters> ReadCounters() override;
+  absl::Status RestoreCounters(const Counters& counters) override;
+  absl::Status Restore(const JobRecord& record) override;
 
  private:
   // What the leader, the only one that writes, remembers of all jobs.
@@ -142,6 +146,8 @@ class EtcdStore final : public JobStore {
   // Of the leader: what it knows, read if need be.
   absl::StatusOr<Known*> Load();
   absl::Status CheckVersion();
+  // 0: not there.
+  absl::StatusOr<uint64_t> ReadNumber(const char* key);
   absl::StatusOr<std::vector<pb::KeyValue>> ReadAll(const std::string& from, const std::string& to,
                                                     int64_t page);
   // 0: there is none.
@@ -152,6 +158,8 @@ class EtcdStore final : public JobStore {
                                             uint64_t sequence);
 
   void PutTask(EtcdOps& ops, uint64_t sequence, const Task& task) const;
+  // With what `ops` says already.
+  absl::Status Insert(Known& known, const JobRecord& record, EtcdOps ops);
   void DeleteJob(EtcdOps& ops, const Entry& entry) const;
   absl::Status Commit(EtcdOps ops);
   absl::Status FinishJournal();
@@ -186,19 +194,21 @@ void EtcdStore::Known::Forget(uint64_t at) {
   jobs.erase(found);
 }
 
+absl::StatusOr<uint64_t> EtcdStore::ReadNumber(const char* key) {
+  pb::RangeRequest request;
+  request.set_key(Key(key));
+  ASSIGN_OR_RETURN(const pb::RangeResponse response, client_.Range(request));
+  if (response.kvs_size() == 0) return 0;
+  return NumberOf(response.kvs(0));
+}
+
 absl::Status EtcdStore::CheckVersion() {
   if (version_checked_) return absl::OkStatus();
-  pb::RangeRequest request;
-  request.set_key(Key("version"));
-  ASSIGN_OR_RETURN(const pb::RangeResponse response, client_.Range(request));
-  if (response.kvs_size() > 0) {
-    ASSIGN_OR_RETURN(const uint64_t version, NumberOf(response.kvs(0)));
-    if (version > kVersion) {
-      return MakeError(
-          absl::StatusCode::kFailedPrecondition, "STORE_NEWER",
-          absl::StrCat("the store has schema ", version, ", this version of cowherd knows up to ", kVersion,
-                       "; run the version that wrote it, or a later one"));
-    }
+  ASSIGN_OR_RETURN(const uint64_t version, ReadNumber("version"));
+  if (version > kVersion) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_NEWER",
+                     absl::StrCat("the store has schema ", version, ", this version of cowherd knows up to ",
+                                  kVersion, "; run the version that wrote it, or a later one"));
   }
   version_checked_ = true;
   return absl::OkStatus();
@@ -233,14 +243,8 @@ absl::StatusOr<EtcdStore::Known*> EtcdStore::Load() {
   RETURN_IF_ERROR(CheckVersion());
   RETURN_IF_ERROR(FinishJournal());
   Known known;
-  for (const auto& [key, number] : {std::pair<const char*, uint64_t*>{"epoch", &known.epoch},
-                                    std::pair<const char*, uint64_t*>{"sequence", &known.sequence}}) {
-    pb::RangeRequest request;
-    request.set_key(Key(key));
-    ASSIGN_OR_RETURN(const pb::RangeResponse response, client_.Range(request));
-    if (response.kvs_size() == 0) continue;
-    ASSIGN_OR_RETURN(*number, NumberOf(response.kvs(0)));
-  }
+  ASSIGN_OR_RETURN(known.epoch, ReadNumber("epoch"));
+  ASSIGN_OR_RETURN(known.sequence, ReadNumber("sequence"));
   const std::string jobs = Key("job/");
   ASSIGN_OR_RETURN(const std::vector<pb::KeyValue> headers, ReadAll(jobs, EndOfPrefix(jobs), kJobsPage));
   for (const pb::KeyValue& kv : headers) {
@@ -327,12 +331,19 @@ absl::StatusOr<JobStore::Created> EtcdStore::Create(JobRecord record) {
   if (known->by_id.count(record.job.id) > 0) return JobExists(record.job.id);
 
   record.job.sequence = known->sequence + 1;
+  EtcdOps ops;
+  ops.Put(Key("sequence"), absl::StrCat(record.job.sequence));
+  RETURN_IF_ERROR(Insert(*known, record, std::move(ops)));
+  known->sequence = record.job.sequence;
+  return Created{std::move(record), false};
+}
+
+absl::Status EtcdStore::Insert(Known& known, const JobRecord& record, EtcdOps ops) {
   const uint64_t sequence = record.job.sequence;
   Entry entry;
   entry.job = record.job;
   entry.spec_bytes = record.spec.size();
   entry.bytes = record.spec.size();
-  EtcdOps ops;
   for (const Task& task : record.tasks) PutTask(ops, sequence, task);
   for (const auto& [number, value] : record.results) {
     ops.PutPieces(Below("result", sequence, number), value);
@@ -340,12 +351,10 @@ absl::StatusOr<JobStore::Created> EtcdStore::Create(JobRecord record) {
   }
   ops.PutPieces(Below("spec", sequence), record.spec);
   ops.Put(IdKey(record.job.id), absl::StrCat(sequence));
-  ops.Put(Key("sequence"), absl::StrCat(sequence));
   ops.Put(JobKey(sequence), ValueOf(entry));
   RETURN_IF_ERROR(Commit(std::move(ops)));
-  known->sequence = sequence;
-  known->Set(std::move(entry));
-  return Created{std::move(record), false};
+  known.Set(std::move(entry));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<JobRecord> EtcdStore::FindRequest(absl::string_view request_id, absl::string_view spec) {
@@ -603,6 +612,54 @@ absl::StatusOr<std::map<std::string, std::string>> EtcdStore::LoadRecords(absl::
   std::map<std::string, std::string> records;
   for (pb::KeyValue& kv : kept) records[kv.key().substr(prefix.size())] = std::move(*kv.mutable_value());
   return records;
+}
+
+absl::StatusOr<std::vector<std::string>> EtcdStore::RecordKinds() {
+  RETURN_IF_ERROR(CheckVersion());
+  const std::string prefix = Key("record/");
+  std::vector<std::string> kinds;
+  pb::RangeRequest request;
+  request.set_key(prefix);
+  request.set_range_end(EndOfPrefix(prefix));
+  request.set_limit(1);
+  request.set_keys_only(true);
+  for (;;) {
+    ASSIGN_OR_RETURN(const pb::RangeResponse response, client_.Range(request));
+    if (response.kvs_size() == 0) return kinds;
+    absl::string_view rest = response.kvs(0).key();
+    rest.remove_prefix(prefix.size());
+    kinds.emplace_back(rest.substr(0, rest.find('/')));
+    // On with the next kind.
+    request.set_key(EndOfPrefix(RecordKey(kinds.back(), "")));
+  }
+}
+
+absl::StatusOr<JobStore::Counters> EtcdStore::ReadCounters() {
+  RETURN_IF_ERROR(CheckVersion());
+  Counters counters;
+  ASSIGN_OR_RETURN(counters.epoch, ReadNumber("epoch"));
+  ASSIGN_OR_RETURN(counters.sequence, ReadNumber("sequence"));
+  return counters;
+}
+
+absl::Status EtcdStore::RestoreCounters(const Counters& counters) {
+  ASSIGN_OR_RETURN(Known * known, Load());
+  EtcdOps ops;
+  ops.Put(Key("epoch"), absl::StrCat(counters.epoch));
+  ops.Put(Key("sequence"), absl::StrCat(counters.sequence));
+  ops.Put(Key("version"), absl::StrCat(kVersion));
+  RETURN_IF_ERROR(Commit(std::move(ops)));
+  known->epoch = counters.epoch;
+  known->sequence = counters.sequence;
+  return absl::OkStatus();
+}
+
+absl::Status EtcdStore::Restore(const JobRecord& record) {
+  ASSIGN_OR_RETURN(Known * known, Load());
+  if (known->by_id.count(record.job.id) > 0 || known->jobs.count(record.job.sequence) > 0) {
+    return JobExists(record.job.id);
+  }
+  return Insert(*known, record, EtcdOps());
 }
 
 }  // namespace

@@ -83,6 +83,24 @@ class JobStore {
 
   // All of one kind, by name.
   virtual absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) = 0;
+
+  // What follows is for copies of a whole store.
+
+  // Kinds of which there is a record.
+  virtual absl::StatusOr<std::vector<std::string>> RecordKinds() = 0;
+
+  struct Counters {
+    // The last epoch.
+    uint64_t epoch = 0;
+    // The last sequence given.
+    uint64_t sequence = 0;
+  };
+  virtual absl::StatusOr<Counters> ReadCounters() = 0;
+  virtual absl::Status RestoreCounters(const Counters& counters) = 0;
+
+  // Adds a job as a store had it: with its sequence, which must be free, and as far as it had come.
+  // ALREADY_EXISTS "JOB_EXISTS".
+  virtual absl::Status Restore(const JobRecord& record) = 0;
 };
 
 // The most bytes of specs in one answer of List.

@@ -140,4 +140,34 @@ absl::StatusOr<std::map<std::string, std::string>> MemoryStore::LoadRecords(absl
   return records_[std::string(kind)];
 }
 
+absl::StatusOr<std::vector<std::string>> MemoryStore::RecordKinds() {
+  RETURN_IF_ERROR(failure_);
+  std::vector<std::string> kinds;
+  for (const auto& [kind, records] : records_) {
+    if (!records.empty()) kinds.push_back(kind);
+  }
+  return kinds;
+}
+
+absl::StatusOr<JobStore::Counters> MemoryStore::ReadCounters() {
+  RETURN_IF_ERROR(failure_);
+  return Counters{epoch_, sequence_};
+}
+
+absl::Status MemoryStore::RestoreCounters(const Counters& counters) {
+  RETURN_IF_ERROR(failure_);
+  epoch_ = counters.epoch;
+  sequence_ = counters.sequence;
+  return absl::OkStatus();
+}
+
+absl::Status MemoryStore::Restore(const JobRecord& record) {
+  RETURN_IF_ERROR(failure_);
+  for (const auto& [id, kept] : jobs_) {
+    if (id == record.job.id || kept.job.sequence == record.job.sequence) return JobExists(record.job.id);
+  }
+  jobs_[record.job.id] = record;
+  return absl::OkStatus();
+}
+
 }  // namespace cowherd

@@ -26,6 +26,10 @@ class MemoryStore final : public JobStore {
   absl::Status PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) override;
   absl::Status DeleteRecord(absl::string_view kind, absl::string_view name) override;
   absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) override;
+  absl::StatusOr<std::vector<std::string>> RecordKinds() override;
+  absl::StatusOr<Counters> ReadCounters() override;
+  absl::Status RestoreCounters(const Counters& counters) override;
+  absl::Status Restore(const JobRecord& record) override;
 
   // Every call from now on fails with this; OK: none does.
   void FailWith(absl::Status status) { failure_ = std::move(status); }

@@ -316,8 +316,14 @@ class SqliteStore final : public JobStore {
   absl::Status PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) override;
   absl::Status DeleteRecord(absl::string_view kind, absl::string_view name) override;
   absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) override;
+  absl::StatusOr<std::vector<std::string>> RecordKinds() override;
+  absl::StatusOr<Counters> ReadCounters() override;
+  absl::Status RestoreCounters(const Counters& counters) override;
+  absl::Status Restore(const JobRecord& record) override;
 
  private:
+  // Within a transaction. Sequence 0: it gets the next one.
+  absl::StatusOr<uint64_t> Insert(const JobRecord& record);
   absl::StatusOr<uint64_t> SequenceOf(absl::string_view id);
   absl::StatusOr<std::vector<Task>> Tasks(uint64_t sequence);
   absl::StatusOr<std::map<uint32_t, std::string>> ResultsOf(uint64_t sequence);
@@ -405,17 +411,28 @@ absl::StatusOr<JobStore::Created> SqliteStore::Create(JobRecord record) {
   if (taken.ok()) return JobExists(record.job.id);
   if (!absl::IsNotFound(taken.status())) return taken.status();
 
-  ASSIGN_OR_RETURN(
-      Statement insert,
-      Statement::Make(db_,
-                      "INSERT INTO jobs (id, request_id, spec, state, wanted, created, totals, "
-                      "revision, tasks_made) VALUES (?, ?, ?, 'pending', 'run', ?, '{}', 0, 0)"));
-  insert.Bind(record.job.id).Bind(record.job.request_id).Bind(Blob{record.spec}).Bind(record.job.created);
-  RETURN_IF_ERROR(Finish(std::move(insert)));
-  record.job.sequence = static_cast<uint64_t>(sqlite3_last_insert_rowid(db_.get()));
-  RETURN_IF_ERROR(Apply({record.job, record.tasks, {}, record.results}));
+  record.job.sequence = 0;
+  ASSIGN_OR_RETURN(record.job.sequence, Insert(record));
   RETURN_IF_ERROR(transaction->Commit());
   return Created{std::move(record), false};
+}
+
+absl::StatusOr<uint64_t> SqliteStore::Insert(const JobRecord& record) {
+  ASSIGN_OR_RETURN(
+      Statement insert,
+      Statement::Make(
+          db_,
+          "INSERT INTO jobs (sequence, id, request_id, spec, state, wanted, created, totals, "
+          "revision, tasks_made) VALUES (nullif(?, 0), ?, ?, ?, 'pending', 'run', ?, '{}', 0, 0)"));
+  insert.Bind(static_cast<int64_t>(record.job.sequence))
+      .Bind(record.job.id)
+      .Bind(record.job.request_id)
+      .Bind(Blob{record.spec})
+      .Bind(record.job.created);
+  RETURN_IF_ERROR(Finish(std::move(insert)));
+  const auto sequence = static_cast<uint64_t>(sqlite3_last_insert_rowid(db_.get()));
+  RETURN_IF_ERROR(Apply({record.job, record.tasks, {}, record.results}));
+  return sequence;
 }
 
 absl::StatusOr<JobRecord> SqliteStore::FindRequest(absl::string_view request_id, absl::string_view spec) {
@@ -617,6 +634,43 @@ absl::StatusOr<std::map<std::string, std::string>> SqliteStore::LoadRecords(absl
     if (!row) return records;
     records[statement.Text(0)] = statement.Text(1);
   }
+}
+
+absl::StatusOr<std::vector<std::string>> SqliteStore::RecordKinds() {
+  ASSIGN_OR_RETURN(Statement statement,
+                   Statement::Make(db_, "SELECT DISTINCT kind FROM records ORDER BY kind"));
+  std::vector<std::string> kinds;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return kinds;
+    kinds.push_back(statement.Text(0));
+  }
+}
+
+absl::StatusOr<JobStore::Counters> SqliteStore::ReadCounters() {
+  ASSIGN_OR_RETURN(const int64_t epoch, ReadInt(db_, "SELECT epoch FROM terms"));
+  ASSIGN_OR_RETURN(const int64_t sequence,
+                   ReadInt(db_, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'jobs'"));
+  return Counters{static_cast<uint64_t>(epoch), static_cast<uint64_t>(sequence)};
+}
+
+absl::Status SqliteStore::RestoreCounters(const Counters& counters) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
+  RETURN_IF_ERROR(Run(db_, absl::StrCat("UPDATE terms SET epoch = ", counters.epoch)));
+  RETURN_IF_ERROR(Run(db_, "DELETE FROM sqlite_sequence WHERE name = 'jobs'"));
+  RETURN_IF_ERROR(Run(
+      db_, absl::StrCat("INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', ", counters.sequence, ")")));
+  return transaction->Commit();
+}
+
+absl::Status SqliteStore::Restore(const JobRecord& record) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
+  ASSIGN_OR_RETURN(Statement taken, Statement::Make(db_, "SELECT 1 FROM jobs WHERE id = ? OR sequence = ?"));
+  taken.Bind(record.job.id).Bind(static_cast<int64_t>(record.job.sequence));
+  ASSIGN_OR_RETURN(const bool row, taken.Step());
+  if (row) return JobExists(record.job.id);
+  RETURN_IF_ERROR(Insert(record).status());
+  return transaction->Commit();
 }
 
 absl::StatusOr<Fd> Lock(const std::string& path) {

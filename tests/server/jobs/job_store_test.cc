@@ -311,6 +311,44 @@ TEST_P(JobStoreTest, BoundsRecords) {
   EXPECT_EQ(store_->LoadRecords("hold")->size(), 1u);
 }
 
+TEST_P(JobStoreTest, PutsBackAJobAsItWas) {
+  EXPECT_EQ(store_->ReadCounters()->epoch, 0u);
+  EXPECT_EQ(store_->ReadCounters()->sequence, 0u);
+  JobRecord record = SomeJob("j1", "req");
+  record.job.sequence = 17;
+  record.job.state = JobState::kFailed;
+  record.job.wanted = Wanted::kCancel;
+  record.job.ended = absl::FromUnixMicros(7);
+  record.job.totals = SomeTotals(3);
+  record.job.revision = 12;
+  record.results[1] = "r";
+  ASSERT_EQ(store_->Restore(record), absl::OkStatus());
+  ASSERT_EQ(store_->RestoreCounters({1'000, 20}), absl::OkStatus());
+  ExpectSame(store_->Get("j1").value(), record);
+  ExpectSame(store_->FindRequest("req", record.spec).value(), record);
+  EXPECT_EQ(store_->CountByState().value(), (std::map<JobState, uint64_t>{{JobState::kFailed, 1}}));
+  EXPECT_EQ(ReasonOf(store_->Restore(record)), "JOB_EXISTS");
+  record.job.id = "j2";
+  EXPECT_EQ(ReasonOf(store_->Restore(record)), "JOB_EXISTS");
+
+  EXPECT_EQ(store_->ReadCounters()->epoch, 1'000u);
+  EXPECT_EQ(store_->ReadCounters()->sequence, 20u);
+  EXPECT_EQ(store_->RaiseEpoch(0).value(), 1'001u);
+  EXPECT_EQ(Make("j3").job.sequence, 21u);
+  EXPECT_EQ(store_->ReadCounters()->sequence, 21u);
+}
+
+TEST_P(JobStoreTest, TellsTheKindsOfRecords) {
+  EXPECT_TRUE(store_->RecordKinds()->empty());
+  for (const char* kind : {"schedule", "hold", "schedule_run"}) {
+    ASSERT_EQ(store_->PutRecord(kind, "a", "1"), absl::OkStatus());
+    ASSERT_EQ(store_->PutRecord(kind, "b", "1"), absl::OkStatus());
+  }
+  ASSERT_EQ(store_->DeleteRecord("hold", "a"), absl::OkStatus());
+  ASSERT_EQ(store_->DeleteRecord("hold", "b"), absl::OkStatus());
+  EXPECT_EQ(store_->RecordKinds().value(), (std::vector<std::string>{"schedule", "schedule_run"}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, JobStoreTest,
                          ::testing::Values(Kind{"Memory", [] { return std::make_unique<MemoryStore>(); }},
                                            Kind{"Sqlite", MakeSqlite}, Kind{"Etcd", MakeEtcd<1>},

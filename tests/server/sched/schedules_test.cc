@@ -74,6 +74,10 @@ class DyingStore final : public JobStore {
   absl::StatusOr<std::map<std::string, std::string>> LoadRecords(absl::string_view kind) override {
     return store_.LoadRecords(kind);
   }
+  absl::StatusOr<std::vector<std::string>> RecordKinds() override { return store_.RecordKinds(); }
+  absl::StatusOr<Counters> ReadCounters() override { return store_.ReadCounters(); }
+  absl::Status RestoreCounters(const Counters& counters) override { return store_.RestoreCounters(counters); }
+  absl::Status Restore(const JobRecord& record) override { return store_.Restore(record); }
 
   int puts = 0;
 
