@@ -17,8 +17,8 @@
 
 namespace cowherd {
 
-// Calls nodes by gRPC. One channel per address, whose connection is let go when it idles. A node that is silent
-// for 15 s while a task runs there counts as gone.
+// Calls nodes by gRPC. One channel per address, whose connection is let go when it idles. A node that is
+// silent for 15 s while a task runs there counts as gone.
 class GrpcNodeLink final : public NodeLink {
  public:
   struct Options {
