@@ -43,8 +43,9 @@ absl::StatusOr<v1::Job> JobClient::CancelJob(const std::string& id, absl::Durati
   return CallAny(*controllers_, Repeat::kNever, &Stub::CancelJob, ById<v1::CancelJobRequest>(id), timeout);
 }
 
-absl::StatusOr<v1::Job> JobClient::PauseJob(const std::string& id, absl::Duration timeout) const {
-  return CallAny(*controllers_, Repeat::kNever, &Stub::PauseJob, ById<v1::PauseJobRequest>(id), timeout);
+absl::StatusOr<v1::Job> JobClient::PauseJob(const v1::PauseJobRequest& request,
+                                            absl::Duration timeout) const {
+  return CallAny(*controllers_, Repeat::kNever, &Stub::PauseJob, request, timeout);
 }
 
 absl::StatusOr<v1::Job> JobClient::ResumeJob(const std::string& id, absl::Duration timeout) const {

@@ -28,7 +28,7 @@ class JobClient {
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request,
                                                 absl::Duration timeout) const;
   absl::StatusOr<v1::Job> CancelJob(const std::string& id, absl::Duration timeout) const;
-  absl::StatusOr<v1::Job> PauseJob(const std::string& id, absl::Duration timeout) const;
+  absl::StatusOr<v1::Job> PauseJob(const v1::PauseJobRequest& request, absl::Duration timeout) const;
   absl::StatusOr<v1::Job> ResumeJob(const std::string& id, absl::Duration timeout) const;
   absl::Status DeleteJob(const std::string& id, absl::Duration timeout) const;
   absl::StatusOr<v1::ListNodesResponse> ListNodes(absl::Duration timeout) const;

@@ -7,6 +7,7 @@
 #include "client/commands/dedupe.h"
 #include "client/commands/extents.h"
 #include "client/commands/find.h"
+#include "client/commands/hold.h"
 #include "client/commands/job.h"
 #include "client/commands/node.h"
 #include "client/commands/schedule.h"
@@ -92,6 +93,7 @@ int RunCowherd(const std::vector<std::string>& args, const Console& console) {
   AddNodeCommand(app, context);
   AddJobCommand(app, context);
   AddScheduleCommand(app, context);
+  AddClusterCommand(app, context);
   app.footer(
       "Examples:\n"
       "  cowherd dedupe --length 64m /srv/a.img 0 /srv/b.img 0\n"

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/commands/error_text.h"
+#include "client/commands/hold.h"
 #include "client/commands/job_spec_flags.h"
 #include "client/commands/job_text.h"
 #include "client/commands/request_id.h"
@@ -25,6 +26,7 @@ namespace {
 struct Flags {
   std::string controller;
   std::string id;
+  std::string reason;
 };
 
 struct ListFlags {
@@ -191,19 +193,38 @@ int RunList(const Context& context, const ListFlags& flags) {
   });
 }
 
-// get, cancel, pause and resume: a call that takes an id and answers with the job.
+// get, cancel and resume: a call that takes an id and answers with the job.
 using JobCall = absl::StatusOr<v1::Job> (JobClient::*)(const std::string&, absl::Duration) const;
 
-// `note` is for a job that has not ended.
+// The answer to a call; `note` is for a job that has not ended.
+int PrintChanged(const Context& context, const Flags& flags, absl::string_view name, absl::string_view note,
+                 const absl::StatusOr<v1::Job>& job) {
+  if (!job.ok()) return context.CallError(absl::StrCat("job ", name), flags.controller, job.status());
+  if (context.json) return PrintOneJob(context, *job);
+  context.console.out << "job " << EscapeName(job->id()) << ": " << StateText(job->state()) << '\n';
+  if (!HasEnded(job->state())) context.console.out << note;
+  return kExitOk;
+}
+
 int RunJobCall(const Context& context, const Flags& flags, absl::string_view name, absl::string_view note,
                JobCall call) {
   return WithClient<JobClient>(context, flags.controller, [&](const JobClient& client) {
     const absl::StatusOr<v1::Job> job = (client.*call)(flags.id, context.ShortTimeout());
-    if (!job.ok()) return context.CallError(absl::StrCat("job ", name), flags.controller, job.status());
-    if (context.json || call == &JobClient::GetJob) return PrintOneJob(context, *job);
-    context.console.out << "job " << EscapeName(job->id()) << ": " << StateText(job->state()) << '\n';
-    if (!HasEnded(job->state())) context.console.out << note;
-    return kExitOk;
+    if (job.ok() && call == &JobClient::GetJob) return PrintOneJob(context, *job);
+    return PrintChanged(context, flags, name, note, job);
+  });
+}
+
+int RunPause(const Context& context, const Flags& flags) {
+  v1::PauseJobRequest request;
+  request.set_id(flags.id);
+  request.set_reason(flags.reason);
+  request.set_by(Asker(context));
+  return WithClient<JobClient>(context, flags.controller, [&](const JobClient& client) {
+    return PrintChanged(context, flags, "pause",
+                        "Its tasks stop within seconds. What was shared stays shared; a task that is resumed "
+                        "looks again for what is left.\n",
+                        client.PauseJob(request, context.ShortTimeout()));
   });
 }
 
@@ -222,13 +243,17 @@ int RunDelete(const Context& context, const Flags& flags) {
 
 // A command that takes a job's id.
 CLI::App* AddById(CLI::App& group, Context& context, const std::string& name, const std::string& description,
-                  const std::string& note, const std::function<int(const Flags&)>& run) {
+                  const std::string& note, const std::function<int(const Flags&)>& run,
+                  bool with_reason = false) {
   CLI::App* command = group.add_subcommand(name, description);
   const auto flags = std::make_shared<Flags>();
   AddControllerFlag(*command, context, flags->controller);
   command->add_option("ID", flags->id, "The job's id; cowherd job list shows them")
       ->required()
       ->type_name("");
+  if (with_reason) {
+    command->add_option("--reason", flags->reason, "Why, for others to read")->type_name("TEXT");
+  }
   command->footer(Footer(absl::StrCat("  cowherd job ", name, " 7f3a\n", note)));
   command->callback([&context, flags, run] { context.run = [flags, run] { return run(*flags); }; });
   return command;
@@ -292,10 +317,10 @@ void AddJobCommand(CLI::App& root, Context& context) {
        "It ends within seconds, when its nodes have stopped; on a node that is down, when that is back. What "
        "was shared by then stays shared: it is the same data. cowherd job get tells how much.\n",
        &JobClient::CancelJob);
-  call("pause", "Stop a job's tasks for the time being",
-       "Its tasks stop within seconds. What was shared stays shared; a task that is resumed looks again for "
-       "what is left.\n",
-       &JobClient::PauseJob);
+  AddById(
+      *group, context, "pause", "Stop a job's tasks for the time being", "",
+      [&context](const Flags& flags) { return RunPause(context, flags); },
+      /*with_reason=*/true);
   call("resume", "Go on with a paused job", "", &JobClient::ResumeJob);
   AddById(*group, context, "delete", "Forget a job that has ended", "",
           [&context](const Flags& flags) { return RunDelete(context, flags); });

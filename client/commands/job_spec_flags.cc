@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/commands/window_text.h"
@@ -35,6 +36,20 @@ absl::StatusOr<v1::NodeSelector> MakeSelector(const JobSpecFlags& flags) {
     labels[parts.first] = parts.second;
   }
   return nodes;
+}
+
+absl::StatusOr<v1::Canary> ParseCanary(absl::string_view text) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('/', 1));
+  uint32_t nodes = 0;
+  uint32_t failures = 1;
+  if (!absl::SimpleAtoi(parts.first, &nodes) || nodes == 0 ||
+      (absl::StrContains(text, "/") && (!absl::SimpleAtoi(parts.second, &failures) || failures == 0))) {
+    return FieldError("--canary", absl::StrCat("\"", text, "\" is not N or N/M, both above 0, such as 3/2"));
+  }
+  v1::Canary canary;
+  canary.set_nodes(nodes);
+  canary.set_max_failures(failures);
+  return canary;
 }
 
 absl::StatusOr<v1::RangeJob> ReadRanges(const std::string& path) {
@@ -103,6 +118,17 @@ void AddJobSpecFlags(CLI::App& command, JobSpecFlags& flags) {
           "'0 22 * * * for 6h in Europe/Berlin'. May be repeated")
       ->allow_extra_args(false)
       ->type_name("WINDOW");
+  command
+      .add_option("--priority", flags.priority,
+                  "Jobs with a higher one start their tasks first (-1000 to 1000); those with the same share "
+                  "the nodes")
+      ->type_name("N")
+      ->capture_default_str();
+  command
+      .add_option("--canary", flags.canary,
+                  "Begin with the first N nodes by name; the others follow when those have ended, unless M "
+                  "(default: 1) or more of their tasks failed")
+      ->type_name("N[/M]");
   flags.others = since(other);
 }
 
@@ -115,6 +141,10 @@ bool AnyGiven(const JobSpecFlags& flags) {
 absl::StatusOr<v1::JobSpec> MakeJobSpec(const JobSpecFlags& flags) {
   v1::JobSpec spec;
   spec.set_display_name(flags.display_name);
+  spec.set_priority(flags.priority);
+  if (!flags.canary.empty()) {
+    ASSIGN_OR_RETURN(*spec.mutable_canary(), ParseCanary(flags.canary));
+  }
   if (flags.on_lost_node == "give_up") spec.set_on_lost_node(v1::LOST_NODE_GIVE_UP);
   for (const std::string& text : flags.windows) {
     ASSIGN_OR_RETURN(*spec.add_windows(), ParseWindow(text));

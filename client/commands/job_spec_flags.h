@@ -25,6 +25,8 @@ struct JobSpecFlags {
   std::string display_name;
   std::string on_lost_node = "wait";
   std::vector<std::string> windows;
+  int priority = 0;
+  std::string canary;
   // Of the command: those that do not go with --ranges, and all others.
   std::vector<const CLI::Option*> of_scans;
   std::vector<const CLI::Option*> others;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "client/commands/error_text.h"
+#include "client/commands/hold.h"
 #include "client/commands/totals_text.h"
 #include "client/commands/window_text.h"
 
@@ -156,6 +157,7 @@ void PrintJob(std::ostream& out, const v1::Job& job) {
   PrintLine(out, "state", absl::StrCat(StateText(job.state()), dry_run ? " (dry run)" : ""));
   if (!job.schedule().empty()) PrintLine(out, "schedule", EscapeName(job.schedule()));
   for (const v1::Window& window : job.spec().windows()) PrintLine(out, "window", WindowText(window));
+  if (job.has_hold()) PrintLine(out, "rests", HoldText(job.hold()));
   PrintLine(out, "created", FormatTime(job.created().seconds()));
   PrintLine(out, "started", FormatTime(job.started().seconds()));
   PrintLine(out, "ended", FormatTime(job.ended().seconds()));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/commands/error_text.h"
+#include "client/commands/hold.h"
 #include "client/commands/node_window.h"
 #include "client/commands/totals_text.h"
 #include "client/format.h"
@@ -85,9 +86,27 @@ void PrintStatus(std::ostream& out, const v1::NodeStatus& status) {
   }
   PrintLine(out, "last seen", FormatTime(status.last_seen().seconds()));
   PrintLine(out, "our tasks", absl::StrCat(status.running_tasks(), " running"));
+  if (status.has_hold()) PrintLine(out, "rests", HoldText(status.hold()));
+  for (const v1::PausedFilesystem& paused : status.paused_filesystems()) {
+    PrintLine(out, "left alone",
+              absl::StrCat("filesystem ", EscapeName(paused.uuid()), " until ",
+                           FormatTime(paused.until().seconds()), ": ", ErrorLine(paused.error())));
+  }
   if (!status.has_node()) return;
   out << '\n';
   PrintNode(out, status.node());
+}
+
+// What keeps it from working.
+std::string NodeNote(const v1::NodeStatus& status) {
+  std::vector<std::string> notes;
+  if (status.has_error()) notes.push_back(ErrorLine(status.error()));
+  if (status.has_hold()) notes.push_back(HoldText(status.hold()));
+  for (const v1::PausedFilesystem& paused : status.paused_filesystems()) {
+    notes.push_back(absl::StrCat("filesystem ", EscapeName(paused.uuid()), " left alone until ",
+                                 FormatTime(paused.until().seconds()), ": ", ErrorLine(paused.error())));
+  }
+  return absl::StrJoin(notes, "; ");
 }
 
 int RunList(const Context& context, const Flags& flags) {
@@ -95,22 +114,22 @@ int RunList(const Context& context, const Flags& flags) {
     const absl::StatusOr<v1::ListNodesResponse> response = client.ListNodes(context.ShortTimeout());
     if (!response.ok()) return context.CallError("node list", flags.controller, response.status());
     if (context.json) return context.PrintJson(*response);
-    Table table({{"NAME"},
-                 {"STATE"},
-                 {"ADDRESS"},
-                 {"ROOTS"},
-                 {"TASKS", true},
-                 {"VERSION"},
-                 {"LAST SEEN"},
-                 {"ERROR"}});
+    Table table(
+        {{"NAME"}, {"STATE"}, {"ADDRESS"}, {"ROOTS"}, {"TASKS", true}, {"VERSION"}, {"LAST SEEN"}, {"NOTE"}});
     for (const v1::NodeStatus& status : response->nodes()) {
       std::vector<std::string> roots;
       for (const v1::Root& root : status.node().roots()) roots.push_back(EscapeName(root.name()));
       const std::string version = EscapeName(status.node().version());
-      table.Add({EscapeName(status.name()), StateText(status.state()), AddressText(status),
+      const char* hold = !status.has_hold()                       ? ""
+                         : status.hold().kind() == v1::HOLD_DRAIN ? ",DRAINED"
+                                                                  : ",PAUSED";
+      table.Add({EscapeName(status.name()), StateText(status.state()) + hold, AddressText(status),
                  roots.empty() ? "-" : absl::StrJoin(roots, ","), absl::StrCat(status.running_tasks()),
                  version.empty() ? "-" : version, FormatTime(status.last_seen().seconds()),
-                 status.has_error() ? ErrorLine(status.error()) : ""});
+                 NodeNote(status)});
+    }
+    if (response->has_cluster_hold()) {
+      context.console.out << "cluster " << HoldText(response->cluster_hold()) << "\n\n";
     }
     table.Flush(context.console.out);
     return kExitOk;
@@ -170,6 +189,7 @@ void AddNodeCommand(CLI::App& root, Context& context) {
       return by_name ? RunShowFromController(context, *flags) : RunShowFromNode(context, *flags);
     };
   });
+  AddNodeHoldCommands(*group, context);
   AddNodeWindowCommand(*group, context);
 }
 

@@ -3,9 +3,11 @@
 #include <string>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
 #include "server/controller/call_on_loop.h"
+#include "server/controller/caller.h"
 #include "server/controller/convert.h"
 #include "server/controller/list_jobs.h"
 #include "server/controller/request.h"
@@ -13,9 +15,11 @@
 namespace cowherd {
 namespace {
 
-absl::Status Answer(const absl::StatusOr<JobRecord>& record, v1::Job* response) {
+absl::Status Answer(const Loop& loop, const absl::StatusOr<JobRecord>& record, v1::Job* response) {
   if (!record.ok()) return record.status();
   ASSIGN_OR_RETURN(*response, ToProto(*record, /*with_tasks=*/true));
+  const Hold* hold = loop.holds().Find(Holds::Job(record->job.id));
+  if (hold != nullptr && record->job.wanted == Wanted::kPause) *response->mutable_hold() = ToProto(*hold);
   return absl::OkStatus();
 }
 
@@ -39,7 +43,7 @@ grpc::ServerUnaryReactor* ControllerService::CreateJob(grpc::CallbackServerConte
     return reactor;
   }
   return OnLoop(context, [this, response, job = *std::move(job)]() mutable {
-    return Answer(loop_.CreateJob(std::move(job.spec), std::move(job.plan), std::move(job.request_id)),
+    return Answer(loop_, loop_.CreateJob(std::move(job.spec), std::move(job.plan), std::move(job.request_id)),
                   response);
   });
 }
@@ -48,7 +52,7 @@ grpc::ServerUnaryReactor* ControllerService::GetJob(grpc::CallbackServerContext*
                                                     const v1::GetJobRequest* request, v1::Job* response) {
   return OnLoop(context, [this, request, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return Answer(loop_.GetJob(request->id()), response);
+    return Answer(loop_, loop_.GetJob(request->id()), response);
   });
 }
 
@@ -70,15 +74,17 @@ grpc::ServerUnaryReactor* ControllerService::CancelJob(grpc::CallbackServerConte
                                                        v1::Job* response) {
   return OnLoop(context, [this, request, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return Answer(loop_.CancelJob(request->id()), response);
+    return Answer(loop_, loop_.CancelJob(request->id()), response);
   });
 }
 
 grpc::ServerUnaryReactor* ControllerService::PauseJob(grpc::CallbackServerContext* context,
                                                       const v1::PauseJobRequest* request, v1::Job* response) {
-  return OnLoop(context, [this, request, response]() -> absl::Status {
+  const std::string by = CallerOf(*context, request->by());
+  return OnLoop(context, [this, request, by, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return Answer(loop_.PauseJob(request->id()), response);
+    ASSIGN_OR_RETURN(Hold hold, CheckHold(Hold::Kind::kPause, request->reason(), by));
+    return Answer(loop_, loop_.PauseJob(request->id(), std::move(hold)), response);
   });
 }
 
@@ -87,7 +93,7 @@ grpc::ServerUnaryReactor* ControllerService::ResumeJob(grpc::CallbackServerConte
                                                        v1::Job* response) {
   return OnLoop(context, [this, request, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return Answer(loop_.ResumeJob(request->id()), response);
+    return Answer(loop_, loop_.ResumeJob(request->id()), response);
   });
 }
 
@@ -109,7 +115,8 @@ grpc::ServerUnaryReactor* ControllerService::ListNodes(grpc::CallbackServerConte
                                                        const v1::ListNodesRequest*,
                                                        v1::ListNodesResponse* response) {
   return OnLoop(context, [this, response]() -> absl::Status {
-    *response = ToProto(loop_.nodes(), loop_.running());
+    *response =
+        ToProto(loop_.nodes(), loop_.running(), loop_.holds(), loop_.paused_filesystems(), absl::Now());
     return absl::OkStatus();
   });
 }

@@ -200,8 +200,21 @@ NodeFacts FromProto(const v1::Node& proto) {
   return node;
 }
 
-v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::string, size_t>& running) {
+v1::Hold ToProto(const Hold& hold) {
+  v1::Hold proto;
+  proto.set_kind(hold.kind == Hold::Kind::kPause ? v1::HOLD_PAUSE : v1::HOLD_DRAIN);
+  proto.set_by(hold.by);
+  proto.set_reason(hold.reason);
+  *proto.mutable_since() = ToProto(hold.since);
+  return proto;
+}
+
+v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::string, size_t>& running,
+                              const Holds& holds, const FilesystemPauses& pauses, absl::Time now) {
   v1::ListNodesResponse response;
+  if (const Hold* hold = holds.Find(Holds::Cluster()); hold != nullptr) {
+    *response.mutable_cluster_hold() = ToProto(*hold);
+  }
   for (const auto& [name, entry] : registry.nodes()) {
     v1::NodeStatus& node = *response.add_nodes();
     node.set_name(name);
@@ -215,6 +228,17 @@ v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::
       *node.add_addresses() = ToProto(registry.addresses().at(address));
     }
     if (entry.facts) *node.mutable_node() = ToProto(*entry.facts);
+    if (const Hold* hold = holds.Find(Holds::Node(name)); hold != nullptr) {
+      *node.mutable_hold() = ToProto(*hold);
+    }
+    const auto& all = pauses.all();
+    for (auto it = all.lower_bound({name, ""}); it != all.end() && it->first.first == name; ++it) {
+      if (it->second.until <= now) continue;
+      v1::PausedFilesystem& paused = *node.add_paused_filesystems();
+      paused.set_uuid(it->first.second);
+      *paused.mutable_until() = ToProto(it->second.until);
+      *paused.mutable_error() = ToErrorDetail(it->second.why);
+    }
   }
   for (const auto& [address, entry] : registry.addresses()) {
     if (!entry.name.empty()) continue;

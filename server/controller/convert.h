@@ -6,9 +6,12 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "cowherd/v1/controller.pb.h"
 #include "cowherd/v1/node.pb.h"
 #include "server/jobs/job.h"
+#include "server/sched/filesystem_pauses.h"
+#include "server/sched/holds.h"
 #include "server/sched/node_facts.h"
 #include "server/sched/node_link.h"
 #include "server/sched/node_registry.h"
@@ -26,7 +29,10 @@ absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks);
 
 NodeFacts FromProto(const v1::Node& node);
 // All nodes by name, then the addresses that have none yet. `running` counts tasks by node.
-v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::string, size_t>& running);
+v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::string, size_t>& running,
+                              const Holds& holds, const FilesystemPauses& pauses, absl::Time now);
+
+v1::Hold ToProto(const Hold& hold);
 
 RunEvent FromProto(const v1::RunTaskResponse& response);
 

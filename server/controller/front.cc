@@ -6,6 +6,7 @@
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
 #include "server/controller/convert.h"
+#include "server/controller/hold_service.h"
 #include "server/controller/list_jobs.h"
 #include "server/controller/request.h"
 #include "server/controller/schedule_service.h"
@@ -153,6 +154,40 @@ grpc::ServerUnaryReactor* ScheduleFront::ListNodeWindows(grpc::CallbackServerCon
                                                          const v1::ListNodeWindowsRequest* request,
                                                          v1::ListNodeWindowsResponse* response) {
   return gate_.HandOn(&Term::schedules, &ScheduleService::ListNodeWindows, context, request, response);
+}
+
+grpc::ServerUnaryReactor* HoldFront::PauseNode(grpc::CallbackServerContext* context,
+                                               const v1::PauseNodeRequest* request, v1::NodeHold* response) {
+  return gate_.HandOn(&Term::holds, &HoldService::PauseNode, context, request, response);
+}
+
+grpc::ServerUnaryReactor* HoldFront::DrainNode(grpc::CallbackServerContext* context,
+                                               const v1::DrainNodeRequest* request, v1::NodeHold* response) {
+  return gate_.HandOn(&Term::holds, &HoldService::DrainNode, context, request, response);
+}
+
+grpc::ServerUnaryReactor* HoldFront::ResumeNode(grpc::CallbackServerContext* context,
+                                                const v1::ResumeNodeRequest* request,
+                                                v1::NodeHold* response) {
+  return gate_.HandOn(&Term::holds, &HoldService::ResumeNode, context, request, response);
+}
+
+grpc::ServerUnaryReactor* HoldFront::PauseCluster(grpc::CallbackServerContext* context,
+                                                  const v1::PauseClusterRequest* request,
+                                                  v1::ClusterHold* response) {
+  return gate_.HandOn(&Term::holds, &HoldService::PauseCluster, context, request, response);
+}
+
+grpc::ServerUnaryReactor* HoldFront::DrainCluster(grpc::CallbackServerContext* context,
+                                                  const v1::DrainClusterRequest* request,
+                                                  v1::ClusterHold* response) {
+  return gate_.HandOn(&Term::holds, &HoldService::DrainCluster, context, request, response);
+}
+
+grpc::ServerUnaryReactor* HoldFront::ResumeCluster(grpc::CallbackServerContext* context,
+                                                   const v1::ResumeClusterRequest* request,
+                                                   v1::ClusterHold* response) {
+  return gate_.HandOn(&Term::holds, &HoldService::ResumeCluster, context, request, response);
 }
 
 }  // namespace cowherd

@@ -86,6 +86,31 @@ class ScheduleFront final : public v1::ScheduleService::CallbackService {
   TermGate& gate_;
 };
 
+// The same for pauses of nodes and of the cluster.
+class HoldFront final : public v1::HoldService::CallbackService {
+ public:
+  explicit HoldFront(TermGate& gate) : gate_(gate) {}
+
+  grpc::ServerUnaryReactor* PauseNode(grpc::CallbackServerContext* context,
+                                      const v1::PauseNodeRequest* request, v1::NodeHold* response) override;
+  grpc::ServerUnaryReactor* DrainNode(grpc::CallbackServerContext* context,
+                                      const v1::DrainNodeRequest* request, v1::NodeHold* response) override;
+  grpc::ServerUnaryReactor* ResumeNode(grpc::CallbackServerContext* context,
+                                       const v1::ResumeNodeRequest* request, v1::NodeHold* response) override;
+  grpc::ServerUnaryReactor* PauseCluster(grpc::CallbackServerContext* context,
+                                         const v1::PauseClusterRequest* request,
+                                         v1::ClusterHold* response) override;
+  grpc::ServerUnaryReactor* DrainCluster(grpc::CallbackServerContext* context,
+                                         const v1::DrainClusterRequest* request,
+                                         v1::ClusterHold* response) override;
+  grpc::ServerUnaryReactor* ResumeCluster(grpc::CallbackServerContext* context,
+                                          const v1::ResumeClusterRequest* request,
+                                          v1::ClusterHold* response) override;
+
+ private:
+  TermGate& gate_;
+};
+
 }  // namespace cowherd
 
 #endif  // COWHERD_SERVER_CONTROLLER_FRONT_H_

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <iterator>
 #include <memory>
@@ -60,6 +61,8 @@ struct Flags {
   std::string lost_after = "10m";
   size_t max_tasks = SchedulerLimits().in_all;
   size_t max_tasks_per_node = SchedulerLimits().per_node;
+  size_t max_tasks_per_filesystem = SchedulerLimits().per_filesystem;
+  uint64_t max_bytes_per_second = 0;
 };
 
 // The flags, checked.
@@ -116,6 +119,9 @@ absl::StatusOr<Config> Check(const Flags& flags) {
   }
   if (flags.max_tasks == 0) return FieldError("--max_tasks", "must be above 0");
   if (flags.max_tasks_per_node == 0) return FieldError("--max_tasks_per_node", "must be above 0");
+  if (flags.max_tasks_per_filesystem == 0) {
+    return FieldError("--max_tasks_per_filesystem", "must be above 0");
+  }
   RETURN_IF_ERROR(WithField(
       NodeRegistry(config.loop.lost_after).SetTargets("static", config.nodes, absl::Now()), "--node"));
   ASSIGN_OR_RETURN(config.etcd, ChooseStore(flags.store, flags.serving.allow_remote_plaintext));
@@ -130,6 +136,8 @@ absl::StatusOr<Config> Check(const Flags& flags) {
     return FieldError("--lease", "not whole seconds from 3s to 1m, such as 5s");
   }
   config.loop.limits.per_node = flags.max_tasks_per_node;
+  config.loop.limits.per_filesystem = flags.max_tasks_per_filesystem;
+  config.loop.limits.bytes_per_second = flags.max_bytes_per_second;
   config.loop.limits.in_all = flags.max_tasks;
   config.link.idle_after = std::max(interval / 2, absl::Seconds(1));
   ASSIGN_OR_RETURN(config.link.credentials, MakeChannelCredentials(flags.serving.tls));
@@ -185,7 +193,8 @@ class Controller {
     metrics_.SetLeads(true);
     ControllerFront controller(gate, nullptr);
     ScheduleFront schedules(gate);
-    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, {&controller, &schedules});
+    HoldFront holds(gate);
+    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, {&controller, &schedules, &holds});
     if (!serving.ok()) return CannotServe(serving.status());
     (*term)->Start();
     Serving::WaitForSignal();
@@ -203,7 +212,8 @@ class Controller {
     ControllerFront controller(
         gate, std::make_unique<TimedStore>(MakeEtcdStore(client, nullptr, options), metrics_));
     ScheduleFront schedules(gate);
-    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, {&controller, &schedules});
+    HoldFront holds(gate);
+    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, {&controller, &schedules, &holds});
     if (!serving.ok()) return CannotServe(serving.status());
     const auto lead = [this, &serving](bool leads) {
       metrics_.SetLeads(leads);
@@ -302,6 +312,14 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--max_tasks", flags.max_tasks, "Tasks that run at a time")->capture_default_str();
   app.add_option("--max_tasks_per_node", flags.max_tasks_per_node, "Tasks that run at a time on one node")
+      ->capture_default_str();
+  app.add_option("--max_tasks_per_filesystem", flags.max_tasks_per_filesystem,
+                 "Tasks that run at a time on one filesystem of a node")
+      ->capture_default_str();
+  app.add_option("--max_bytes_per_second", flags.max_bytes_per_second,
+                 "Bytes that all running scans together may look at and compare in a second. Each gets an "
+                 "equal part when it starts, as if --max_tasks ran, or --max_tasks_per_node on each node "
+                 "that is up; a change comes with its next try. Lists of ranges are not counted. 0: no limit")
       ->capture_default_str();
   CLI::App* backup = app.add_subcommand(
       "backup", "Copies the store to a file. One in a SQLite file must not be in use, one in etcd may be");

@@ -3,6 +3,7 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -29,6 +30,9 @@ constexpr uint64_t kMinCall = uint64_t{128} << 10;
 constexpr uint64_t kMaxCall = uint64_t{1} << 30;
 constexpr uint32_t kMaxWorkers = 64;
 constexpr uint64_t kMaxMinLength = uint64_t{1} << 40;
+constexpr int32_t kMaxPriority = 1'000;
+constexpr size_t kMaxReason = 1'000;
+constexpr size_t kMaxBy = 200;
 constexpr uint32_t kDefaultPage = 100;
 constexpr uint32_t kMaxPage = 1'000;
 
@@ -144,6 +148,8 @@ JobPlan PlanOf(const v1::JobSpec& spec) {
   JobPlan plan;
   plan.windows = ReadWindows(spec.windows());
   plan.give_up_lost = spec.on_lost_node() == v1::LOST_NODE_GIVE_UP;
+  plan.priority = spec.priority();
+  if (spec.has_canary()) plan.canary = {spec.canary().nodes(), std::max(spec.canary().max_failures(), 1U)};
   if (spec.has_ranges()) {
     plan.ranges = true;
     for (int i = 0; i < spec.ranges().nodes_size(); ++i) {
@@ -201,6 +207,12 @@ absl::StatusOr<CheckedJob> CheckCreateJob(const v1::CreateJobRequest& request) {
   if (!v1::LostNodePolicy_IsValid(spec.on_lost_node())) {
     return FieldError("spec.on_lost_node", absl::StrCat(spec.on_lost_node(), " is no policy"));
   }
+  if (spec.priority() < -kMaxPriority || spec.priority() > kMaxPriority) {
+    return FieldError("spec.priority", absl::StrCat("not within -", kMaxPriority, " and ", kMaxPriority));
+  }
+  if (spec.has_canary() && spec.canary().nodes() == 0) {
+    return FieldError("spec.canary.nodes", "must be above 0");
+  }
   switch (spec.work_case()) {
     case v1::JobSpec::kScan:
       RETURN_IF_ERROR(CheckScan(spec.scan()));
@@ -251,6 +263,14 @@ absl::StatusOr<CheckedList> CheckListJobs(const v1::ListJobsRequest& request) {
 }
 
 std::string PageToken(uint64_t sequence) { return absl::StrFormat("p%x", sequence); }
+
+absl::StatusOr<Hold> CheckHold(Hold::Kind kind, absl::string_view reason, absl::string_view by) {
+  if (reason.size() > kMaxReason) {
+    return FieldError("reason", absl::StrCat("longer than ", kMaxReason, " bytes"));
+  }
+  if (by.size() > kMaxBy) return FieldError("by", absl::StrCat("longer than ", kMaxBy, " bytes"));
+  return Hold{kind, std::string(by), std::string(reason), absl::InfinitePast()};
+}
 
 absl::Status CheckJobId(absl::string_view id) {
   return id.empty() ? FieldError("id", "must not be empty") : absl::OkStatus();

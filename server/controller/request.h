@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "cowherd/v1/controller.pb.h"
 #include "server/jobs/job.h"
+#include "server/sched/holds.h"
 #include "server/sched/plan.h"
 
 // From requests to checked values. Errors are INVALID_ARGUMENT and name the request's field.
@@ -55,6 +56,9 @@ absl::StatusOr<CheckedList> CheckListJobs(const v1::ListJobsRequest& request);
 std::string PageToken(uint64_t sequence);
 
 absl::Status CheckJobId(absl::string_view id);
+
+// Who, why: for people.
+absl::StatusOr<Hold> CheckHold(Hold::Kind kind, absl::string_view reason, absl::string_view by);
 
 }  // namespace cowherd
 

@@ -38,7 +38,8 @@ Term::Term(std::unique_ptr<JobStore> store, NodeLink& link, const Clock& clock, 
       schedules_(*store_, loop_, clock, MakeScheduleCodec(), metrics, random_),
       node_windows_(*store_, loop_, ReadNodeWindows),
       controller_(loop_, mailbox_),
-      schedule_service_(schedules_, node_windows_, clock, mailbox_) {}
+      schedule_service_(schedules_, node_windows_, clock, mailbox_),
+      hold_service_(loop_, mailbox_) {}
 
 Term::~Term() { Stop(); }
 

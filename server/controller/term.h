@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "server/base/clock.h"
 #include "server/controller/controller_service.h"
+#include "server/controller/hold_service.h"
 #include "server/controller/schedule_service.h"
 #include "server/jobs/job_store.h"
 #include "server/metrics/controller_metrics.h"
@@ -52,6 +53,7 @@ class Term {
   // Calls may be made until the term goes.
   ControllerService& controller() { return controller_; }
   ScheduleService& schedules() { return schedule_service_; }
+  HoldService& holds() { return hold_service_; }
 
  private:
   Term(std::unique_ptr<JobStore> store, NodeLink& link, const Clock& clock, ControllerMetrics& metrics,
@@ -67,6 +69,7 @@ class Term {
   NodeWindows node_windows_;
   ControllerService controller_;
   ScheduleService schedule_service_;
+  HoldService hold_service_;
   std::vector<std::unique_ptr<DnsWatch>> watches_;
   std::unique_ptr<LoopThread> thread_;
 };

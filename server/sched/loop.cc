@@ -279,8 +279,11 @@ void Loop::Schedule(TaskKey key) {
   const bool follows =
       canaries_.count(key.job) > 0 && row != nullptr && active.canary_nodes.count(*row->node) == 0;
   if (row == nullptr || Ended(row->state) || !row->expanded || (follows && !row->open)) {
-    scheduler_.Remove(key);
-  } else if (row->open) {
+    return scheduler_.Remove(key);
+  }
+  const NodeEntry* node = nodes_.Find(*row->node);
+  if (node == nullptr || !node->facts) unplaced_[*row->node].insert(key);
+  if (row->open) {
     scheduler_.Attach(key, PlaceOf(active, *row), row->next_attempt);
   } else {
     scheduler_.Queue(key, PlaceOf(active, *row), row->next_attempt);
@@ -366,6 +369,13 @@ void Loop::NodeChanged(const std::string& name) {
   if (node.state == NodeState::kUnknown || node.state == NodeState::kRefused) ProbeSoon(name);
   const JobTable::NodeTasks& tasks = table_.OnNode(name);
   for (const TaskKey& key : tasks.unexpanded) to_expand_[key.job].insert(key.number);
+  if (const auto unplaced = unplaced_.find(name); unplaced != unplaced_.end() && node.facts) {
+    const std::set<TaskKey> keys = std::move(unplaced->second);
+    unplaced_.erase(unplaced);
+    for (const TaskKey& key : keys) {
+      if (table_.Find(key.job) != nullptr) Schedule(key);
+    }
+  }
   if (node.state != NodeState::kUp) return;
   for (const TaskKey& key : tasks.open) stops_.Hurry(key);
 }
@@ -761,7 +771,7 @@ bool Loop::Crashed(const TaskRow& row, TaskKey key) const {
   // The run may be of the node as it is now: if it is not, the stream will end, and the node is probed anew.
   if (runs_.HasStream(key)) return false;
   const NodeEntry* node = nodes_.Find(*row.node);
-  if (node == nullptr || !node->facts || node->facts->started == absl::InfinitePast()) return false;
+  if (node == nullptr || node->state != NodeState::kUp || !node->facts) return false;
   const absl::Time heard = runs_.NodeStarted(key);
   const absl::Time started = heard != absl::InfinitePast() ? heard : row.node_started;
   return row.open && started != absl::InfinitePast() && started < node->facts->started;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -227,6 +228,8 @@ class Loop {
   std::set<TaskKey> gone_;
   // Open, and their nodes have begun anew.
   std::set<TaskKey> crashed_;
+  // By node: known to the scheduler without their filesystems, as the node has not said which it has.
+  std::unordered_map<std::string, std::set<TaskKey>> unplaced_;
   // Jobs whose tasks that are not open are to end, and from which number on.
   std::map<uint64_t, uint32_t> sweeps_;
   // Jobs whose canary nodes have not said yet whether the others follow.

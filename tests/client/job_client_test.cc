@@ -84,7 +84,9 @@ TEST_F(JobClientTest, TheLeaderIsFoundWhereverACallBegins) {
 TEST_F(JobClientTest, ALeaderThatIsNotInTheListIsFollowedToo) {
   controllers_[0].job = NotLeader(addresses_[2]);
   const JobClient client = Client({addresses_[0]});
-  EXPECT_TRUE(client.PauseJob("j", kTimeout).ok());
+  v1::PauseJobRequest pause;
+  pause.set_id("j");
+  EXPECT_TRUE(client.PauseJob(pause, kTimeout).ok());
   // And asked first from then on.
   EXPECT_TRUE(client.ResumeJob("j", kTimeout).ok());
   EXPECT_EQ(controllers_[0].calls(), std::vector<std::string>{"PauseJob j"});

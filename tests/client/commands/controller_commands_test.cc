@@ -317,6 +317,20 @@ TEST_F(ControllerCommands, GetPrintsTheJob) {
   EXPECT_EQ(controller.calls(), std::vector<std::string>{"GetJob 7f3a"});
 }
 
+TEST_F(ControllerCommands, CreateTakesPriorityAndCanary) {
+  controller.job = MakeJob(v1::PENDING);
+  run({"job", "create", "--all", "--priority", "-5", "--canary", "3/2"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  ASSERT_EQ(controller.creates().size(), 1u);
+  EXPECT_EQ(controller.creates()[0].spec().priority(), -5);
+  EXPECT_EQ(controller.creates()[0].spec().canary().ShortDebugString(), "nodes: 3 max_failures: 2");
+  for (const char* wrong : {"0", "x", "3/", "3/0", "/2", "-1"}) {
+    run({"job", "create", "--all", absl::StrCat("--canary=", wrong)});
+    EXPECT_EQ(run.code, 2) << wrong;
+    EXPECT_TRUE(absl::StrContains(run.err, "--canary")) << run.err;
+  }
+}
+
 TEST_F(ControllerCommands, CancelPauseResumeAndDelete) {
   controller.job = MakeJob(v1::PAUSED);
   for (const char* command : {"cancel", "pause", "resume"}) {
@@ -447,7 +461,7 @@ TEST_F(ControllerCommands, NodeListAndShow) {
   EXPECT_EQ(run.code, 0);
   EXPECT_EQ(
       run.out,
-      "NAME  STATE  ADDRESS           ROOTS      TASKS  VERSION  LAST SEEN             ERROR\n"
+      "NAME  STATE  ADDRESS           ROOTS      TASKS  VERSION  LAST SEEN             NOTE\n"
       "n1    UP     10.0.0.1:7300     data,home      2  0.1.0    2023-11-14 22:13:20Z\n"
       "n2    DOWN   10.0.0.2:7300 +1  -              0  -        -                     UNAVAILABLE: refused\n"
       "n4    LOST   -                 -              0  -        -\n");

@@ -16,6 +16,7 @@
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
 #include "server/controller/grpc_node_link.h"
+#include "server/controller/hold_service.h"
 #include "server/controller/request.h"
 #include "server/controller/schedule_convert.h"
 #include "server/controller/schedule_service.h"
@@ -62,7 +63,8 @@ class Controller {
         schedules_(store_, loop_, clock_, MakeScheduleCodec(), metrics_, random_),
         node_windows_(store_, loop_, ReadNodeWindows),
         service_(loop_, mailbox_),
-        schedule_service_(schedules_, node_windows_, clock_, mailbox_) {
+        schedule_service_(schedules_, node_windows_, clock_, mailbox_),
+        hold_service_(loop_, mailbox_) {
     EXPECT_TRUE(loop_.SetTargets("static", nodes).ok());
     EXPECT_TRUE(loop_.Recover().ok());
     EXPECT_TRUE(schedules_.Recover().ok());
@@ -70,8 +72,10 @@ class Controller {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
     builder.RegisterService(&schedule_service_);
+    builder.RegisterService(&hold_service_);
     server_ = builder.BuildAndStart();
     stub_ = v1::ControllerService::NewStub(server_->InProcessChannel(grpc::ChannelArguments()));
+    holds_stub_ = v1::HoldService::NewStub(server_->InProcessChannel(grpc::ChannelArguments()));
     schedules_stub_ = v1::ScheduleService::NewStub(server_->InProcessChannel(grpc::ChannelArguments()));
     thread_ = std::make_unique<LoopThread>(loop_, schedules_, *mailbox_, clock_);
   }
@@ -83,6 +87,7 @@ class Controller {
   }
 
   v1::ControllerService::Stub& stub() { return *stub_; }
+  v1::HoldService::Stub& holds() { return *holds_stub_; }
   v1::ScheduleService::Stub& schedules() { return *schedules_stub_; }
 
  private:
@@ -109,8 +114,10 @@ class Controller {
   NodeWindows node_windows_;
   ControllerService service_;
   ScheduleService schedule_service_;
+  HoldService hold_service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::ControllerService::Stub> stub_;
+  std::unique_ptr<v1::HoldService::Stub> holds_stub_;
   std::unique_ptr<v1::ScheduleService::Stub> schedules_stub_;
   std::unique_ptr<LoopThread> thread_;
 };
@@ -586,6 +593,75 @@ TEST_F(ControllerServiceTest, AJobWaitsForItsWindow) {
   WatchUntil(made.id(), [](const v1::Job& job) { return job.tasks(0).error().reason() == "WINDOW_CLOSED"; });
   request.mutable_spec()->mutable_windows(0)->set_cron("");
   EXPECT_EQ(FieldOf(CreateError(request)), "spec.windows[0].cron");
+}
+
+TEST_F(ControllerServiceTest, NodesClusterAndJobsRestAndGoOn) {
+  v1::PauseNodeRequest pause;
+  pause.set_node("none");
+  v1::NodeHold node;
+  {
+    grpc::ClientContext context;
+    EXPECT_EQ(ReasonOf(FromGrpc(controller_->holds().PauseNode(&context, pause, &node))), "NODE_UNKNOWN");
+  }
+  pause.set_node("n1");
+  pause.set_by("ann");
+  pause.set_reason(std::string(1'001, 'x'));
+  {
+    grpc::ClientContext context;
+    EXPECT_EQ(FieldOf(FromGrpc(controller_->holds().PauseNode(&context, pause, &node))), "reason");
+  }
+  pause.set_reason("new disk");
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(controller_->holds().PauseNode(&context, pause, &node).ok());
+  }
+  EXPECT_EQ(node.hold().kind(), v1::HOLD_PAUSE);
+  EXPECT_EQ(node.hold().by(), "ann");
+  {
+    grpc::ClientContext context;
+    v1::DrainClusterRequest request;
+    v1::ClusterHold cluster;
+    ASSERT_TRUE(controller_->holds().DrainCluster(&context, request, &cluster).ok());
+    EXPECT_EQ(cluster.hold().kind(), v1::HOLD_DRAIN);
+  }
+  Restart();
+  {
+    grpc::ClientContext context;
+    v1::ListNodesResponse nodes;
+    ASSERT_TRUE(controller_->stub().ListNodes(&context, v1::ListNodesRequest(), &nodes).ok());
+    EXPECT_EQ(nodes.cluster_hold().kind(), v1::HOLD_DRAIN);
+    ASSERT_EQ(nodes.nodes_size(), 1);
+    EXPECT_EQ(nodes.nodes(0).hold().reason(), "new disk");
+    EXPECT_GT(nodes.nodes(0).hold().since().seconds(), 1'700'000'000);
+  }
+  const v1::Job made = Create(ScanRequest());
+  WatchUntil(made.id(), [](const v1::Job& job) { return job.tasks(0).error().reason() == "HELD"; });
+  {
+    grpc::ClientContext context;
+    v1::PauseJobRequest request;
+    request.set_id(made.id());
+    request.set_by("bob");
+    v1::Job paused;
+    ASSERT_TRUE(controller_->stub().PauseJob(&context, request, &paused).ok());
+    EXPECT_EQ(paused.hold().by(), "bob");
+    grpc::ClientContext again;
+    v1::ResumeJobRequest resume;
+    resume.set_id(made.id());
+    v1::Job resumed;
+    ASSERT_TRUE(controller_->stub().ResumeJob(&again, resume, &resumed).ok());
+    EXPECT_FALSE(resumed.has_hold());
+  }
+  {
+    grpc::ClientContext context;
+    v1::ResumeNodeRequest request;
+    request.set_node("n1");
+    ASSERT_TRUE(controller_->holds().ResumeNode(&context, request, &node).ok());
+    EXPECT_FALSE(node.has_hold());
+    grpc::ClientContext again;
+    v1::ClusterHold cluster;
+    ASSERT_TRUE(controller_->holds().ResumeCluster(&again, v1::ResumeClusterRequest(), &cluster).ok());
+  }
+  node_.WaitForRun();
 }
 
 TEST_F(ControllerServiceTest, StopEndsWatches) {

@@ -201,5 +201,40 @@ TEST(CheckCreateJob, LostNodePolicy) {
   EXPECT_EQ(FieldOf(CheckCreateJob(request).status()), "spec.on_lost_node");
 }
 
+TEST(CheckCreateJob, PriorityAndCanary) {
+  v1::CreateJobRequest request = Scan();
+  for (int priority : {-1'001, 1'001}) {
+    request.mutable_spec()->set_priority(priority);
+    EXPECT_EQ(FieldOf(CheckCreateJob(request).status()), "spec.priority");
+  }
+  request.mutable_spec()->set_priority(-1'000);
+  EXPECT_EQ(CheckCreateJob(request)->plan.priority, -1'000);
+  EXPECT_EQ(CheckCreateJob(request)->plan.canary.nodes, 0u);
+  request.mutable_spec()->mutable_canary();
+  EXPECT_EQ(FieldOf(CheckCreateJob(request).status()), "spec.canary.nodes");
+  request.mutable_spec()->mutable_canary()->set_nodes(3);
+  EXPECT_EQ(CheckCreateJob(request)->plan.canary.nodes, 3u);
+  EXPECT_EQ(CheckCreateJob(request)->plan.canary.max_failures, 1u);
+  request.mutable_spec()->mutable_canary()->set_max_failures(2);
+  EXPECT_EQ(CheckCreateJob(request)->plan.canary.max_failures, 2u);
+}
+
+TEST(Order, TakesTheLowerOfTwoRates) {
+  v1::JobSpec spec;
+  spec.mutable_scan()->mutable_nodes()->set_all(true);
+  RunOrder order;
+  const auto rate = [&](uint64_t own, uint64_t share) {
+    spec.mutable_scan()->mutable_options()->set_bytes_per_second(own);
+    order.spec = spec.SerializeAsString();
+    order.bytes_per_second = share;
+    return ToProto(order)->scan().options().bytes_per_second();
+  };
+  EXPECT_EQ(rate(0, 0), 0u);
+  EXPECT_EQ(rate(5, 0), 5u);
+  EXPECT_EQ(rate(0, 7), 7u);
+  EXPECT_EQ(rate(5, 7), 5u);
+  EXPECT_EQ(rate(9, 7), 7u);
+}
+
 }  // namespace
 }  // namespace cowherd

@@ -826,6 +826,21 @@ TEST_F(LoopTest, AFullFilesystemIsPausedForAllItsTasks) {
   EXPECT_EQ(Last().order.root, "data");
 }
 
+TEST_F(LoopTest, FilesystemsAreKnownAgainAfterARestart) {
+  options_.limits.per_node = 2;
+  SetUuid(link_.nodes["b:1"], 0, "one");
+  SetUuid(link_.nodes["b:1"], 1, "one");
+  Restart();
+  Create("names:b");
+  ASSERT_EQ(link_.streams.size(), 1u);
+  Restart();
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.root, "data");
+  Say(Last(), Summary("r", 1));
+  ASSERT_EQ(link_.streams.size(), 3u);
+  EXPECT_EQ(Last().order.root, "more");
+}
+
 TEST_F(LoopTest, ATaskThatBringsItsNodeDownTwiceIsSetAside) {
   NodeFacts& node = link_.nodes["a:1"];
   node.started = absl::FromUnixSeconds(100);
