@@ -3,6 +3,7 @@
 # Versions are Debian's. Does nothing where all is there. Needs root.
 #   deploy/install_packages.sh            to build, and to run the quickstart
 #   deploy/install_packages.sh --tests    also what the tests need
+#   deploy/install_packages.sh --deploy   and what the tests of the image, the manifests and the monitoring need
 set -euo pipefail
 
 build=(bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib build-essential git
@@ -12,8 +13,13 @@ build=(bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-
 run=(btrfs-progs curl e2fsprogs mount tzdata util-linux xfsprogs)
 tests=(etcd-server libfaketime openssl prometheus python3 python3-grpcio python3-protobuf)
 
+deploy=(buildah debootstrap podman python3-yaml runc)
+# Any Node.js will do, Debian's or not.
+command -v npm >/dev/null || deploy+=(nodejs npm)
+
 wanted=("${build[@]}" "${run[@]}")
 [ "${1:-}" = --tests ] && wanted+=("${tests[@]}")
+[ "${1:-}" = --deploy ] && wanted+=("${tests[@]}" "${deploy[@]}")
 
 missing=()
 for package in "${wanted[@]}"; do

@@ -3,7 +3,7 @@
 # devices, and unmount and detach them, also when they fail. Prints a line "N passed, N failed" and fails if any did.
 #   tests/run.sh          all
 #   tests/run.sh unit     no root needed where the packages are installed
-#   tests/run.sh kernel | integration | faults | quickstart
+#   tests/run.sh kernel | integration | deploy | faults | quickstart
 set -uo pipefail
 cd "$(dirname "$0")/.."
 only=${1:-all}
@@ -29,8 +29,8 @@ finish() {
   exit
 }
 
-case $only in all | unit | kernel | integration | faults | quickstart) ;; *)
-  echo "usage: tests/run.sh [unit|kernel|integration|faults|quickstart]" >&2
+case $only in all | unit | kernel | integration | deploy | faults | quickstart) ;; *)
+  echo "usage: tests/run.sh [unit|kernel|integration|deploy|faults|quickstart]" >&2
   exit 2
   ;;
 esac
@@ -85,6 +85,16 @@ if wants integration; then
   for file in tests/integration/*_test.py; do
     count "integration/$(basename "$file")" /usr/bin/python3 -B "$file"
   done
+fi
+
+if wants deploy; then
+  say "Image, packages, Kubernetes manifests, rules and dashboards"
+  deploy/install_packages.sh --deploy || { failed=1; finish; }
+  (cd tests/deploy && npm ci --silent) || { failed=1; finish; }
+  for file in tests/deploy/*_test.py; do
+    count "deploy/$(basename "$file")" /usr/bin/python3 -B "$file"
+  done
+  count deploy/kubernetes_test.mjs node --test tests/deploy/kubernetes_test.mjs
 fi
 
 if wants faults; then
