@@ -218,7 +218,8 @@ class Controller {
     const auto lead = [this, &serving](bool leads) {
       metrics_.SetLeads(leads);
       for (const char* service :
-           {v1::ControllerService::service_full_name(), v1::ScheduleService::service_full_name()}) {
+           {v1::ControllerService::service_full_name(), v1::ScheduleService::service_full_name(),
+            v1::HoldService::service_full_name()}) {
         (*serving)->SetServing(service, leads);
       }
     };
