@@ -27,6 +27,7 @@
 #include "server/fs/linux_extent_ops.h"
 #include "server/fs/linux_file_tree.h"
 #include "server/scan/scanner.h"
+#include "tests/testing/file_clock.h"
 #include "tests/testing/loop_filesystem.h"
 
 namespace cowherd {
@@ -102,21 +103,11 @@ class StateTest : public testing::TestWithParam<std::string> {
   }
 
   absl::Status ScanUntil(const Stop& stop, SharedTotals& totals) {
-    LetTheClockStep();
+    LetFileClockStep();
     const auto tree = trees_.OpenRoot({"test", loop_->path(), loop_->path()});
     if (!tree.ok()) return tree.status();
     Pace pace(request_.bytes_per_second, nullptr, totals);
     return ScanTree(ops_, **tree, request_, 8 << 20, pace, stop, totals, [](const Duplicate&) {});
-  }
-
-  // A file that is changed within one step of the clock may be so again without a trace: it is read again.
-  static void LetTheClockStep() {
-    timespec begin = {};
-    timespec now = {};
-    ::clock_gettime(CLOCK_REALTIME_COARSE, &begin);
-    do {
-      ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    } while (now.tv_sec == begin.tv_sec && now.tv_nsec == begin.tv_nsec);
   }
 
   std::vector<fs::path> States() {

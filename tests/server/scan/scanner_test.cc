@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/fs/fake_filesystem.h"
+#include "tests/testing/file_clock.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_data.h"
 
@@ -88,19 +89,9 @@ class ScannerStateTest : public ScannerTest {
   }
   ~ScannerStateTest() override { std::filesystem::remove_all(request_.state_dir); }
 
-  // A file that is changed within one step of the clock may be so again without a trace: it is read again.
-  static void LetTheClockStep() {
-    timespec begin = {};
-    timespec now = {};
-    ::clock_gettime(CLOCK_REALTIME_COARSE, &begin);
-    do {
-      ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    } while (now.tv_sec == begin.tv_sec && now.tv_nsec == begin.tv_nsec);
-  }
-
   // Blocks that a scan reads.
   uint64_t ScanAndRead() {
-    LetTheClockStep();
+    LetFileClockStep();
     EXPECT_THAT(Scan(), IsOk());
     return totals_.bytes_scanned / kBlock;
   }
@@ -188,7 +179,7 @@ TEST_F(ScannerStateTest, ATornIndexIsToldBeforeFilesArePassedOver) {
 TEST_F(ScannerStateTest, TwoScansOfTheSameDoNotShareAState) {
   fs_.AddFile("/data/a", Blocks(1, 16));
   fs_.AddFile("/data/b", Blocks(1, 16));
-  LetTheClockStep();
+  LetFileClockStep();
   uint64_t inner = 0;
   fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) {
     fs_.BeforeDedupe(nullptr);
