@@ -52,7 +52,6 @@ void Append(std::vector<Segment>& segments, const Segment& next) {
 
 void ExtentPlanner::NextBatch() {
   batch_.clear();
-  behind_.clear();
   places_ = 0;
   moved_bytes_ = 0;
 }
@@ -64,7 +63,6 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   if (!use.told) return ExtentVerdict::kHeldOutside;
   if (use.references.empty()) return ExtentVerdict::kOutside;
   if (!use.all) return ExtentVerdict::kHeldOutside;
-  if (behind_.count(use.extent.address) > 0) return ExtentVerdict::kSource;
   ExtentPlan plan;
   plan.extent = use.extent;
   plan.references = use.references;
@@ -91,10 +89,6 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   if (places > kMaxPlanPlaces || !may_split(plan)) return ExtentVerdict::kFragments;
   places_ += places;
   moved_bytes_ += plan.moved_bytes;
-  for (const Segment& segment : plan.segments) {
-    if (!segment.move && segment.source_storage.extent > plan.extent.address)
-      behind_.insert(segment.source_storage.extent);
-  }
   batch_.emplace(plan.extent.address, std::move(plan));
   return ExtentVerdict::kPlanned;
 }

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <map>
-#include <set>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -59,7 +58,6 @@ enum class ExtentVerdict {
   kOutside,      // no file of the scan refers to it
   kHeldOutside,  // files that may not be touched refer to it too: it would stay
   kLittle,       // too much would have to be moved for what goes free, or nothing can be shared
-  kSource,       // an earlier plan of the batch shares with it
   kFragments,    // a file would get too many extents
 };
 
@@ -72,8 +70,7 @@ struct PlanOptions {
 };
 
 // Plans extents in the order of their addresses, so that what an earlier plan of the same batch gives up is
-// not taken as a source; nor does an extent go free that an earlier plan takes as a source and that lies
-// behind it. Pure. One thread.
+// not taken as a source. Pure. One thread.
 class ExtentPlanner {
  public:
   // Null: not known any more.
@@ -121,7 +118,6 @@ class ExtentPlanner {
 
   const PlanOptions options_;
   std::map<uint64_t, ExtentPlan> batch_;
-  std::set<uint64_t> behind_;  // extents that plans share with and that lie behind them
   std::vector<Part> sourceless_;
   size_t places_ = 0;
   uint64_t moved_bytes_ = 0;

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/scan/estimate.h"
@@ -41,12 +40,6 @@ constexpr size_t kMaxKnownReferences = 1 << 17;
 constexpr size_t kLeastOpenExtents = 1 << 18;
 // On a filesystem that others write to there is always something new; the rest is for the next scan.
 constexpr int kMaxRounds = 4;
-// What was left is looked at so many times in all.
-constexpr int kLooks = 3;
-// Some 64 bytes each.
-constexpr size_t kMaxLeft = 1 << 17;
-// What was left stays if so many times its length would have to be shared anew, as where rows share with it.
-constexpr uint64_t kMostFollowing = 16;
 // Checksums of extents looked back at.
 constexpr size_t kMaxEarlierBlocks = 4 << 20;
 
@@ -62,12 +55,6 @@ uint64_t BlocksOf(absl::Span<const BlockRun> runs) {
   uint64_t blocks = 0;
   for (const BlockRun& run : runs) blocks += run.blocks;
   return blocks;
-}
-
-uint64_t BytesOf(absl::Span<const Reference> references) {
-  uint64_t bytes = 0;
-  for (const Reference& reference : references) bytes += reference.length;
-  return bytes;
 }
 
 // Checksums of extents that were passed already; keeps those used last. One thread.
@@ -161,8 +148,7 @@ class StorageScan {
     if (!state_.kept()) {
       RETURN_IF_ERROR(Pass());
       AllIsLookedAt();
-      RETURN_IF_ERROR(CarryOut());
-      return LookBack();
+      return CarryOut();
     }
     ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
     if (!request_.full_scan) progress_ = state_.Load(generation);
@@ -192,7 +178,6 @@ class StorageScan {
       RETURN_IF_ERROR(Pass());
       AllIsLookedAt();
       RETURN_IF_ERROR(CarryOut());
-      RETURN_IF_ERROR(LookBack());
       progress_.base = progress_.target;
       progress_.next = 0;
       ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
@@ -317,58 +302,6 @@ class StorageScan {
     return std::all_of(checksums.begin(), checksums.end(), [](uint64_t c) { return c == 0; });
   }
 
-  // Extents that overlap here and there, as those of copies that were written at the same time, are each too
-  // little of a duplicate of those before. Once all are known, each is looked at again against the one file
-  // that keeps what they have in common; then what that leaves, against what stays for certain.
-  absl::Status LookBack() {
-    for (looks_ = 1; looks_ < kLooks; ++looks_) {
-      for (const auto& [address, unprofitable] : std::exchange(left_, {})) {
-        RETURN_IF_ERROR(stop_.Check());
-        ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(address, 1, 0));
-        if (extents.empty() || extents[0].address != address) continue;
-        // Asking for references takes long where there are many.
-        const auto followers = followers_.find(address);
-        if (followers != followers_.end() && followers->second > extents[0].length * kMostFollowing) continue;
-        ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums,
-                         map_.Checksums(address, extents[0].length / block_));
-        totals_.Update([bytes = unprofitable](Totals& t) { t.bytes_unprofitable -= bytes; });
-        RETURN_IF_ERROR(Plan(extents[0], checksums, /*counts=*/unprofitable > 0));
-      }
-      RETURN_IF_ERROR(CarryOut());
-    }
-    looks_ = 0;
-    left_.clear();
-    followers_.clear();
-    return absl::OkStatus();
-  }
-
-  // It stays for now, for what is unique in it, and may hold what is unique in others.
-  void Leave(const StorageExtent& extent, absl::Span<const uint64_t> checksums, const ExtentUse& use,
-             absl::Span<const BlockRun> runs, uint64_t unprofitable) {
-    const auto leave = [this](uint64_t address, uint64_t bytes) {
-      if (left_.size() + planned_.size() < kMaxLeft || left_.count(address) > 0) left_[address] += bytes;
-    };
-    for (const BlockRun& run : runs) {
-      if (run.source_extent == extent.address || GoesFree(run.source_extent)) continue;
-      const ExtentUse* const source = UseOf(run.source_extent);
-      if (source == nullptr || source->references.empty()) continue;
-      if (looks_ > 0 || FirstFile(use) < FirstFile(*source))
-        finder_.Prefer(extent.address, checksums, run.block, run.block + run.blocks);
-      leave(run.source_extent, 0);
-    }
-    leave(extent.address, unprofitable);
-  }
-
-  bool GoesFree(uint64_t address) const {
-    return planner_.batch().count(address) > 0 || planned_.contains(address);
-  }
-
-  static FileKey FirstFile(const ExtentUse& use) {
-    FileKey first = use.references.front().file;
-    for (const Reference& reference : use.references) first = std::min(first, reference.file);
-    return first;
-  }
-
   absl::Status Look(const StorageExtent& extent, absl::Span<const uint64_t> checksums) {
     ++extents_;
     // What has no checksums counts where it is read.
@@ -378,29 +311,18 @@ class StorageScan {
         t.bytes_found = std::max(t.bytes_found, t.bytes_scanned);
       });
     }
-    if (state_.kept()) KeepOpen(extent, checksums);
-    if (NoneIn(checksums)) {
-      Unchecked(extent);
-      return absl::OkStatus();
-    }
-    return Plan(extent, checksums, /*counts=*/true);
-  }
-
-  // `counts`: what is left of it does.
-  absl::Status Plan(const StorageExtent& extent, absl::Span<const uint64_t> checksums, bool counts) {
     const std::vector<BlockRun> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
       const std::vector<uint64_t>* earlier = earlier_.Find(address);
       return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*earlier);
     });
     earlier_.Keep(extent.address, {checksums.begin(), checksums.end()});
-    if (runs.empty()) return absl::OkStatus();
-    // Not kept: what the planner asks for next may push it out.
-    const ExtentUse use = LookUp(extent);
-    const uint64_t left = counts ? BlocksOf(runs) * block_ : 0;
-    if (looks_ > 0 && BytesOf(use.references) > extent.length * kMostFollowing) {
-      totals_.Update([left](Totals& t) { t.bytes_unprofitable += left; });
+    if (state_.kept()) KeepOpen(extent, checksums);
+    if (runs.empty()) {
+      if (NoneIn(checksums)) Unchecked(extent);
       return absl::OkStatus();
     }
+    // Not kept: what the planner asks for next may push it out.
+    const ExtentUse use = LookUp(extent);
     const ExtentVerdict verdict = planner_.Plan(
         use, runs, [this](uint64_t address) { return UseOf(address); },
         [this](const ExtentPlan& plan) { return MaySplit(plan); });
@@ -411,29 +333,21 @@ class StorageScan {
     switch (verdict) {
       case ExtentVerdict::kUnique:
       case ExtentVerdict::kOutside:
-      case ExtentVerdict::kSource:
         return absl::OkStatus();
       case ExtentVerdict::kHeldOutside:
-        totals_.Update([left](Totals& t) { t.bytes_held += left; });
+        totals_.Update([&](Totals& t) { t.bytes_held += BlocksOf(runs) * block_; });
         return absl::OkStatus();
       case ExtentVerdict::kFragments:
-        totals_.Update([left](Totals& t) { t.bytes_fragmenting += left; });
+        totals_.Update([&](Totals& t) { t.bytes_fragmenting += BlocksOf(runs) * block_; });
         return absl::OkStatus();
       case ExtentVerdict::kLittle:
-        totals_.Update([left](Totals& t) { t.bytes_unprofitable += left; });
-        Leave(extent, checksums, use, runs, left);
+        totals_.Update([&](Totals& t) { t.bytes_unprofitable += BlocksOf(runs) * block_; });
         return absl::OkStatus();
       case ExtentVerdict::kPlanned:
         break;
     }
-    const ExtentPlan& plan = planner_.batch().at(extent.address);
-    for (const Segment& segment : plan.segments) {
-      const uint64_t source = segment.source_storage.extent;
-      if (!segment.move && (followers_.size() < kMaxLeft || followers_.contains(source)))
-        followers_[source] += segment.length * plan.references.size();
-    }
     if (planner_.batch().size() == 1) batch_begin_ = std::chrono::steady_clock::now();
-    RETURN_IF_ERROR(Tell(plan));
+    RETURN_IF_ERROR(Tell(planner_.batch().at(extent.address)));
     return BatchIsFull() ? CarryOut() : absl::OkStatus();
   }
 
@@ -509,10 +423,6 @@ class StorageScan {
       earlier_.Clear();
       uses_.clear();
       known_references_ = 0;
-    }
-    // In a dry run they are still there afterwards.
-    for (const auto& [address, plan] : planner_.batch()) {
-      if (request_.dry_run && planned_.size() < kMaxLeft) planned_.insert(address);
     }
     planner_.NextBatch();
     return absl::OkStatus();
@@ -604,12 +514,6 @@ class StorageScan {
   Reclaim reclaim_;
   absl::flat_hash_map<uint64_t, ExtentUse> uses_;
   size_t known_references_ = 0;
-  std::map<uint64_t, uint64_t> left_;  // addresses of extents, and what counts as unprofitable of each
-  absl::flat_hash_map<uint64_t, uint64_t>
-      followers_;  // bytes planned to share with an extent, by its address
-  int looks_ = 0;  // back, at what was left
-  // Addresses, of earlier batches of a dry run; when it is full, nothing more is put into left_.
-  absl::flat_hash_set<uint64_t> planned_;
   std::set<std::string> unchecked_;
   bool too_many_unchecked_ = false;
   std::chrono::steady_clock::time_point batch_begin_;

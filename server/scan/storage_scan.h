@@ -22,8 +22,7 @@ namespace cowherd {
 
 // The scan of a filesystem that keeps checksums: reads no data to find duplicates. Goes through the storage
 // once, by address, each extent once however many files and snapshots share it; extents whose space would
-// come back are planned in batches, and each batch is carried out before the next. Those that are too little
-// of a duplicate of what lies before them are looked at again at the end. `wanted` says by its path
+// come back are planned in batches, and each batch is carried out before the next. `wanted` says by its path
 // whether a file is within the scan. Else as ScanTree; `won` has begun, and is measured now and then, and
 // bytes_found of `totals` is what is in use on the filesystem. Returns the paths of files that have no
 // checksums.

@@ -386,52 +386,6 @@ TEST(CoveredScanTest, SharesWhatLiesBeneathAMount) {
   EXPECT_FALSE(std::filesystem::exists(covered + "/above"));
 }
 
-// Copies that are written at the same time, under memory pressure say, have extents that overlap here and
-// there.
-TEST(StaggeredScanTest, CopiesWrittenInTurn) {
-  LoopFilesystem::Options options;
-  options.type = "btrfs";
-  const absl::StatusOr<std::unique_ptr<LoopFilesystem>> loop = LoopFilesystem::Make(options);
-  ASSERT_TRUE(loop.ok()) << loop.status();
-  constexpr uint64_t kSize = 6000 * kBlock;
-  constexpr size_t kCopies = 4;
-  std::mt19937_64 random(1);
-  std::string content(kSize, '\0');
-  for (char& c : content) c = static_cast<char>(random());
-  uint64_t freed = 0;
-  constexpr uint64_t kRounds = 4;
-  for (uint64_t round = 0; round < kRounds; ++round) {
-    std::vector<Fd> files;
-    std::vector<uint64_t> ends(kCopies);
-    for (size_t i = 0; i < kCopies; ++i) {
-      const std::string path = absl::StrCat((*loop)->path(), "/copy", i);
-      std::filesystem::remove(path);
-      files.emplace_back(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    }
-    while (*std::min_element(ends.begin(), ends.end()) < kSize) {
-      for (size_t i = 0; i < kCopies; ++i) {
-        const uint64_t length = std::min(kSize - ends[i], (1 + random() % 1500) * kBlock);
-        ASSERT_EQ(::pwrite(files[i].get(), &content[ends[i]], length, static_cast<off_t>(ends[i])),
-                  static_cast<ssize_t>(length));
-        ASSERT_EQ(::fsync(files[i].get()), 0);
-        ends[i] += length;
-      }
-    }
-    const auto none = [](const Duplicate&) {};
-    const auto estimate = static_cast<double>(ScanBtrfs(**loop, /*dry_run=*/true, none).bytes_freeable);
-    const Totals totals = ScanBtrfs(**loop, /*dry_run=*/false, none);
-    EXPECT_EQ(totals.ranges_failed, 0u);
-    EXPECT_EQ(totals.ranges_differ, 0u);
-    EXPECT_NEAR(static_cast<double>(totals.bytes_won), estimate, 0.05 * estimate);
-    std::printf("round %llu: won %.3f of the duplicates\n", Number(round),
-                static_cast<double>(totals.bytes_won) / static_cast<double>((kCopies - 1) * kSize));
-    freed += static_cast<uint64_t>(std::max<int64_t>(0, totals.bytes_won));
-    for (size_t i = 0; i < kCopies; ++i)
-      EXPECT_TRUE(Content(absl::StrCat((*loop)->path(), "/copy", i)) == content) << i;
-  }
-  EXPECT_GE(freed, kRounds * (kCopies - 1) * kSize / 100 * 92);
-}
-
 INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,
                          testing::Values(Config{"btrfs", "btrfs", {}, "", false},
                                          Config{"nodatasum", "btrfs", {}, "nodatasum", false},

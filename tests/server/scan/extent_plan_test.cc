@@ -242,17 +242,6 @@ TEST_F(ExtentPlanTest, CompressedExtentsGoAsAWhole) {
   EXPECT_EQ(Plan(3000, {{0, 1000, 0, 4}}), ExtentVerdict::kLittle);
 }
 
-TEST_F(ExtentPlanTest, ASourceThatLiesBehindStays) {
-  Add(1000, 10, kOne);
-  Add(2000, 10, kTwo);
-  Add(3000, 10, kThree);
-  EXPECT_EQ(Plan(1000, {{0, 2000, 0, 10}}), ExtentVerdict::kPlanned);
-  EXPECT_EQ(Plan(2000, {{0, 3000, 0, 10}}), ExtentVerdict::kSource);
-  EXPECT_EQ(planner_.batch().size(), 1u);
-  planner_.NextBatch();
-  EXPECT_EQ(Plan(2000, {{0, 3000, 0, 10}}), ExtentVerdict::kPlanned);
-}
-
 TEST_F(ExtentPlanTest, PreallocatedExtentsAreLeft) {
   Add(1000, 10, kOne);
   Add(2000, 10, kTwo).references[0].unwritten = true;
