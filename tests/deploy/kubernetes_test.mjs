@@ -1,6 +1,6 @@
 // Renders every overlay and profile of deploy/kubernetes and checks what comes out: against the API's own types, against
 // golden files, against the rules that the project sets itself, and against the programs that it starts.
-//   node --test tests/deploy/kubernetes_test.mjs          needs: npm ci in this folder, a build of the programs
+//   node --test tests/deploy/kubernetes_test.mjs          needs: npm install in this folder, a build of the programs
 //   UPDATE_GOLDEN=1 node --test ...                       writes the golden files anew
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
