@@ -400,10 +400,10 @@ bool Loop::MayRun(const std::string& node) const {
 
 void Loop::SetNodeWindows(const std::string& node, std::vector<Window> windows) {
   node_openings_.Set(node, std::move(windows), Now());
-  NodeWindowChanged(node);
+  GateChanged(node);
 }
 
-void Loop::NodeWindowChanged(const std::string& name) {
+void Loop::GateChanged(const std::string& name) {
   SetGate(name);
   for (const TaskKey& key : table_.OnNode(name).open) stops_.Hurry(key);
 }
@@ -414,12 +414,12 @@ void Loop::FollowWindows() {
   for (const uint64_t sequence : job_openings_.Update(now)) {
     const ActiveJob& active = *table_.Find(sequence);
     scheduler_.SetHeld(sequence, Held(active));
-    for (uint32_t number : active.open) stops_.Hurry({sequence, number});
+    HurryStops(active);
     Log(LogLevel::kInfo, "window of a job changed",
         {{"job", active.job.id}, {"open", job_openings_.IsOpen(sequence) ? "yes" : "no"}});
   }
   for (const std::string& name : node_openings_.Update(now)) {
-    NodeWindowChanged(name);
+    GateChanged(name);
     Log(LogLevel::kInfo, "window of a node changed",
         {{"node", name}, {"open", node_openings_.IsOpen(name) ? "yes" : "no"}});
   }
@@ -815,6 +815,10 @@ bool Loop::Held(const ActiveJob& active) const {
   return active.job.wanted != Wanted::kRun || !job_openings_.IsOpen(active.job.sequence);
 }
 
+void Loop::HurryStops(const ActiveJob& active) {
+  for (uint32_t number : active.open) stops_.Hurry({active.job.sequence, number});
+}
+
 bool Loop::MustStop(const ActiveJob& active, const TaskRow& row) const {
   return Held(active) || !MayRun(*row.node);
 }
@@ -954,7 +958,7 @@ absl::StatusOr<JobRecord> Loop::SetWanted(const std::string& id, Wanted wanted) 
   RETURN_IF_ERROR(Save({std::move(change)}));
   const uint64_t sequence = active->job.sequence;
   scheduler_.SetHeld(sequence, Held(*active));
-  for (uint32_t number : active->open) stops_.Hurry({sequence, number});
+  HurryStops(*active);
   if (!active->unexpanded.empty()) to_expand_[sequence] = active->unexpanded;
   Log(LogLevel::kInfo, "job changed", {{"job", id}, {"wanted", WantedName(wanted)}});
   if (wanted == Wanted::kCancel) {
@@ -1017,8 +1021,7 @@ absl::Status Loop::HoldNode(const std::string& name, Hold hold) {
                      absl::StrCat("no node is called \"", name, "\"; list the nodes to see their names"));
   }
   RETURN_IF_ERROR(SetHold(Holds::Node(name), std::move(hold)));
-  SetGate(name);
-  for (const TaskKey& key : table_.OnNode(name).open) stops_.Hurry(key);
+  GateChanged(name);
   return absl::OkStatus();
 }
 
@@ -1031,9 +1034,7 @@ absl::Status Loop::ResumeNode(const std::string& name) {
 absl::Status Loop::HoldCluster(Hold hold) {
   RETURN_IF_ERROR(SetHold(Holds::Cluster(), std::move(hold)));
   SetGates();
-  for (const auto& [sequence, active] : table_.jobs()) {
-    for (uint32_t number : active.open) stops_.Hurry({sequence, number});
-  }
+  for (const auto& [sequence, active] : table_.jobs()) HurryStops(active);
   return absl::OkStatus();
 }
 

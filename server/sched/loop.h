@@ -164,11 +164,14 @@ class Loop {
   void SendCancel(TaskKey key, const NodeEntry& node);
   void CancelDone(TaskKey key, const absl::Status& status);
   bool MustStop(const ActiveJob& active, const TaskRow& row) const;
+  // Looks at once which of its tasks must stop.
+  void HurryStops(const ActiveJob& active);
   // Nothing of the job is to run now.
   bool Held(const ActiveJob& active) const;
   // Neither its windows nor a pause keep tasks from running on the node.
   bool MayRun(const std::string& node) const;
-  void NodeWindowChanged(const std::string& name);
+  // SetGate, and looks at once which of the tasks that run there must stop.
+  void GateChanged(const std::string& name);
   void FollowWindows();
   absl::Status SetHold(const std::string& name, Hold hold);
   absl::Status LiftHold(const std::string& name);

@@ -28,10 +28,6 @@ def rules():
     return [rule for path in RULES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
 
 
-def panels(dashboard):
-    return json.loads(dashboard.read_text())["panels"]
-
-
 def queries(dashboard):
     board = json.loads(dashboard.read_text())
     found = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
