@@ -42,8 +42,10 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
 }
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeControllerChannel(const std::string& address,
-                                                                     const ChannelFlags& flags) {
+                                                                     const ChannelFlags& flags,
+                                                                     const std::string& tls_name) {
   grpc::ChannelArguments arguments;
+  if (!tls_name.empty()) arguments.SetSslTargetNameOverride(tls_name);
   // Only this policy heeds health.
   arguments.SetServiceConfigJSON(
       R"({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})");

@@ -24,8 +24,10 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
 
 // The same to a controller: of several addresses that its name has, those whose health service says SERVING
 // are used in turn; one to which no connection comes about within 2 s is left for another.
+// `tls_name`: the name that their certificate must carry, where it is not the address's host.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeControllerChannel(const std::string& address,
-                                                                     const ChannelFlags& flags);
+                                                                     const ChannelFlags& flags,
+                                                                     const std::string& tls_name = "");
 
 }  // namespace cowherd
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/random/distributions.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/base/status.h"
@@ -58,6 +59,20 @@ absl::StatusOr<std::vector<std::string>> ParseControllers(absl::string_view text
     }
   }
   return addresses;
+}
+
+bool IsNumeric(absl::string_view address) {
+  const absl::string_view host = address.substr(0, address.rfind(':'));
+  return absl::StartsWith(host, "[") || host.find_first_not_of("0123456789.") == absl::string_view::npos;
+}
+
+std::string FirstName(const std::vector<std::string>& addresses) {
+  for (const std::string& address : addresses) {
+    if (!IsNumeric(address) && !absl::StartsWith(address, "unix:")) {
+      return address.substr(0, address.rfind(':'));
+    }
+  }
+  return "";
 }
 
 void ControllerRing::Leave(absl::string_view failed) {

@@ -19,6 +19,11 @@ namespace cowherd {
 // "a:7400,b:7400" or one address: each once. INVALID_ARGUMENT of --controller.
 absl::StatusOr<std::vector<std::string>> ParseControllers(absl::string_view text);
 
+// True for "a.b.c.d:port" and "[v6]:port".
+bool IsNumeric(absl::string_view address);
+// The host of the first address that has a name; empty if none has.
+std::string FirstName(const std::vector<std::string>& addresses);
+
 // The controllers known, in a circle; one of them is asked until it fails.
 class ControllerRing {
  public:

@@ -40,8 +40,9 @@ absl::StatusOr<Controllers::Channel> Controllers::Current(std::string& address) 
   std::lock_guard<std::mutex> lock(mutex_);
   address = ring_.current();
   Channel& channel = channels_[address];
+  // A leader that a controller named.
   if (channel == nullptr) {
-    ASSIGN_OR_RETURN(channel, MakeControllerChannel(address, flags_));
+    ASSIGN_OR_RETURN(channel, MakeControllerChannel(address, flags_, IsNumeric(address) ? name_ : ""));
   }
   return channel;
 }

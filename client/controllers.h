@@ -23,7 +23,8 @@
 namespace cowherd {
 
 // The way to the controllers of a cluster, of which one leads. Calls go to one that answers and is healthy;
-// one that does not lead is left for the leader it names. Any thread.
+// one that does not lead is left for the leader it names. With TLS, a leader that is named by its number, as
+// pods of Kubernetes are, has to show a certificate of the first name given. Any thread.
 class Controllers {
  public:
   using Sleep = std::function<void(absl::Duration)>;
@@ -57,7 +58,10 @@ class Controllers {
 
  private:
   Controllers(std::vector<std::string> addresses, size_t first, ChannelFlags flags, Sleep sleep)
-      : flags_(std::move(flags)), sleep_(std::move(sleep)), ring_(std::move(addresses), first) {}
+      : flags_(std::move(flags)),
+        sleep_(std::move(sleep)),
+        name_(FirstName(addresses)),
+        ring_(std::move(addresses), first) {}
 
   // The address to ask now; its channel.
   absl::StatusOr<Channel> Current(std::string& address);
@@ -66,6 +70,7 @@ class Controllers {
 
   const ChannelFlags flags_;
   const Sleep sleep_;
+  const std::string name_;
   std::mutex mutex_;
   absl::BitGen random_;
   ControllerRing ring_;

@@ -37,6 +37,14 @@ TEST(ParseControllers, OneOrMore) {
   }
 }
 
+TEST(FirstName, OfTheFirstAddressThatHasOne) {
+  EXPECT_TRUE(IsNumeric("10.0.0.1:7400"));
+  EXPECT_TRUE(IsNumeric("[fd00::1]:7400"));
+  EXPECT_FALSE(IsNumeric("10.example:7400"));
+  EXPECT_EQ(FirstName({"10.0.0.1:7400", "unix:/x", "c.ns.svc:7400", "d:1"}), "c.ns.svc");
+  EXPECT_EQ(FirstName({"10.0.0.1:7400", "[::1]:7400"}), "");
+}
+
 TEST_F(ControllerRingTest, GoesRoundAndAnotherCallsStepCounts) {
   ring_.Leave("b");
   EXPECT_EQ(ring_.current(), "c");
