@@ -36,8 +36,9 @@ package() { # NAME PROGRAM DESCRIPTION MORE_DEPENDS
     # Installed is not started: a node without roots has nothing to serve.
     local users=deploy/systemd/$1.sysusers
     [ ! -e "$users" ] || install -D -m 644 "$users" "$root/usr/lib/sysusers.d/$1.conf"
-    printf '#!/bin/sh\nset -e\n[ -d /run/systemd/system ] || exit 0\nsystemd-sysusers\nsystemctl daemon-reload\n' \
-      >"$root/DEBIAN/postinst"
+    # An upgrade goes on with the new program where the old one ran.
+    printf '#!/bin/sh\nset -e\n[ -d /run/systemd/system ] || exit 0\nsystemd-sysusers\nsystemctl daemon-reload\n%s\n' \
+      "[ -z \"\$2\" ] || systemctl try-restart $1.service || true" >"$root/DEBIAN/postinst"
     printf '#!/bin/sh\nset -e\n[ "$1" = upgrade ] || [ ! -d /run/systemd/system ] || systemctl stop %s.service\n' "$1" \
       >"$root/DEBIAN/prerm"
     chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm"
