@@ -13,7 +13,8 @@ build=(bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-
 run=(btrfs-progs curl e2fsprogs mount tzdata util-linux xfsprogs)
 tests=(etcd-server libfaketime openssl prometheus python3 python3-grpcio python3-protobuf)
 
-deploy=(buildah debootstrap podman python3-yaml runc)
+deploy=(buildah debootstrap golang-github-masterminds-sprig-dev golang-go golang-k8s-sigs-yaml-dev podman python3-seccomp
+  python3-yaml runc systemd)
 # Any Node.js will do, Debian's or not.
 command -v npm >/dev/null || deploy+=(nodejs npm)
 

@@ -94,7 +94,9 @@ if wants deploy; then
   for file in tests/deploy/*_test.py; do
     count "deploy/$(basename "$file")" /usr/bin/python3 -B "$file"
   done
-  count deploy/kubernetes_test.mjs node --test tests/deploy/kubernetes_test.mjs
+  for file in tests/deploy/*_test.mjs; do
+    count "deploy/$(basename "$file")" node --test "$file"
+  done
 fi
 
 if wants faults; then
