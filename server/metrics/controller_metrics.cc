@@ -1,5 +1,7 @@
 #include "server/metrics/controller_metrics.h"
 
+#include <cmath>
+
 #include "absl/strings/ascii.h"
 
 namespace cowherd {
@@ -9,6 +11,9 @@ constexpr JobState kJobStates[] = {JobState::kPending,   JobState::kRunning, Job
                                    JobState::kSucceeded, JobState::kFailed,  JobState::kCancelled};
 constexpr TaskState kTaskStates[] = {TaskState::kWaiting, TaskState::kRunning, TaskState::kSucceeded,
                                      TaskState::kFailed, TaskState::kCancelled};
+
+const prometheus::Histogram::BucketBoundaries kJobSeconds = {1,    3,    10,   30,    60,    180,   600,
+                                                             1800, 3600, 7200, 14400, 28800, 57600, 86400};
 
 constexpr const char* kScheduleOutcomes[] = {"STARTED", "MISSED", "STILL_RUNNING", "TOO_MANY_RUNS",
                                              "NOT_STARTED"};
@@ -43,10 +48,16 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
       Gauges(registry, "cowherd_controller_jobs", "Jobs in the store by state. Deleted jobs do not count.");
   auto& finished = Counters(registry, "cowherd_controller_jobs_finished_total",
                             "Jobs that ended since this process began, by outcome.");
+  auto& durations = prometheus::BuildHistogram()
+                        .Name("cowherd_controller_job_duration_seconds")
+                        .Help("Time from the making of a job to its end, pauses and closed windows included.")
+                        .Register(registry);
   for (JobState state : kJobStates) {
     const std::string name(JobStateName(state));
     jobs_[state] = &jobs.Add({{"state", name}});
-    if (Ended(state)) jobs_finished_[state] = &finished.Add({{"outcome", name}});
+    if (!Ended(state)) continue;
+    jobs_finished_[state] = &finished.Add({{"outcome", name}});
+    job_durations_[state] = &durations.Add({{"outcome", name}}, kJobSeconds);
   }
   auto& tasks = Gauges(registry, "cowherd_controller_tasks",
                        "Tasks by state. Tasks of jobs that have ended do not count.");
@@ -106,11 +117,13 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
                 "Bytes that the kernel answered \"same\" for; not a saving. As reported since this process "
                 "began.")
            .Add({});
-  won_ = &Gauges(registry, "cowherd_controller_won_bytes",
-                 "Free space won by tasks, as reported since this process began. Other writers move it too, "
-                 "so it may "
-                 "be negative.")
+  won_ = &Counters(registry, "cowherd_controller_bytes_won_total",
+                   "Free space that came while tasks ran, as reported since this process began.")
               .Add({});
+  lost_ = &Counters(registry, "cowherd_controller_bytes_lost_total",
+                    "Free space that went while tasks ran, since others write too, as reported since this "
+                    "process began. What came less what went is won.")
+               .Add({});
   auto& operations = prometheus::BuildHistogram()
                          .Name("cowherd_store_operation_duration_seconds")
                          .Help("Time of one operation of the job store, the commit to disk included.")
@@ -119,8 +132,8 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
                                                           0.1,    0.5,    1,     5,     10};
   for (const std::string& operation : store_operations) {
     for (const bool ok : {true, false}) {
-      store_operations_[{operation, ok}] = &operations.Add(
-          {{"engine", "sqlite"}, {"operation", operation}, {"outcome", ok ? "ok" : "error"}}, bounds);
+      store_operations_[{operation, ok}] =
+          &operations.Add({{"operation", operation}, {"outcome", ok ? "ok" : "error"}}, bounds);
     }
   }
 }
@@ -138,6 +151,9 @@ void ControllerMetrics::SetLeads(bool leads) {
   SetJobs({});
   SetTasks({});
   SetNodes({});
+  SetOldestTaskAge(absl::ZeroDuration());
+  SetPausedFilesystems(0);
+  SetSchedules(0);
 }
 
 void ControllerMetrics::NodeLost() { nodes_lost_->Increment(); }
@@ -158,9 +174,9 @@ void ControllerMetrics::ScheduleRun(absl::string_view outcome) {
   schedule_runs_.at(std::string(outcome))->Increment();
 }
 
-void ControllerMetrics::JobFinished(JobState outcome) {
-  const auto found = jobs_finished_.find(outcome);
-  if (found != jobs_finished_.end()) found->second->Increment();
+void ControllerMetrics::JobFinished(JobState outcome, absl::Duration took) {
+  jobs_finished_.at(outcome)->Increment();
+  job_durations_.at(outcome)->Observe(absl::ToDoubleSeconds(took));
 }
 
 void ControllerMetrics::TaskRetried(absl::string_view reason) {
@@ -177,7 +193,8 @@ void ControllerMetrics::CountProgress(const Totals& before, const Totals& after)
   count(freeable_, before.bytes_freeable, after.bytes_freeable);
   count(moved_, before.bytes_moved, after.bytes_moved);
   count(accepted_, before.bytes_accepted, after.bytes_accepted);
-  won_->Increment(static_cast<double>(after.bytes_won - before.bytes_won));
+  const int64_t won = after.bytes_won - before.bytes_won;
+  (won > 0 ? won_ : lost_)->Increment(std::abs(static_cast<double>(won)));
 }
 
 void ControllerMetrics::StoreOperation(absl::string_view operation, bool ok, absl::Duration took) {

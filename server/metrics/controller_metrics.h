@@ -37,7 +37,7 @@ class ControllerMetrics {
   void SetPausedFilesystems(uint64_t count);
   void SetOldestTaskAge(absl::Duration age);
 
-  // Whether this controller leads.
+  // Whether this controller leads. Where it does not, what only the leader knows is 0.
   void SetLeads(bool leads);
   void NodeLost();
   void TaskGivenUp();
@@ -45,7 +45,8 @@ class ControllerMetrics {
 
   // "STARTED", or why it was skipped: "MISSED", ...
   void ScheduleRun(absl::string_view outcome);
-  void JobFinished(JobState outcome);
+  // In a state that ends; `took` since it was made.
+  void JobFinished(JobState outcome, absl::Duration took);
   void TaskRetried(absl::string_view reason);
   // What a task's totals were and are now.
   void CountProgress(const Totals& before, const Totals& after);
@@ -55,6 +56,7 @@ class ControllerMetrics {
   prometheus::Gauge* leads_;
   std::map<JobState, prometheus::Gauge*> jobs_;
   std::map<JobState, prometheus::Counter*> jobs_finished_;
+  std::map<JobState, prometheus::Histogram*> job_durations_;
   std::map<TaskState, prometheus::Gauge*> tasks_;
   std::map<std::string, prometheus::Gauge*> nodes_;
   prometheus::Counter* nodes_lost_;
@@ -69,7 +71,8 @@ class ControllerMetrics {
   prometheus::Counter* freeable_;
   prometheus::Counter* moved_;
   prometheus::Counter* accepted_;
-  prometheus::Gauge* won_;
+  prometheus::Counter* won_;
+  prometheus::Counter* lost_;
   std::map<std::pair<std::string, bool>, prometheus::Histogram*> store_operations_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "server/base/version.h"
@@ -138,10 +139,24 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
   looked_at("reading", t.files_read);
 }
 
-class VolumeCollector final : public prometheus::Collectable {
+// What a scan could have freed and did not. A dry run is told nothing of the kernel; another stops short
+// where it is cancelled, refused or finds data changed.
+uint64_t Reclaimable(bool dry_run, const Totals& t) {
+  if (dry_run) return t.bytes_freeable;
+  return std::min(t.bytes_freeable, t.duplicate_bytes - std::min(t.duplicate_bytes, t.bytes_accepted));
+}
+
+}  // namespace
+
+class NodeMetrics::VolumeCollector final : public prometheus::Collectable {
  public:
   VolumeCollector(const TotalsBook& book, std::function<std::vector<NodeMetrics::Volume>()> look)
       : book_(book), look_(std::move(look)) {}
+
+  void ScanEnded(const std::string& volume, uint64_t reclaimable, absl::Time at) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    last_scans_[volume] = {reclaimable, at};
+  }
 
   std::vector<MetricFamily> Collect() const override {
     Scrape scrape;
@@ -151,6 +166,16 @@ class VolumeCollector final : public prometheus::Collectable {
       scrape.Gauge("cowherd_node_volume_present", "1 if the root can be used now.", {name},
                    volume.present ? 1 : 0);
       SampleTotals(scrape, volume.name, sums[volume.name]);
+      const LastScan last = last_scan(volume.name);
+      scrape.Gauge(
+          "cowherd_node_reclaimable_bytes",
+          "Space that the last scan of the whole volume found it could free and left: all of it after "
+          "a dry run. 0 before the first.",
+          {name}, static_cast<double>(last.reclaimable));
+      scrape.Gauge(
+          "cowherd_node_last_scan_timestamp_seconds",
+          "When the last scan of the whole volume ended, since 1970. 0: none has since the node began.",
+          {name}, absl::ToDoubleSeconds(last.at - absl::UnixEpoch()));
       if (!volume.present) continue;
       scrape.Gauge("cowherd_node_volume_info", "1; which filesystem the volume is.",
                    {name, {"fs_type", volume.filesystem}, {"fs_uuid", volume.uuid}}, 1);
@@ -163,11 +188,22 @@ class VolumeCollector final : public prometheus::Collectable {
   }
 
  private:
+  struct LastScan {
+    uint64_t reclaimable = 0;
+    absl::Time at = absl::UnixEpoch();
+  };
+
+  LastScan last_scan(const std::string& volume) const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = last_scans_.find(volume);
+    return found == last_scans_.end() ? LastScan() : found->second;
+  }
+
   const TotalsBook& book_;
   const std::function<std::vector<NodeMetrics::Volume>()> look_;
+  mutable std::mutex mutex_;
+  std::map<std::string, LastScan> last_scans_;
 };
-
-}  // namespace
 
 NodeMetrics::NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, const TotalsBook& book,
                          std::function<std::vector<Volume>()> look)
@@ -205,6 +241,12 @@ NodeMetrics::NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, 
 }
 
 void NodeMetrics::SetIndexBudget(size_t bytes) { index_budget_.Set(static_cast<double>(bytes)); }
+
+void NodeMetrics::ScanEnded(const std::string& volume, bool dry_run, const Totals& totals, absl::Time at) {
+  volumes_->ScanEnded(volume, Reclaimable(dry_run, totals), at);
+}
+
+std::shared_ptr<prometheus::Collectable> NodeMetrics::collectable() const { return volumes_; }
 
 void NodeMetrics::DedupeCall(double seconds) { call_seconds_.Observe(seconds); }
 

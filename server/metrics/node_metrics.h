@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "server/dedupe/totals_book.h"
 
 namespace cowherd {
@@ -38,6 +39,8 @@ class NodeMetrics {
 
   // Of each scan.
   void SetIndexBudget(size_t bytes);
+  // A scan of a whole volume ended with `totals`, however; `at`: since 1970.
+  void ScanEnded(const std::string& volume, bool dry_run, const Totals& totals, absl::Time at);
   void DedupeCall(double seconds);
   // An errno's name.
   void DedupeError(absl::string_view reason);
@@ -45,9 +48,11 @@ class NodeMetrics {
   void TaskEnded(TaskEnd end);
 
   // For the /metrics endpoint, beside the registry: values that are asked for at each scrape.
-  std::shared_ptr<prometheus::Collectable> collectable() const { return volumes_; }
+  std::shared_ptr<prometheus::Collectable> collectable() const;
 
  private:
+  class VolumeCollector;
+
   prometheus::Family<prometheus::Counter>& errors_;
   prometheus::Histogram& call_seconds_;
   prometheus::Gauge& running_;
@@ -55,7 +60,7 @@ class NodeMetrics {
   prometheus::Counter& succeeded_;
   prometheus::Counter& failed_;
   prometheus::Counter& cancelled_;
-  std::shared_ptr<prometheus::Collectable> volumes_;
+  std::shared_ptr<VolumeCollector> volumes_;
 };
 
 }  // namespace cowherd

@@ -133,7 +133,14 @@ absl::Status Node::RunScan(const RootedScan& scan, const Stop& stop, SharedTotal
   request.root_name = scan.root->name;
   const ScopedIoClass gentle(config_.io_class);
   Pace pace(request.bytes_per_second, config_.pressure, totals);
-  return ScanTree(ops_, *tree, request, config_.index_budget, pace, stop, totals, found);
+  absl::Status status = ScanTree(ops_, *tree, request, config_.index_budget, pace, stop, totals, found);
+  // What went before the scan knew anything tells nothing.
+  const bool whole = request.paths.empty() && request.include.empty() && request.exclude.empty();
+  const Totals did = totals.Get();
+  if (whole && (status.ok() || did.bytes_freeable > 0)) {
+    metrics_.ScanEnded(scan.root->name, request.dry_run, did, absl::Now());
+  }
+  return status;
 }
 
 absl::StatusOr<v1::LargestGroups> Node::FindDuplicates(

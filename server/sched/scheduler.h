@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/btree_set.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "server/sched/task_key.h"
@@ -141,9 +140,9 @@ class Scheduler {
     size_t running = 0;
     uint64_t served = 0;
     // Queued tasks by their filesystem's id, and number.
-    absl::btree_set<std::pair<uint64_t, uint32_t>> queued;
+    std::set<std::pair<uint64_t, uint32_t>> queued;
     // Those filesystems of `queued` that may have a place free; each is looked at when its turn comes.
-    absl::btree_set<uint64_t> startable;
+    std::set<uint64_t> startable;
     std::set<uint32_t> away;
     // As it stands in order_.
     absl::optional<Rank> rank;

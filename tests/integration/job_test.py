@@ -312,7 +312,7 @@ class PrometheusTest(cluster.ClusterTest):
             return float(result[0]["value"][1]) if result else None
 
         wait_for("Prometheus has the space won",
-                 lambda: (value("cowherd_controller_won_bytes") or 0) > 7 * MIB, 30)
+                 lambda: (value("cowherd_controller_bytes_won_total") or 0) > 7 * MIB, 30)
         wait_for("and what was accepted", lambda: value("cowherd_node_dedupe_accepted_bytes_total") == 8 * MIB, 30)
         self.assertEqual(value("sum(up)"), 2)
 
