@@ -4,6 +4,8 @@
 #   deploy/install_packages.sh            to build, and to run the quickstart
 #   deploy/install_packages.sh --tests    also what the tests need
 #   deploy/install_packages.sh --deploy   and what the tests of the image, the manifests and the monitoring need
+#   deploy/install_packages.sh --monitoring   to run the quickstart with Prometheus and dashboards
+#   deploy/install_packages.sh --dashboards   what the tests need, those that draw the dashboards in a browser too
 set -euo pipefail
 
 build=(bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib build-essential git
@@ -16,11 +18,16 @@ tests=(etcd-server libfaketime openssl prometheus python3 python3-grpcio python3
 deploy=(buildah debootstrap golang-github-masterminds-sprig-dev golang-go golang-k8s-sigs-yaml-dev podman python3-seccomp
   python3-yaml runc systemd)
 # Any Node.js will do, Debian's or not.
-command -v npm >/dev/null || deploy+=(nodejs npm)
+node=()
+command -v npm >/dev/null || node=(nodejs npm)
 
 wanted=("${build[@]}" "${run[@]}")
-[ "${1:-}" = --tests ] && wanted+=("${tests[@]}")
-[ "${1:-}" = --deploy ] && wanted+=("${tests[@]}" "${deploy[@]}")
+case ${1:-} in
+  --tests) wanted+=("${tests[@]}") ;;
+  --deploy) wanted+=("${tests[@]}" "${deploy[@]}" "${node[@]}") ;;
+  --monitoring) wanted+=(prometheus "${node[@]}") ;;
+  --dashboards) wanted+=("${tests[@]}" chromium optipng pngquant "${node[@]}") ;;
+esac
 
 missing=()
 for package in "${wanted[@]}"; do
