@@ -4,6 +4,7 @@
 #   tests/run.sh          all
 #   tests/run.sh unit     no root needed where the packages are installed
 #   tests/run.sh kernel | integration | deploy | faults | quickstart
+#   tests/run.sh dashboards    not part of all: a fleet runs for a minute, then a browser draws every panel
 set -uo pipefail
 cd "$(dirname "$0")/.."
 only=${1:-all}
@@ -29,8 +30,8 @@ finish() {
   exit
 }
 
-case $only in all | unit | kernel | integration | deploy | faults | quickstart) ;; *)
-  echo "usage: tests/run.sh [unit|kernel|integration|deploy|faults|quickstart]" >&2
+case $only in all | unit | kernel | integration | deploy | faults | quickstart | dashboards) ;; *)
+  echo "usage: tests/run.sh [unit|kernel|integration|deploy|faults|quickstart|dashboards]" >&2
   exit 2
   ;;
 esac
@@ -108,6 +109,17 @@ fi
 if wants quickstart; then
   say "Quickstart"
   count quickstart tests/integration/quickstart_test.sh
+fi
+
+if [ "$only" = dashboards ]; then
+  say "Dashboards: every query, every panel in a browser, and the quickstart that shows them"
+  deploy/install_packages.sh --dashboards || { failed=1; finish; }
+  for packages in deploy/monitoring/page tests/deploy/dashboards; do
+    (cd "$packages" && npm install --silent --no-save) || { failed=1; finish; }
+  done
+  for file in tests/deploy/dashboards/*_test.py; do
+    count "dashboards/$(basename "$file")" /usr/bin/python3 -B "$file"
+  done
 fi
 
 finish
