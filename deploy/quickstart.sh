@@ -2,8 +2,25 @@
 # cowherd's main job on real data, on this machine: installs and builds, makes a btrfs filesystem in a file, fills it with
 # duplicate data, starts a node and a controller, runs a job, shows the space won and the metrics, and cleans up.
 # Needs root (loop device, mount, sharing) on Debian 12, and some 2 GB of disk.
+#   deploy/quickstart.sh                 once, then cleans up
+#   deploy/quickstart.sh --monitoring    also starts Debian's Prometheus and a page with the dashboards, which needs no Grafana;
+#                                        data and jobs go on until Ctrl-C. 700 MB more, of npm's packages
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+monitoring=
+case ${1:-} in
+  "") ;;
+  --monitoring) monitoring=yes ;;
+  -h | --help)
+    sed -n '2,/^set /{ /^set /d; s/^# \{0,1\}//; p }' "$0"
+    exit 0
+    ;;
+  *)
+    echo "usage: deploy/quickstart.sh [--monitoring | --help]" >&2
+    exit 2
+    ;;
+esac
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -12,13 +29,14 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 1
 fi
 
-work= node_pid= controller_pid=
+work= node_pid= controller_pid= prometheus_pid= page_pid=
 clean_up() {
   status=$?
   set +e
-  for pid in $controller_pid $node_pid; do kill "$pid" 2>/dev/null; done
-  # Both end by themselves within their grace period; not for ever, though.
-  for pid in $controller_pid $node_pid; do timeout 30 tail --pid="$pid" -f /dev/null || kill -9 "$pid"; done
+  pids="$page_pid $prometheus_pid $controller_pid $node_pid"
+  for pid in $pids; do kill "$pid" 2>/dev/null; done
+  # All end by themselves within their grace period; not for ever, though.
+  for pid in $pids; do timeout 30 tail --pid="$pid" -f /dev/null || kill -9 "$pid"; done
   if [ -n "$work" ] && mountpoint -q "$work/data" && ! umount "$work/data"; then
     echo "quickstart: cannot unmount $work/data; left as it is" >&2
     exit 1
@@ -33,19 +51,26 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-# A server's port, once its log tells it.
-port_of() { # LOG KEY
-  for _ in $(seq 100); do
-    port=$(sed -n "s/.*\"msg\":\"serving\".*\"$2\":\([0-9]*\).*/\1/p" "$1")
-    [ -n "$port" ] && { echo "$port"; return; }
+# What a server's log tells once it serves: the part that sed's expression finds.
+await() { # LOG EXPRESSION
+  for _ in $(seq 300); do
+    said=$(sed -n "s/.*$2.*/\1/p" "$1")
+    [ -n "$said" ] && { echo "$said"; return; }
     sleep 0.1
   done
-  echo "quickstart: no server within 10 s" >&2
+  echo "quickstart: no server within 30 s, says $1" >&2
   return 1
+}
+port_of() { # LOG KEY
+  await "$1" "\"msg\":\"serving\".*\"$2\":\([0-9]*\)"
 }
 
 say "Installing Debian packages (only those missing)"
-deploy/install_packages.sh
+deploy/install_packages.sh ${monitoring:+--monitoring}
+if [ -n "$monitoring" ]; then
+  say "Installing the page's packages from npm"
+  (cd deploy/monitoring/page && npm install --no-save --silent)
+fi
 
 say "Building"
 bazel build --noshow_progress --ui_event_filters=-info //:cowherd //:cowherd-node //:cowherd-controller
@@ -83,6 +108,26 @@ export COWHERD_CONTROLLER
 controller_metrics=127.0.0.1:$(port_of "$work/controller.log" metrics_port)
 "$cowherd" node list
 
+if [ -n "$monitoring" ]; then
+  say "Starting Prometheus and the dashboards"
+  cat >"$work/prometheus.yaml" <<EOF
+global: {scrape_interval: 2s, evaluation_interval: 2s}
+rule_files: ["$PWD/deploy/monitoring/rules/*.yaml"]
+scrape_configs:
+  - job_name: cowherd-node
+    static_configs: [{targets: ["$node_metrics"], labels: {cluster: demo, instance: demo-node}}]
+  - job_name: cowherd-controller
+    static_configs: [{targets: ["$controller_metrics"], labels: {cluster: demo, instance: demo-controller}}]
+EOF
+  prometheus --config.file="$work/prometheus.yaml" --storage.tsdb.path="$work/prometheus" --web.listen-address=127.0.0.1:0 \
+    2>"$work/prometheus.log" &
+  prometheus_pid=$!
+  prometheus=http://$(await "$work/prometheus.log" 'msg="Listening on" address=\([0-9.:]*\)')
+  node deploy/monitoring/page/serve.mjs --prometheus "$prometheus" >"$work/page.log" 2>&1 &
+  page_pid=$!
+  page=$(await "$work/page.log" 'dashboards: \(http[^ ]*\)')
+fi
+
 say "Running a job on all nodes: cowherd job create --all --wait"
 "$cowherd" job create --all --display_name quickstart --wait
 
@@ -94,5 +139,21 @@ say "The node's metrics (http://$node_metrics/metrics)"
 curl -sS "http://$node_metrics/metrics" | grep -E '^cowherd_node_(dedupe_(requested|accepted|won)|scan_bytes|volume_free)'
 say "The controller's metrics (http://$controller_metrics/metrics)"
 curl -sS "http://$controller_metrics/metrics" | grep -E '^cowherd_controller_(jobs_finished|.*bytes|nodes)'
+
+if [ -n "$monitoring" ]; then
+  say "Going on until Ctrl-C: copies come, jobs find them"
+  echo "dashboards: ${page}d/cowherd-overview?from=now-5m&to=now"
+  echo "Prometheus: $prometheus"
+  trap 'exit 0' INT TERM
+  for round in $(seq 1000000); do
+    # Five copies that come again and again, and data of its own that nothing wins back.
+    head -c 48M "$work/data/base.img" >"$work/data/night$((round % 5)).img"
+    [ "$round" -gt 200 ] || head -c 1M /dev/urandom >>"$work/data/new.img"
+    sync -f "$work/data"
+    "$cowherd" job create --all --display_name "round-$round" --bytes_per_second 8m --wait >"$work/job.log" 2>&1 ||
+      cat "$work/job.log" >&2
+    sleep 3
+  done
+fi
 
 say "Cleaning up"
