@@ -158,6 +158,7 @@ void PrintJob(std::ostream& out, const v1::Job& job) {
   if (!job.schedule().empty()) PrintLine(out, "schedule", EscapeName(job.schedule()));
   for (const v1::Window& window : job.spec().windows()) PrintLine(out, "window", WindowText(window));
   if (job.has_hold()) PrintLine(out, "rests", HoldText(job.hold()));
+  if (job.has_waits()) PrintLine(out, "waits", ErrorLine(job.waits()));
   PrintLine(out, "created", FormatTime(job.created().seconds()));
   PrintLine(out, "started", FormatTime(job.started().seconds()));
   PrintLine(out, "ended", FormatTime(job.ended().seconds()));

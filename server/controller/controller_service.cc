@@ -15,11 +15,9 @@
 namespace cowherd {
 namespace {
 
-absl::Status Answer(const Loop& loop, const absl::StatusOr<JobRecord>& record, v1::Job* response) {
-  if (!record.ok()) return record.status();
-  ASSIGN_OR_RETURN(*response, ToProto(*record, /*with_tasks=*/true));
-  const Hold* hold = loop.holds().Find(Holds::Job(record->job.id));
-  if (hold != nullptr && record->job.wanted == Wanted::kPause) *response->mutable_hold() = ToProto(*hold);
+absl::Status Answer(const absl::StatusOr<JobView>& job, v1::Job* response) {
+  if (!job.ok()) return job.status();
+  ASSIGN_OR_RETURN(*response, ToProto(*job));
   return absl::OkStatus();
 }
 
@@ -43,7 +41,7 @@ grpc::ServerUnaryReactor* ControllerService::CreateJob(grpc::CallbackServerConte
     return reactor;
   }
   return OnLoop(context, [this, response, job = *std::move(job)]() mutable {
-    return Answer(loop_, loop_.CreateJob(std::move(job.spec), std::move(job.plan), std::move(job.request_id)),
+    return Answer(loop_.CreateJob(std::move(job.spec), std::move(job.plan), std::move(job.request_id)),
                   response);
   });
 }
@@ -52,7 +50,7 @@ grpc::ServerUnaryReactor* ControllerService::GetJob(grpc::CallbackServerContext*
                                                     const v1::GetJobRequest* request, v1::Job* response) {
   return OnLoop(context, [this, request, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return Answer(loop_, loop_.GetJob(request->id()), response);
+    return Answer(loop_.GetJob(request->id()), response);
   });
 }
 
@@ -74,7 +72,7 @@ grpc::ServerUnaryReactor* ControllerService::CancelJob(grpc::CallbackServerConte
                                                        v1::Job* response) {
   return OnLoop(context, [this, request, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return Answer(loop_, loop_.CancelJob(request->id()), response);
+    return Answer(loop_.CancelJob(request->id()), response);
   });
 }
 
@@ -84,7 +82,7 @@ grpc::ServerUnaryReactor* ControllerService::PauseJob(grpc::CallbackServerContex
   return OnLoop(context, [this, request, by, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
     ASSIGN_OR_RETURN(Hold hold, CheckHold(Hold::Kind::kPause, request->reason(), by));
-    return Answer(loop_, loop_.PauseJob(request->id(), std::move(hold)), response);
+    return Answer(loop_.PauseJob(request->id(), std::move(hold)), response);
   });
 }
 
@@ -93,7 +91,7 @@ grpc::ServerUnaryReactor* ControllerService::ResumeJob(grpc::CallbackServerConte
                                                        v1::Job* response) {
   return OnLoop(context, [this, request, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return Answer(loop_, loop_.ResumeJob(request->id()), response);
+    return Answer(loop_.ResumeJob(request->id()), response);
   });
 }
 

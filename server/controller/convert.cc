@@ -185,6 +185,13 @@ absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks) {
   return proto;
 }
 
+absl::StatusOr<v1::Job> ToProto(const JobView& view) {
+  ASSIGN_OR_RETURN(v1::Job proto, ToProto(view, /*with_tasks=*/true));
+  if (view.hold) *proto.mutable_hold() = ToProto(*view.hold);
+  if (!view.waits.ok()) *proto.mutable_waits() = ToErrorDetail(view.waits);
+  return proto;
+}
+
 NodeFacts FromProto(const v1::Node& proto) {
   NodeFacts node;
   node.name = proto.name();

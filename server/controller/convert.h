@@ -12,6 +12,7 @@
 #include "server/jobs/job.h"
 #include "server/sched/filesystem_pauses.h"
 #include "server/sched/holds.h"
+#include "server/sched/job_view.h"
 #include "server/sched/node_facts.h"
 #include "server/sched/node_link.h"
 #include "server/sched/node_registry.h"
@@ -26,6 +27,9 @@ absl::StatusOr<JobState> FromProto(v1::JobState state);
 // Tasks by node, then root. DATA_LOSS "STORE_CORRUPT": a spec or result in the store is not what was put
 // there.
 absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks);
+
+// The same, with tasks.
+absl::StatusOr<v1::Job> ToProto(const JobView& view);
 
 NodeFacts FromProto(const v1::Node& node);
 // All nodes by name, then the addresses that have none yet. `running` counts tasks by node.

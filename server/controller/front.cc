@@ -1,7 +1,6 @@
 #include "server/controller/front.h"
 
 #include <utility>
-#include <vector>
 
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
@@ -188,6 +187,14 @@ grpc::ServerUnaryReactor* HoldFront::ResumeCluster(grpc::CallbackServerContext* 
                                                    const v1::ResumeClusterRequest* request,
                                                    v1::ClusterHold* response) {
   return gate_.HandOn(&Term::holds, &HoldService::ResumeCluster, context, request, response);
+}
+
+Fronts::Fronts(TermGate& gate, std::unique_ptr<JobStore> reader)
+    : controller_(gate, std::move(reader)), schedules_(gate), holds_(gate) {}
+
+std::vector<std::string> Fronts::names() {
+  return {v1::ControllerService::service_full_name(), v1::ScheduleService::service_full_name(),
+          v1::HoldService::service_full_name()};
 }
 
 }  // namespace cowherd

@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "cowherd/v1/controller.grpc.pb.h"
@@ -109,6 +111,22 @@ class HoldFront final : public v1::HoldService::CallbackService {
 
  private:
   TermGate& gate_;
+};
+
+// All services of a controller.
+class Fronts {
+ public:
+  // As ControllerFront's.
+  Fronts(TermGate& gate, std::unique_ptr<JobStore> reader);
+
+  std::vector<grpc::Service*> services() { return {&controller_, &schedules_, &holds_}; }
+  // Their full names, which health goes by.
+  static std::vector<std::string> names();
+
+ private:
+  ControllerFront controller_;
+  ScheduleFront schedules_;
+  HoldFront holds_;
 };
 
 }  // namespace cowherd

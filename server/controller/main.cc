@@ -191,10 +191,8 @@ class Controller {
     TermGate gate([] { return std::string(); });
     gate.Lead(**term);
     metrics_.SetLeads(true);
-    ControllerFront controller(gate, nullptr);
-    ScheduleFront schedules(gate);
-    HoldFront holds(gate);
-    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, {&controller, &schedules, &holds});
+    Fronts fronts(gate, nullptr);
+    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, fronts);
     if (!serving.ok()) return CannotServe(serving.status());
     (*term)->Start();
     Serving::WaitForSignal();
@@ -209,19 +207,12 @@ class Controller {
     options.prefix = config_.etcd->address.prefix;
     Election election(client, {EtcdLeaderKey(options.prefix), config_.advertise, config_.lease});
     TermGate gate([&election] { return election.leader(); });
-    ControllerFront controller(
-        gate, std::make_unique<TimedStore>(MakeEtcdStore(client, nullptr, options), metrics_));
-    ScheduleFront schedules(gate);
-    HoldFront holds(gate);
-    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, {&controller, &schedules, &holds});
+    Fronts fronts(gate, std::make_unique<TimedStore>(MakeEtcdStore(client, nullptr, options), metrics_));
+    absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, fronts);
     if (!serving.ok()) return CannotServe(serving.status());
     const auto lead = [this, &serving](bool leads) {
       metrics_.SetLeads(leads);
-      for (const char* service :
-           {v1::ControllerService::service_full_name(), v1::ScheduleService::service_full_name(),
-            v1::HoldService::service_full_name()}) {
-        (*serving)->SetServing(service, leads);
-      }
+      for (const std::string& service : Fronts::names()) (*serving)->SetServing(service, leads);
     };
     lead(false);
     std::atomic<int> code{kStopped};
@@ -257,9 +248,8 @@ class Controller {
                        {config_.nodes, config_.node_dns, config_.loop, std::move(holds)});
   }
 
-  absl::StatusOr<std::unique_ptr<Serving>> Start(const Flags& flags,
-                                                 const std::vector<grpc::Service*>& services) {
-    return Serving::Start(flags.serving, services, registry_);
+  absl::StatusOr<std::unique_ptr<Serving>> Start(const Flags& flags, Fronts& fronts) {
+    return Serving::Start(flags.serving, fronts.services(), registry_);
   }
 
   static int CannotServe(const absl::Status& status) {

@@ -82,8 +82,8 @@ grpc::ServerUnaryReactor* ScheduleService::RunScheduleNow(grpc::CallbackServerCo
                                                           v1::Job* response) {
   return CallOnLoop(*mailbox_, context, [this, request, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckRunScheduleNow(*request));
-    ASSIGN_OR_RETURN(const JobRecord record, schedules_.RunNow(request->name(), request->request_id()));
-    ASSIGN_OR_RETURN(*response, ToProto(record, /*with_tasks=*/true));
+    ASSIGN_OR_RETURN(const JobView job, schedules_.RunNow(request->name(), request->request_id()));
+    ASSIGN_OR_RETURN(*response, ToProto(job));
     return absl::OkStatus();
   });
 }

@@ -8,12 +8,11 @@
 
 namespace cowherd {
 
-absl::StatusOr<std::shared_ptr<const v1::Job>> JobMessages::Of(
-    const std::shared_ptr<const JobRecord>& record) {
+absl::StatusOr<std::shared_ptr<const v1::Job>> JobMessages::Of(const std::shared_ptr<const JobView>& record) {
   std::lock_guard<std::mutex> lock(mutex_);
   std::shared_ptr<const v1::Job> message = message_.lock();
   if (message != nullptr && record_.lock() == record) return message;
-  ASSIGN_OR_RETURN(v1::Job made, ToProto(*record, /*with_tasks=*/true));
+  ASSIGN_OR_RETURN(v1::Job made, ToProto(*record));
   message = std::make_shared<const v1::Job>(std::move(made));
   record_ = record;
   message_ = message;
@@ -30,8 +29,8 @@ WatchStream* WatchStream::Start(Loop& loop, const std::shared_ptr<Mailbox>& mail
 }
 
 void WatchStream::Watch(const std::shared_ptr<WatchStream>& self, const std::string& id) {
-  absl::StatusOr<uint64_t> watch = loop_.WatchJob(
-      id, [self](std::shared_ptr<const JobRecord> record) { self->Update(std::move(record)); });
+  absl::StatusOr<uint64_t> watch =
+      loop_.WatchJob(id, [self](std::shared_ptr<const JobView> record) { self->Update(std::move(record)); });
   if (watch.ok()) {
     watch_ = *watch;
   } else {
@@ -53,7 +52,7 @@ void WatchStream::OnDone() {
   mailbox_->PostNews([self = std::move(self)] { self->loop_.Unwatch(self->watch_); });
 }
 
-void WatchStream::Update(std::shared_ptr<const JobRecord> record) {
+void WatchStream::Update(std::shared_ptr<const JobView> record) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (record == nullptr) {
     return EndLocked(
@@ -65,7 +64,7 @@ void WatchStream::Update(std::shared_ptr<const JobRecord> record) {
 
 void WatchStream::SendLocked() {
   if (finished_ || end_ || latest_ == nullptr) return;
-  const std::shared_ptr<const JobRecord> record = std::exchange(latest_, nullptr);
+  const std::shared_ptr<const JobView> record = std::exchange(latest_, nullptr);
   absl::StatusOr<std::shared_ptr<const v1::Job>> message = messages_->Of(record);
   if (!message.ok()) return EndLocked(message.status());
   sending_ = *std::move(message);

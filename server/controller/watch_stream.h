@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/optional.h"
 #include "cowherd/v1/controller.pb.h"
-#include "server/jobs/job.h"
+#include "server/sched/job_view.h"
 #include "server/sched/loop.h"
 #include "server/sched/mailbox.h"
 
@@ -22,12 +22,12 @@ namespace cowherd {
 // Any thread.
 class JobMessages {
  public:
-  absl::StatusOr<std::shared_ptr<const v1::Job>> Of(const std::shared_ptr<const JobRecord>& record);
+  absl::StatusOr<std::shared_ptr<const v1::Job>> Of(const std::shared_ptr<const JobView>& record);
 
  private:
   std::mutex mutex_;
   // What was made last, for as long as somebody has it.
-  std::weak_ptr<const JobRecord> record_;
+  std::weak_ptr<const JobView> record_;
   std::weak_ptr<const v1::Job> message_;
 };
 
@@ -49,7 +49,7 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Job> {
  private:
   // On the loop's thread, first.
   void Watch(const std::shared_ptr<WatchStream>& self, const std::string& id);
-  void Update(std::shared_ptr<const JobRecord> record);
+  void Update(std::shared_ptr<const JobView> record);
   void End(const absl::Status& status);
   void SendLocked();
   // Once, and not while a message is on its way.
@@ -62,7 +62,7 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Job> {
   // Of the loop's thread. 0: none.
   uint64_t watch_ = 0;
   std::mutex mutex_;
-  std::shared_ptr<const JobRecord> latest_;
+  std::shared_ptr<const JobView> latest_;
   // On its way; null: nothing is.
   std::shared_ptr<const v1::Job> sending_;
   bool finished_ = false;

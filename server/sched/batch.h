@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCHED_BATCH_H_
 #define COWHERD_SERVER_SCHED_BATCH_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <utility>
@@ -9,6 +10,9 @@
 #include "server/jobs/job_store.h"
 
 namespace cowherd {
+
+// Tasks that one write of the store changes at most: with SQLite some 10 ms.
+inline constexpr size_t kMaxBatch = 256;
 
 // Changes of many tasks, to be stored at once: one change for each job. A task may be in it once.
 class Batch {

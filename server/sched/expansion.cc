@@ -1,11 +1,54 @@
 #include "server/sched/expansion.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/random/distributions.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "server/base/status.h"
+#include "server/sched/reasons.h"
 
 namespace cowherd {
+
+absl::StatusOr<std::vector<std::string>> SelectNodes(const JobPlan& plan, const NodeRegistry& nodes) {
+  std::vector<std::string> names;
+  if (plan.ranges || plan.select == JobPlan::Select::kNames) {
+    for (size_t i = 0; i < plan.nodes.size(); ++i) {
+      const NodeEntry* node = nodes.Find(plan.nodes[i]);
+      if (node == nullptr || node->addresses.empty()) {
+        return FieldError(plan.node_fields[i],
+                          NodeUnknown(absl::StatusCode::kInvalidArgument, plan.nodes[i]).message());
+      }
+    }
+    names = plan.nodes;
+  } else {
+    for (const auto& [name, node] : nodes.nodes()) {
+      if (!node.addresses.empty()) names.push_back(name);
+    }
+    if (names.empty()) return NoNodes();
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+JobRecord NewJob(std::string spec, const JobPlan& plan, const std::vector<std::string>& nodes,
+                 std::string request_id, absl::Time now, absl::BitGenRef random) {
+  JobRecord record;
+  record.job.id = absl::StrFormat("%016x", absl::Uniform<uint64_t>(random));
+  record.job.request_id = std::move(request_id);
+  record.job.created = now;
+  record.spec = std::move(spec);
+  for (const std::string& name : nodes) {
+    Task task;
+    task.number = record.job.tasks_made++;
+    task.node = name;
+    task.expanded = plan.ranges;
+    task.waiting_since = now;
+    record.tasks.push_back(std::move(task));
+  }
+  return record;
+}
 
 Expansion ExpandTasks(const JobPlan& plan, const std::vector<Task>& tasks, size_t tasks_in_job,
                       uint32_t tasks_made, const NodeRegistry& nodes) {

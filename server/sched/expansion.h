@@ -3,13 +3,26 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "absl/random/bit_gen_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/jobs/job.h"
 #include "server/sched/node_registry.h"
 #include "server/sched/plan.h"
 
 namespace cowherd {
+
+// The names of the nodes that the job is about, sorted. INVALID_ARGUMENT: one that it names is not known.
+// FAILED_PRECONDITION "NO_NODES". Pure.
+absl::StatusOr<std::vector<std::string>> SelectNodes(const JobPlan& plan, const NodeRegistry& nodes);
+
+// A new job: one task for each node, which stands for what the node will be found to have. Pure but for
+// `random`, from which it has its id.
+JobRecord NewJob(std::string spec, const JobPlan& plan, const std::vector<std::string>& nodes,
+                 std::string request_id, absl::Time now, absl::BitGenRef random);
 
 // What becomes of tasks that stand for what their nodes have: one task for each root that matches. Where none
 // does, the task goes, or fails if the job asked for this node, or if it is the job's last. Tasks of nodes

@@ -103,6 +103,11 @@ std::vector<TaskRow>::const_iterator ActiveJob::From(uint32_t number) const {
   return LowerBound(tasks, number);
 }
 
+bool ActiveJob::Follows(const std::string& node) const {
+  return !canary_nodes.empty() && canary_nodes.count(node) == 0 &&
+         JudgeCanary(plan.canary, canary) != CanaryVerdict::kGoOn;
+}
+
 JobRecord ActiveJob::Record() const {
   JobRecord record;
   record.job = job;

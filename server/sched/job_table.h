@@ -81,6 +81,8 @@ struct ActiveJob {
   const TaskRow& Row(uint32_t number) const;
   // The first task with this number or a higher one.
   std::vector<TaskRow>::const_iterator From(uint32_t number) const;
+  // Tasks of the node are not to start yet: others go first, and have not done well enough so far.
+  bool Follows(const std::string& node) const;
   // Without results.
   JobRecord Record() const;
 };

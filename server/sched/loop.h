@@ -1,13 +1,13 @@
 #ifndef COWHERD_SERVER_SCHED_LOOP_H_
 #define COWHERD_SERVER_SCHED_LOOP_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -20,30 +20,28 @@
 #include "server/jobs/job.h"
 #include "server/jobs/job_store.h"
 #include "server/metrics/controller_metrics.h"
-#include "server/sched/batch.h"
 #include "server/sched/filesystem_pauses.h"
 #include "server/sched/holds.h"
-#include "server/sched/job_table.h"
+#include "server/sched/job_view.h"
+#include "server/sched/ledger.h"
 #include "server/sched/mailbox.h"
 #include "server/sched/node_link.h"
 #include "server/sched/node_registry.h"
-#include "server/sched/openings.h"
+#include "server/sched/node_watch.h"
 #include "server/sched/plan.h"
-#include "server/sched/probes.h"
-#include "server/sched/runs.h"
+#include "server/sched/rests.h"
 #include "server/sched/scheduler.h"
-#include "server/sched/stops.h"
-#include "server/sched/try_end.h"
+#include "server/sched/tries.h"
 #include "server/sched/watches.h"
 #include "server/sched/window.h"
 
 namespace cowherd {
 
-// Rules the jobs and the nodes: makes tasks of jobs, runs them on nodes, keeps what they say, tries again,
-// stops them. What to do is decided by the parts; this is what connects them to the store and the nodes.
-// Every method is for one thread, which others reach by the mailbox. What a method returns and a watcher sees
-// is in the store already. Changes of many tasks are stored together, some hundred at a time, so that calls
-// do not wait long for their turn.
+// Rules the jobs and the nodes: makes tasks of jobs, has them tried on nodes, holds them up and ends them as
+// it is told. It connects the parts: the ledger keeps the jobs, the node watch the nodes, the rests what is
+// not to be done now, and the tries do it. Every method is for one thread, which others reach by the mailbox.
+// What a method returns and a watcher sees is in the store already. Changes of many tasks are stored
+// together, some hundred at a time, so that calls do not wait long for their turn.
 class Loop {
  public:
   struct Options {
@@ -89,14 +87,14 @@ class Loop {
 
   // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES", "STALE_EPOCH".
   // RESOURCE_EXHAUSTED "TOO_MANY_JOBS". And as JobStore::Create.
-  absl::StatusOr<JobRecord> CreateJob(std::string spec, JobPlan plan, std::string request_id);
-  absl::StatusOr<JobRecord> GetJob(const std::string& id);
+  absl::StatusOr<JobView> CreateJob(std::string spec, JobPlan plan, std::string request_id);
+  absl::StatusOr<JobView> GetJob(const std::string& id);
   absl::StatusOr<std::vector<JobRecord>> ListJobs(const std::vector<JobState>& states, uint64_t before,
                                                   size_t limit);
   // The job may still be running when this returns: it ends when its nodes have said that its runs are over.
-  absl::StatusOr<JobRecord> CancelJob(const std::string& id);
-  absl::StatusOr<JobRecord> PauseJob(const std::string& id, Hold hold = {});
-  absl::StatusOr<JobRecord> ResumeJob(const std::string& id);
+  absl::StatusOr<JobView> CancelJob(const std::string& id);
+  absl::StatusOr<JobView> PauseJob(const std::string& id, Hold hold = {});
+  absl::StatusOr<JobView> ResumeJob(const std::string& id);
   absl::Status DeleteJob(const std::string& id);
 
   // Pauses or drains a node or the cluster; `since` is set here. One that rests already gets the new hold.
@@ -110,87 +108,44 @@ class Loop {
   // Tells the watcher the job now, before it returns, and on each change, at most 5 times a second, and less
   // often if it has very many tasks. The number is for Unwatch; after an ended job came, nothing more does.
   absl::StatusOr<uint64_t> WatchJob(const std::string& id, Watcher watcher);
-  void Unwatch(uint64_t watch) { watches_.Remove(watch); }
+  void Unwatch(uint64_t watch) { ledger_.Unwatch(watch); }
 
-  const NodeRegistry& nodes() const { return nodes_; }
+  const NodeRegistry& nodes() const { return nodes_.nodes(); }
   // Of all active jobs.
-  std::map<TaskState, uint64_t> CountTasks() const { return table_.CountTasks(); }
-  const Holds& holds() const { return holds_; }
-  const FilesystemPauses& paused_filesystems() const { return pauses_; }
+  std::map<TaskState, uint64_t> CountTasks() const { return ledger_.table().CountTasks(); }
+  const Holds& holds() const { return rests_.holds(); }
+  const FilesystemPauses& paused_filesystems() const { return tries_.pauses(); }
   // Tasks with a stream, by node.
-  const std::map<std::string, size_t>& running() const { return runs_.by_node(); }
+  const std::map<std::string, size_t>& running() const { return tries_.running(); }
 
  private:
-  absl::Time Now() const;
   void WakeBy(absl::Time when);
   // The store failed a moment ago; wakes when it is to be tried again.
-  bool StoreRests(absl::Time now);
+  bool StoreRests();
   void RunPosted();
 
-  // With results if it has ended, and with why tasks wait.
-  absl::StatusOr<JobRecord> View(const ActiveJob& active);
+  // The job is as in the store; the parts get to know it.
+  void TakeUp(const ActiveJob& active);
+  void Saved(const ActiveJob& active);
+  void Explain(const ActiveJob& active, JobView& view) const;
   absl::Status WhyWaiting(const ActiveJob& active, const TaskRow& row) const;
 
-  // Stores all changes at once and takes them over; on an error nothing has changed.
-  absl::Status Save(std::vector<JobChange> changes);
-  // The job is as in the store; its parts get to know it.
-  void TakeUp(JobRecord record, JobPlan plan);
-  // Tells the scheduler how the task stands.
-  void Schedule(TaskKey key);
-  void FollowCanary(const ActiveJob& active);
-  Place PlaceOf(const ActiveJob& active, const TaskRow& row) const;
-  TryContext ContextOf(const ActiveJob& active, TaskKey key) const;
-  // No run of the task exists any more.
-  void ForgetRun(TaskKey key);
-
-  void Probe();
-  void ProbeDone(const std::string& address, const absl::StatusOr<NodeFacts>& answer);
-  void ProbeSoon(const std::string& node);
   void NodeChanged(const std::string& name);
   void ExpireNodes();
+  void FollowWindows();
+  // What holds for a node, or for all, has changed.
+  void RestChanged(const std::string& node);
+  void RestsChanged();
 
   void ExpandJobs();
   void Sweep(uint64_t job);
-  void GiveUpLost();
-  void CloseGone();
-  void StoreNews(bool all);
-  void EndTry(TaskKey key, absl::optional<Verdict> verdict, const absl::Status& why, bool asked);
-  void CountCrashes();
-  void Dispatch();
-  // Until the first of its windows closes.
-  absl::Duration WorkFor(const ActiveJob& active, const TaskRow& row) const;
-  void StartStream(TaskKey key, uint64_t bytes_per_second);
-  void SendCancels();
-  void SendCancel(TaskKey key, const NodeEntry& node);
-  void CancelDone(TaskKey key, const absl::Status& status);
-  bool MustStop(const ActiveJob& active, const TaskRow& row) const;
-  // Looks at once which of its tasks must stop.
-  void HurryStops(const ActiveJob& active);
-  // Nothing of the job is to run now.
-  bool Held(const ActiveJob& active) const;
-  // Neither its windows nor a pause keep tasks from running on the node.
-  bool MayRun(const std::string& node) const;
-  // SetGate, and looks at once which of the tasks that run there must stop.
-  void GateChanged(const std::string& name);
-  void FollowWindows();
-  absl::Status SetHold(const std::string& name, Hold hold);
-  absl::Status LiftHold(const std::string& name);
-  void LiftJobHold(const std::string& id);
-  // A node's state or what holds for it has changed.
-  void SetGate(const std::string& node);
-  void SetGates();
-  // Whether the run that is known of the task was on a node that has begun anew.
-  bool Crashed(const TaskRow& row, TaskKey key) const;
-  void Fence(const std::string& node);
   void Notify();
   void Publish();
 
-  absl::StatusOr<std::vector<std::string>> SelectNodes(const JobPlan& plan) const;
-  absl::StatusOr<JobRecord> SetWanted(const std::string& id, Wanted wanted);
+  absl::StatusOr<JobView> SetWanted(const std::string& id, Wanted wanted);
+  void LiftJobHold(const std::string& id);
 
   JobStore& store_;
-  NodeLink& link_;
-  const Clock& clock_;
   const std::shared_ptr<Mailbox> mailbox_;
   ControllerMetrics& metrics_;
   const PlanReader read_plan_;
@@ -198,41 +153,17 @@ class Loop {
   const Options options_;
   std::function<void(const Job&)> job_ended_ = [](const Job&) {};
 
-  uint64_t epoch_ = 0;
-  // Another controller rules.
-  bool fenced_ = false;
   absl::Time wake_;
-  // After a failed write.
-  absl::Time store_retry_ = absl::InfinitePast();
   absl::Time next_publish_ = absl::InfinitePast();
-  std::map<JobState, uint64_t> counts_;
-  // Since it was last published how many are in which state.
-  bool nodes_changed_ = true;
 
-  NodeRegistry nodes_;
-  Probes probes_;
-  JobTable table_;
-  Scheduler scheduler_;
-  FilesystemPauses pauses_;
-  Holds holds_;
-  Runs runs_;
-  Stops stops_;
-  Watches watches_;
-  // By their windows: jobs, by sequence, and nodes.
-  Openings<uint64_t> job_openings_;
-  Openings<std::string> node_openings_;
+  Ledger ledger_;
+  const JobTable& table_;
+  Rests rests_;
+  NodeWatch nodes_;
+  Tries tries_;
 
-  // What is still to be looked at; it stays here until that is stored.
-  // To make tasks of, by job.
+  // To make tasks of, by job; they stay here until that is stored.
   std::map<uint64_t, std::set<uint32_t>> to_expand_;
-  // Perhaps to give up, since their nodes are lost.
-  std::set<TaskKey> perhaps_lost_;
-  // Open, but their nodes know no run.
-  std::set<TaskKey> gone_;
-  // Open, and their nodes have begun anew.
-  std::set<TaskKey> crashed_;
-  // By node: known to the scheduler without their filesystems, as the node has not said which it has.
-  std::unordered_map<std::string, std::set<TaskKey>> unplaced_;
   // Jobs whose tasks that are not open are to end, and from which number on.
   std::map<uint64_t, uint32_t> sweeps_;
   // Jobs whose canary nodes have not said yet whether the others follow.

@@ -13,9 +13,11 @@ void Probes::Forget(const std::string& address) {
   probes_.erase(found);
 }
 
-std::vector<std::string> Probes::Due(absl::Time now) const {
+std::vector<std::string> Probes::Due(absl::Time now, size_t most) const {
   std::vector<std::string> addresses;
-  for (auto it = due_.begin(); it != due_.end() && it->first <= now; ++it) addresses.push_back(it->second);
+  for (auto it = due_.begin(); it != due_.end() && it->first <= now && addresses.size() < most; ++it) {
+    addresses.push_back(it->second);
+  }
   return addresses;
 }
 

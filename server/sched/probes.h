@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCHED_PROBES_H_
 #define COWHERD_SERVER_SCHED_PROBES_H_
 
+#include <cstddef>
 #include <map>
 #include <set>
 #include <string>
@@ -21,8 +22,8 @@ class Probes {
   std::vector<std::string> Retain(const Map& keep);
   bool Known(const std::string& address) const { return probes_.count(address) > 0; }
 
-  // Addresses to probe now; none of them has a probe under way.
-  std::vector<std::string> Due(absl::Time now) const;
+  // Addresses to probe now, at most `most`; none of them has a probe under way.
+  std::vector<std::string> Due(absl::Time now, size_t most) const;
   absl::Time wake() const;
 
   // A probe is under way; the next one is at `next`, once it has ended.

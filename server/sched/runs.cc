@@ -11,10 +11,12 @@ constexpr int64_t kStoredASecond = 1'000;
 
 }  // namespace
 
-void Runs::Start(TaskKey task, const Endpoint& endpoint, const RunOrder& order, const std::string& run_id) {
+void Runs::Start(TaskKey task, const Endpoint& endpoint, const RunOrder& order, const std::string& run_id,
+                 bool first) {
   Open& open = tasks_[task];
   open.node = order.node;
   open.run_id = run_id;
+  if (first) open.unheard = true;
   open.stream = ++last_stream_;
   streams_[open.stream] = task;
   ++by_node_[open.node];
@@ -62,6 +64,18 @@ absl::Time Runs::NodeStarted(TaskKey task) const {
   return found == tasks_.end() ? absl::InfinitePast() : found->second.node_started;
 }
 
+bool Runs::Unheard(TaskKey task) const {
+  const auto found = tasks_.find(task);
+  return found != tasks_.end() && found->second.unheard;
+}
+
+void Runs::Excuse(TaskKey task) { tasks_.at(task).excused = true; }
+
+bool Runs::Excused(TaskKey task) const {
+  const auto found = tasks_.find(task);
+  return found != tasks_.end() && found->second.excused;
+}
+
 const News& Runs::NewsOf(TaskKey task) const {
   static const News* none = new News();
   const auto found = tasks_.find(task);
@@ -104,6 +118,7 @@ void Runs::OnEvent(uint64_t stream, RunEvent event) {
   const TaskKey task = found->second;
   Open& open = tasks_.at(task);
   open.lost = 0;
+  open.unheard = false;
   if (open.run_id != event.run_id) {
     open.run_id = event.run_id;
     if (!event.over) new_run_(task);

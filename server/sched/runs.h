@@ -14,28 +14,12 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "absl/types/optional.h"
 #include "server/sched/mailbox.h"
+#include "server/sched/news.h"
 #include "server/sched/node_link.h"
 #include "server/sched/task_key.h"
 
 namespace cowherd {
-
-// How a try of a task ended.
-struct TryEnd {
-  // What the run said at its end. Unset: the stream ended without that.
-  absl::optional<RunEvent> last;
-  // Why the stream ended, where `last` is unset.
-  absl::Status status;
-};
-
-// What runs told and the store does not have yet.
-struct News {
-  // The latest of each run, in the order of the runs.
-  std::vector<RunEvent> progress;
-  // The try is over; its stream is gone.
-  absl::optional<TryEnd> end;
-};
 
 // The streams of the open tasks, and what came by them until it is stored. News are conflated, so that their
 // number is bounded. One thread.
@@ -48,8 +32,10 @@ class Runs {
   Runs(const Runs&) = delete;
   Runs& operator=(const Runs&) = delete;
 
-  // Opens a stream for a task that has none. `run_id`: the run known of it.
-  void Start(TaskKey task, const Endpoint& endpoint, const RunOrder& order, const std::string& run_id);
+  // Opens a stream for a task that has none. `run_id`: the run known of it. `first`: the attempt was not sent
+  // before.
+  void Start(TaskKey task, const Endpoint& endpoint, const RunOrder& order, const std::string& run_id,
+             bool first);
   // The task is not open any more, or is not this controller's to hear of: forgets it.
   void Close(TaskKey task);
 
@@ -61,6 +47,11 @@ class Runs {
   void CountLoss(TaskKey task);
   // When the node of the run last heard of had begun. InfinitePast: not known.
   absl::Time NodeStarted(TaskKey task) const;
+  // The attempt was begun here, and no run of it has told of itself: the order may not have arrived.
+  bool Unheard(TaskKey task) const;
+  // The node began anew, which was not held against the task.
+  void Excuse(TaskKey task);
+  bool Excused(TaskKey task) const;
 
   // Tasks whose end is to be stored, at most `most`, oldest first.
   std::vector<TaskKey> Ended(size_t most) const;
@@ -88,6 +79,8 @@ class Runs {
     // The run last heard of.
     std::string run_id;
     absl::Time node_started = absl::InfinitePast();
+    bool unheard = false;
+    bool excused = false;
     News news;
     absl::Time stored = absl::InfinitePast();
     // As it stands in due_.

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_set.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "server/sched/task_key.h"
@@ -140,9 +141,9 @@ class Scheduler {
     size_t running = 0;
     uint64_t served = 0;
     // Queued tasks by their filesystem's id, and number.
-    std::set<std::pair<uint64_t, uint32_t>> queued;
+    absl::btree_set<std::pair<uint64_t, uint32_t>> queued;
     // Those filesystems of `queued` that may have a place free; each is looked at when its turn comes.
-    std::set<uint64_t> startable;
+    absl::btree_set<uint64_t> startable;
     std::set<uint32_t> away;
     // As it stands in order_.
     absl::optional<Rank> rank;

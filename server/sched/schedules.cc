@@ -296,7 +296,7 @@ absl::Status Schedules::Delete(const std::string& name) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<JobRecord> Schedules::RunNow(const std::string& name, std::string request) {
+absl::StatusOr<JobView> Schedules::RunNow(const std::string& name, std::string request) {
   ASSIGN_OR_RETURN(Entry* const entry, Find(name));
   if (request.empty()) request = absl::StrFormat("%016x", absl::Uniform<uint64_t>(random_));
   const auto find = [&request](std::vector<ScheduledRun>& runs) {

@@ -87,7 +87,7 @@ class Schedules {
   absl::StatusOr<Schedule> Update(const std::string& name, ScheduleSpec spec, uint64_t revision);
   absl::Status Delete(const std::string& name);
   // FAILED_PRECONDITION "SCHEDULE_BUSY". RESOURCE_EXHAUSTED "TOO_MANY_RUNS". And as Loop::CreateJob.
-  absl::StatusOr<JobRecord> RunNow(const std::string& name, std::string request);
+  absl::StatusOr<JobView> RunNow(const std::string& name, std::string request);
 
   // When its next run is due.
   absl::Time NextRunOf(const Schedule& schedule) const;

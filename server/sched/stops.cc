@@ -52,6 +52,14 @@ bool Stops::taken(TaskKey task) const {
   return found != stops_.end() && found->second.taken;
 }
 
+Stops::Step Stops::NextStep(TaskKey task, const NodeEntry* node, bool has_stream, bool has_end) const {
+  if (in_flight(task)) return Step::kWait;
+  if (node == nullptr || node->state == NodeState::kLost) return has_stream ? Step::kWait : Step::kGone;
+  if (node->addresses.empty()) return Step::kWait;
+  if (!taken(task) || has_stream || node->state != NodeState::kUp) return Step::kSend;
+  return has_end ? Step::kWait : Step::kAttach;
+}
+
 std::vector<TaskKey> Stops::Due(absl::Time now) const {
   std::vector<TaskKey> tasks;
   for (auto it = due_.begin(); it != due_.end() && it->first <= now; ++it) tasks.push_back(it->second);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/sched/node_registry.h"
 #include "server/sched/task_key.h"
 
 namespace cowherd {
@@ -34,6 +35,20 @@ class Stops {
   // One is on its way, so no other need be sent.
   bool in_flight(TaskKey task) const;
   bool taken(TaskKey task) const;
+
+  // What to do about a task that is to stop and whose time has come.
+  enum class Step {
+    // One stop is on its way, or the end has come, or nobody knows where the node is.
+    kWait,
+    // Tell the node.
+    kSend,
+    // The node took the stop, and there is no stream: ask for the last figures.
+    kAttach,
+    // The node will not come back to tell of the task, which may go on there.
+    kGone,
+  };
+  // `node` null: it is not known. `has_end`: it came, and is not stored.
+  Step NextStep(TaskKey task, const NodeEntry* node, bool has_stream, bool has_end) const;
 
   std::vector<TaskKey> Due(absl::Time now) const;
   absl::Time wake() const;

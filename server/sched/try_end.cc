@@ -71,12 +71,26 @@ void CrashTry(Task& task, const TryContext& context, absl::BitGenRef random) {
   if (!context.cancelled) task.next_attempt = context.now + Backoff(task.crashes, random);
 }
 
+RestartVerdict JudgeRestart(const LastHeard& last, absl::Time node_started) {
+  if (last.node_started == absl::InfinitePast() || last.node_started >= node_started) {
+    return RestartVerdict::kSame;
+  }
+  return last.unheard && !last.excused ? RestartVerdict::kExcused : RestartVerdict::kCrashed;
+}
+
 void CloseTry(Task& task, const absl::Status& why, const TryContext& context) {
   task.open = false;
   task.error = why;
   task.next_attempt = absl::InfinitePast();
   task.waiting_since = context.now;
   task.state = context.cancelled ? TaskState::kCancelled : TaskState::kWaiting;
+}
+
+void GiveUpTask(Task& task, const absl::Status& why) {
+  task.state = TaskState::kFailed;
+  task.open = false;
+  task.next_attempt = absl::InfinitePast();
+  task.error = why;
 }
 
 }  // namespace cowherd

@@ -45,7 +45,7 @@ std::vector<uint64_t> Watches::Due(absl::Time now) const {
 
 absl::Time Watches::wake() const { return due_.empty() ? absl::InfiniteFuture() : due_.begin()->first; }
 
-void Watches::Tell(uint64_t job, const std::shared_ptr<const JobRecord>& record, absl::Time now) {
+void Watches::Tell(uint64_t job, const std::shared_ptr<const JobView>& record, absl::Time now) {
   told_[job] = now;
   const auto watchers = watchers_.find(job);
   if (watchers == watchers_.end()) return;

@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "server/jobs/job.h"
+#include "server/sched/job_view.h"
 
 namespace cowherd {
 
 // Null once nothing more will come without the job having ended.
-using Watcher = std::function<void(std::shared_ptr<const JobRecord>)>;
+using Watcher = std::function<void(std::shared_ptr<const JobView>)>;
 
 // Who is told of which job's changes, and when. Jobs by sequence. One thread.
 class Watches {
@@ -36,7 +36,7 @@ class Watches {
   absl::Time wake() const;
 
   // Tells the job's watchers, but those that know this revision.
-  void Tell(uint64_t job, const std::shared_ptr<const JobRecord>& record, absl::Time now);
+  void Tell(uint64_t job, const std::shared_ptr<const JobView>& record, absl::Time now);
   // The job is not due any more.
   void Done(uint64_t job);
   // The job is over: nothing more comes.

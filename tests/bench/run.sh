@@ -7,19 +7,20 @@
 #   tests/bench/run.sh latency [OPTION...]  a foreground reader beside a job; options as tests/bench/latency.py --help
 #   tests/bench/run.sh index [TIB [MIB]]  memory of a scan of 1 TiB, and what its index finds at 1, 10 and 100 TiB
 #   tests/bench/run.sh fleet [NODES [TASKS [DIRECTORY]]]  the controller over a simulated fleet: store, scheduler, memory
+#   tests/bench/run.sh failover [OPTION...]  how long a thousand nodes wait when their leader goes, and for a cancel
 #   tests/bench/run.sh stores [BATCH...]  changes of tasks that the controller's stores take: SQLite, etcd with three members
 #   tests/bench/run.sh dedupe             the kernel's dedupe, cached and not, with and without reading ahead
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 what=${1:-}
-case $what in all | scan | service | latency | index | fleet | stores | dedupe) shift ;; *)
+case $what in all | scan | service | latency | index | fleet | failover | stores | dedupe) shift ;; *)
   sed -n 's/^# \{0,1\}//p' "$0" | tail -n +2 >&2
   exit 2
   ;;
 esac
 deploy/install_packages.sh --tests
 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends duperemove jdupes rmlint >/dev/null
-bazel build --noshow_progress --ui_event_filters=-info //tests/bench:{dedupe_speed,fleet,index_scale,scan_engine,service_speed,store_speed} \
+bazel build --noshow_progress --ui_event_filters=-info //tests/bench:{dedupe_speed,fleet,fleet_nodes,index_scale,scan_engine,service_speed,store_speed} \
   //server/node:cowherd-node //server/controller:cowherd-controller //client:cowherd
 bin=bazel-bin/tests/bench
 part() { # PART OPTION...
@@ -31,6 +32,7 @@ part() { # PART OPTION...
     latency) tests/bench/latency.py "$@" ;;
     index) $bin/index_scale "$@" ;;
     fleet) $bin/fleet "$@" ;;
+    failover) tests/bench/failover.py "$@" ;;
     stores) $bin/store_speed /var/tmp "$@" ;;
     dedupe) $bin/dedupe_speed "$@" ;;
   esac
@@ -51,5 +53,7 @@ printf '\n## A large filesystem\n\n'
 part index 2>/dev/null
 printf '\n## A simulated fleet\n\n'
 part fleet
+printf '\n## A leader that goes\n\n'
+part failover
 printf '\n## Stores of the controller\n\n'
 part stores

@@ -86,7 +86,7 @@ class ScrapeTest(unittest.TestCase):
         self.promtool("check", "config", path)
         found = {}
         for scrape in config["scrape_configs"]:
-            for target in json.loads(self.promtool("check", "service-discovery", "--timeout=2s", path, scrape["job_name"])):
+            for target in json.loads(self.promtool("check", "service-discovery", "--timeout=1s", path, scrape["job_name"])):
                 if target.get("labels"):
                     labels = target["labels"]
                     self.assertNotIn((labels["job"], labels["instance"]), found)

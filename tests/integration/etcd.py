@@ -3,6 +3,7 @@
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 
 from cluster import wait_for
@@ -19,8 +20,10 @@ def free_ports(count):
 
 
 class Etcd:
-    def __init__(self, directory, members=3):
+    def __init__(self, directory, members=3, tls=None):
+        """With `tls`, files for "cert", "key" and "ca", clients must show a certificate of that authority."""
         self.directory = pathlib.Path(directory)
+        self.tls = tls
         ports = free_ports(2 * members)
         self.clients, self.peers = ports[:members], ports[members:]
         self.processes = [None] * members
@@ -36,16 +39,23 @@ class Etcd:
         return self
 
     def start_member(self, member):
-        client, peer = (f"http://127.0.0.1:{ports[member]}" for ports in (self.clients, self.peers))
+        client = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.clients[member]}"
+        peer = f"http://127.0.0.1:{self.peers[member]}"
         cluster = ",".join(f"m{i}=http://127.0.0.1:{port}" for i, port in enumerate(self.peers))
         with open(self.directory / f"etcd{member}.log", "ab") as log:
             self.processes[member] = subprocess.Popen(
                 ["etcd", "--name", f"m{member}", "--data-dir", str(self.directory / f"etcd{member}"),
                  "--listen-client-urls", client, "--advertise-client-urls", client,
                  "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                 "--initial-cluster", cluster, "--logger", "zap"],
+                 "--initial-cluster", cluster, "--logger", "zap", *self.tls_flags()],
                 stdout=log, stderr=log,
             )
+
+    def tls_flags(self):
+        if not self.tls:
+            return []
+        return ["--client-cert-auth", "--cert-file", str(self.tls["cert"]), "--key-file", str(self.tls["key"]),
+                "--trusted-ca-file", str(self.tls["ca"])]
 
     def leader(self):
         """The member that leads the others, by its own metrics; None while none does."""
@@ -56,12 +66,19 @@ class Etcd:
 
     def metrics(self, member):
         try:
-            with socket.create_connection(("127.0.0.1", self.clients[member]), timeout=1) as connection:
-                connection.settimeout(1)
+            with self.connect(member) as connection:
                 connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
                 return b"".join(iter(lambda: connection.recv(65536), b"")).decode(errors="replace")
         except OSError:
             return ""
+
+    def connect(self, member):
+        connection = socket.create_connection(("127.0.0.1", self.clients[member]), timeout=1)
+        if not self.tls:
+            return connection
+        context = ssl.create_default_context(cafile=self.tls["ca"])
+        context.load_cert_chain(self.tls["cert"], self.tls["key"])
+        return context.wrap_socket(connection, server_hostname="127.0.0.1")
 
     def kill(self, member):
         self.processes[member].kill()

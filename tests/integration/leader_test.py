@@ -117,14 +117,52 @@ class LeaderTest(cluster.ClusterTest):
         self.assertLess(time.monotonic() - begin, 1)
         self.check_ended_once(self.follower, job_id)
 
+    def watch(self, job_id):
+        """A watch over both controllers."""
+        addresses = ",".join(controller.address for controller in self.controllers)
+        process = subprocess.Popen([COWHERD, "-o", "json", "job", "watch", "--controller", addresses, job_id],
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
     def test_a_leader_that_is_killed_is_followed(self):
         job_id = self.start_job(SLOW)
+        watch = self.watch(job_id)
+        watch.stdout.readline()
         self.leader.kill()
         self.assertLess(self.progress_resumes(self.follower, job_id), 8)
+        # The watch goes on with the other, and never back.
+        seen = [json.loads(line) for line in watch.communicate(timeout=60)[0].splitlines()]
+        self.assertEqual(watch.returncode, 0)
+        self.assertEqual(seen[-1]["state"], "SUCCEEDED")
+        for what in (lambda job: int(job["revision"]), lambda job: int(job["totals"]["bytes_accepted"])):
+            values = [what(job) for job in seen]
+            self.assertEqual(values, sorted(values))
+            self.assertLess(values[0], values[-1])
         # It comes back and follows.
         self.leader.start()
         self.assertFalse(self.leads(self.leader))
         self.check_ended_once(self.leader, job_id)
+
+    def test_schedules_go_on_with_the_next_leader(self):
+        self.ask(self.leader, "schedule", "create", "nightly", "--cron", "0 2 * * *", "--time_zone", "Europe/Berlin",
+                 "--all", "--bytes_per_second", FASTER)
+        self.ask(self.leader, "schedule", "create", "other", "--cron", "@weekly", "--all")
+        self.ask(self.leader, "schedule", "suspend", "other")
+        before = {name: self.ask(self.leader, "schedule", "get", name) for name in ("nightly", "other")}
+        job_id = self.ask(self.leader, "schedule", "run", "nightly", "--request_id", "once")["id"]
+        self.leader.kill()
+        wait_for("the other leads", lambda: self.leads(self.follower), 20)
+        for name, schedule in before.items():
+            after = self.ask(self.follower, "schedule", "get", name)
+            self.assertEqual((after["spec"], after.get("next_run")), (schedule["spec"], schedule.get("next_run")))
+        # The run that was asked for is known, and not made twice.
+        self.assertEqual(self.ask(self.follower, "schedule", "run", "nightly", "--request_id", "once")["id"], job_id)
+        self.check_ended_once(self.follower, job_id)
+        self.assertEqual(len(self.ask(self.follower, "job", "list")["jobs"]), 1)
+        wait_for("the schedule heard of its end", lambda: self.ask(
+            self.follower, "schedule", "get", "nightly")["runs"][0]["state"] == "RUN_SUCCEEDED")
 
     def test_the_leader_of_etcd_is_killed(self):
         job_id = self.start_job(FASTER)

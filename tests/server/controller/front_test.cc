@@ -6,6 +6,8 @@
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
@@ -33,11 +35,9 @@ class FrontTest : public ::testing::Test {
     auto store = std::make_unique<MemoryStore>();
     store_ = store.get();
     for (int n = 1; n <= 3; ++n) EXPECT_TRUE(store->Create(Numbered(n)).ok());
-    controller_ = std::make_unique<ControllerFront>(gate_, std::move(store));
+    fronts_ = std::make_unique<Fronts>(gate_, std::move(store));
     grpc::ServerBuilder builder;
-    builder.RegisterService(controller_.get());
-    builder.RegisterService(&schedules_);
-    builder.RegisterService(&holds_);
+    for (grpc::Service* service : fronts_->services()) builder.RegisterService(service);
     server_ = builder.BuildAndStart();
     channel_ = server_->InProcessChannel(grpc::ChannelArguments());
     stub_ = v1::ControllerService::NewStub(channel_);
@@ -46,9 +46,7 @@ class FrontTest : public ::testing::Test {
   std::string leader_ = "other:7400";
   MemoryStore* store_;
   TermGate gate_{[this] { return leader_; }};
-  std::unique_ptr<ControllerFront> controller_;
-  ScheduleFront schedules_{gate_};
-  HoldFront holds_{gate_};
+  std::unique_ptr<Fronts> fronts_;
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::ControllerService::Stub> stub_;
@@ -102,8 +100,12 @@ TEST_F(FrontTest, WritersAreSentToTheLeader) {
 // A method that is added must be handed on here, too.
 TEST_F(FrontTest, EveryMethodIsHandedOn) {
   const auto* file = v1::GetJobRequest::descriptor()->file();
-  ASSERT_GE(file->service_count(), 3);
+  const std::vector<std::string> names = Fronts::names();
+  ASSERT_EQ(fronts_->services().size(), names.size());
+  ASSERT_EQ(file->service_count(), static_cast<int>(names.size()));
   for (int s = 0; s < file->service_count(); ++s) {
+    // Health is told of it.
+    EXPECT_NE(std::find(names.begin(), names.end(), file->service(s)->full_name()), names.end());
     for (int m = 0; m < file->service(s)->method_count(); ++m) {
       const auto* method = file->service(s)->method(m);
       grpc::ClientContext context;

@@ -15,60 +15,10 @@
 #include "server/jobs/memory_store.h"
 #include "server/sched/backoff.h"
 #include "server/sched/window.h"
+#include "tests/testing/fake_link.h"
 
 namespace cowherd {
 namespace {
-
-// Records what is asked, answers when the test says so.
-class FakeLink final : public NodeLink {
- public:
-  struct Stream {
-    std::string address;
-    RunOrder order;
-    RunEvents events;
-    bool dropped = false;
-    int asked = 1;
-  };
-  struct Cancel {
-    std::string address;
-    std::string task_id;
-    uint64_t epoch;
-    CancelDone done;
-  };
-
-  void Probe(const Endpoint& endpoint, ProbeDone done) override {
-    ++probes;
-    const auto found = nodes.find(endpoint.address);
-    if (found == nodes.end()) return done(absl::UnavailableError("connection refused"));
-    done(found->second);
-  }
-  std::unique_ptr<Run> RunTask(const Endpoint& endpoint, const RunOrder& order, RunEvents events) override {
-    streams.push_back(std::make_shared<Stream>(Stream{endpoint.address, order, std::move(events)}));
-    return std::make_unique<FakeRun>(streams.back());
-  }
-  void CancelTask(const Endpoint& endpoint, const std::string& task_id, uint64_t epoch,
-                  CancelDone done) override {
-    cancels.push_back({endpoint.address, task_id, epoch, std::move(done)});
-  }
-  void Forget(const std::string& address) override { forgotten.push_back(address); }
-
-  int probes = 0;
-  std::map<std::string, NodeFacts> nodes;
-  std::vector<std::shared_ptr<Stream>> streams;
-  std::vector<Cancel> cancels;
-  std::vector<std::string> forgotten;
-
- private:
-  class FakeRun final : public Run {
-   public:
-    explicit FakeRun(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {}
-    ~FakeRun() override { stream_->dropped = true; }
-    void Next() override { ++stream_->asked; }
-
-   private:
-    const std::shared_ptr<Stream> stream_;
-  };
-};
 
 NodeFacts Facts(const std::vector<std::string>& roots, std::map<std::string, std::string> labels = {}) {
   NodeFacts facts;
@@ -902,6 +852,46 @@ TEST_F(LoopTest, ANodeThatBeganAnewBeforeTheRunIsNoCrash) {
   EXPECT_EQ(link_.streams.size(), 1u);
 }
 
+TEST_F(LoopTest, AnOrderThatMayNeverHaveArrivedIsNotBlamedForARestart) {
+  NodeFacts& node = link_.nodes["a:1"];
+  node.started = absl::FromUnixSeconds(100);
+  Restart();
+  const std::string id = Create("names:a");
+  // It had come down before the order did, and is up again when it is asked.
+  node.started = absl::FromUnixSeconds(200);
+  EndStream(absl::UnavailableError("reset"));
+  EXPECT_EQ(TaskOf(id).crashes, 0u);
+  EXPECT_TRUE(TaskOf(id).open);
+  EXPECT_EQ(store_.Get(id)->tasks[0].node_started, absl::FromUnixSeconds(200));
+  After(options_.probe_interval);
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.attempt, 1u);
+  // Twice is no chance any more: it may bring the node down before it can tell of itself.
+  node.started = absl::FromUnixSeconds(300);
+  EndStream(absl::UnavailableError("reset"));
+  EXPECT_EQ(TaskOf(id).crashes, 1u);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "NODE_CRASHED");
+}
+
+TEST_F(LoopTest, ManyTasksOfANodeThatCameDownAreCountedAtOnce) {
+  constexpr size_t kTasks = 600;
+  options_.limits.per_node = kTasks;
+  options_.limits.in_all = kTasks;
+  NodeFacts& node = link_.nodes["a:1"];
+  node.started = absl::FromUnixSeconds(100);
+  Restart();
+  std::vector<std::string> jobs;
+  for (size_t i = 0; i < kTasks; ++i) jobs.push_back(Create("names:a"));
+  ASSERT_EQ(link_.streams.size(), kTasks);
+  for (const auto& stream : link_.streams) stream->events.on_event(Progress("r", 1));
+  Step();
+  node.started = absl::FromUnixSeconds(200);
+  for (const auto& stream : link_.streams) stream->events.on_end(absl::UnavailableError("reset"));
+  // Nothing but what the loop asks for wakes it.
+  for (absl::Time wake = loop_->Step(); wake <= clock_.Now();) wake = loop_->Step();
+  for (const std::string& id : jobs) EXPECT_EQ(TaskOf(id).crashes, 1u);
+}
+
 Hold Word(Hold::Kind kind, const std::string& by, const std::string& reason) {
   return {kind, by, reason, {}};
 }
@@ -991,6 +981,26 @@ TEST_F(LoopTest, WhoPausedAJobIsKeptUntilItGoesOn) {
   AnswerCancel(absl::NotFoundError("unknown"));
   Restart();
   EXPECT_TRUE(store_.LoadRecords("hold")->empty());
+}
+
+TEST_F(LoopTest, AJobThatIsHeldSaysSoToWatchersToo) {
+  ToTheFullHour();
+  After(absl::Minutes(20));
+  const std::string id = Create("names:a;window");
+  EXPECT_EQ(ReasonOf(loop_->GetJob(id)->waits), "WINDOW_CLOSED");
+  EXPECT_FALSE(loop_->GetJob(id)->hold);
+  std::vector<std::shared_ptr<const JobView>> seen;
+  const auto watcher = [&seen](std::shared_ptr<const JobView> view) { seen.push_back(std::move(view)); };
+  ASSERT_TRUE(loop_->WatchJob(id, watcher).ok());
+  EXPECT_EQ(ReasonOf(seen.back()->waits), "WINDOW_CLOSED");
+  EXPECT_EQ(loop_->PauseJob(id, Word(Hold::Kind::kPause, "ann", "too loud"))->hold->by, "ann");
+  After(absl::Seconds(1));
+  ASSERT_TRUE(seen.back()->hold);
+  EXPECT_EQ(seen.back()->hold->reason, "too loud");
+  EXPECT_FALSE(loop_->ResumeJob(id)->hold);
+  ToTheFullHour();
+  EXPECT_TRUE(loop_->GetJob(id)->waits.ok());
+  EXPECT_FALSE(seen.back()->hold);
 }
 
 TEST_F(LoopTest, AHoldThatCannotBeStoredDoesNotHold) {

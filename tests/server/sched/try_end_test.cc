@@ -110,6 +110,48 @@ TEST(CrashTry, TheSecondTimeItIsPoison) {
   EXPECT_EQ(cancelled.state, TaskState::kCancelled);
 }
 
+TEST(JudgeRestart, ATaskIsBlamedForWhatItsRunMayHaveDone) {
+  const absl::Time later = kNow + absl::Seconds(1);
+  LastHeard last;
+  // Nobody knows to which start of the node it was given.
+  EXPECT_EQ(JudgeRestart(last, kNow), RestartVerdict::kSame);
+  last.node_started = kNow;
+  EXPECT_EQ(JudgeRestart(last, kNow), RestartVerdict::kSame);
+  EXPECT_EQ(JudgeRestart(last, later), RestartVerdict::kCrashed);
+  // The order may never have come to the node; but hardly twice.
+  last.unheard = true;
+  EXPECT_EQ(JudgeRestart(last, later), RestartVerdict::kExcused);
+  last.excused = true;
+  EXPECT_EQ(JudgeRestart(last, later), RestartVerdict::kCrashed);
+}
+
+TEST(GiveUpTask, EndsIt) {
+  Task task = Running();
+  task.next_attempt = kNow;
+  GiveUpTask(task, absl::UnavailableError("lost"));
+  EXPECT_EQ(task.state, TaskState::kFailed);
+  EXPECT_FALSE(task.open);
+  EXPECT_EQ(task.next_attempt, absl::InfinitePast());
+  EXPECT_EQ(task.error.message(), "lost");
+}
+
+TEST(CloseTry, WaitsOrIsCancelled) {
+  TryContext context;
+  context.now = kNow;
+  Task task = Running();
+  task.next_attempt = kNow;
+  CloseTry(task, absl::UnavailableError("lost"), context);
+  EXPECT_EQ(task.state, TaskState::kWaiting);
+  EXPECT_FALSE(task.open);
+  EXPECT_EQ(task.waiting_since, kNow);
+  EXPECT_EQ(task.next_attempt, absl::InfinitePast());
+  EXPECT_EQ(task.error.message(), "lost");
+  context.cancelled = true;
+  task = Running();
+  CloseTry(task, absl::OkStatus(), context);
+  EXPECT_EQ(task.state, TaskState::kCancelled);
+}
+
 TEST(FilesystemPauses, GrowUntilSomethingWorks) {
   std::mt19937_64 random(1);
   FilesystemPauses pauses;

@@ -1,0 +1,72 @@
+#include "server/sched/reasons.h"
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status.h"
+
+namespace cowherd {
+
+using absl::StatusCode;
+
+absl::Status StaleEpoch() {
+  return MakeError(StatusCode::kFailedPrecondition, "STALE_EPOCH",
+                   "another controller rules the nodes; stop one of the two");
+}
+
+absl::Status JobEnded() {
+  return MakeError(StatusCode::kFailedPrecondition, "JOB_ENDED",
+                   "the job has ended or is being cancelled; make a new one");
+}
+
+absl::Status JobActive() {
+  return MakeError(StatusCode::kFailedPrecondition, "JOB_ACTIVE",
+                   "the job has not ended; cancel it first and wait for its end");
+}
+
+absl::Status NoNodes() {
+  return MakeError(StatusCode::kFailedPrecondition, "NO_NODES",
+                   "no node is known yet; check --node and --node_dns of the controller");
+}
+
+absl::Status TooManyJobs(size_t jobs) {
+  return MakeError(StatusCode::kResourceExhausted, "TOO_MANY_JOBS",
+                   absl::StrCat(jobs, " jobs have not ended; wait for some or cancel them"));
+}
+
+absl::Status TooManyWatches(size_t watches) {
+  return MakeError(StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
+                   absl::StrCat(watches, " watches are open; end some, or ask for the job now and then"));
+}
+
+absl::Status NodeUnknown(StatusCode code, const std::string& name) {
+  return MakeError(code, "NODE_UNKNOWN",
+                   absl::StrCat("no node is called \"", name, "\" now; list the nodes to see their names"));
+}
+
+absl::Status CanaryFirst() {
+  return MakeError(StatusCode::kUnavailable, "CANARY_FIRST", "waits for the nodes that go first");
+}
+
+absl::Status CanaryFailed(uint32_t failures) {
+  return MakeError(StatusCode::kAborted, "CANARY_FAILED",
+                   absl::StrCat("not started: ", failures,
+                                " tasks of the nodes that went first have failed; look at them"));
+}
+
+absl::Status WindowClosed(absl::Time opens) {
+  return MakeError(StatusCode::kUnavailable, "WINDOW_CLOSED",
+                   absl::StrCat("waits for a maintenance window, which opens at ",
+                                absl::FormatTime(absl::RFC3339_sec, opens, absl::UTCTimeZone())));
+}
+
+absl::Status FilesystemPaused(const FilesystemPauses::Pause& pause) {
+  return MakeError(
+      StatusCode::kUnavailable, "FILESYSTEM_PAUSED",
+      absl::StrCat("the filesystem is left alone until ", absl::FormatTime(pause.until, absl::UTCTimeZone()),
+                   ": ", pause.why.message()));
+}
+
+absl::Status StreamBroken() {
+  return MakeError(StatusCode::kUnavailable, "STREAM_BROKEN", "the node ended the stream without a summary");
+}
+
+}  // namespace cowherd
