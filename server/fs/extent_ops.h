@@ -94,10 +94,10 @@ class ExtentOps {
   // reads page by page. Cheap if it is cached already. Only a hint: errors show up in Dedupe.
   virtual void Prefetch(int fd, uint64_t offset, uint64_t length) = 0;
 
-  // The same, but does not wait. posix_fadvise(2) POSIX_FADV_WILLNEED. Tells what was cached before; with
-  // kAll there is nothing to Prefetch. With length 0 it only looks at the page at `offset`. Where the kernel
-  // has no cachestat(2), or refuses it, this is a guess from a few pages, and never kAll but for a single
-  // page.
+  // The same, but does not wait. posix_fadvise(2) POSIX_FADV_WILLNEED. Tells what was cached before, of
+  // long ranges by samples; with kAll there is nothing to Prefetch. With length 0 it only looks at the page
+  // at `offset`. Where the kernel has no cachestat(2), or refuses it, this is a guess from a few pages, and
+  // never kAll but for a single page.
   virtual CachedPart StartReading(int fd, uint64_t offset, uint64_t length) = 0;
 
   // Takes the range out of the page cache, but for what is written to or mapped. posix_fadvise(2)

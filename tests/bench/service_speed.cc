@@ -51,12 +51,15 @@ constexpr size_t kWindow = 128;
 constexpr unsigned kCallers = 4;
 constexpr unsigned kEmptyCalls = 2000;
 
-// Files that share one content: a source and so many targets, `kSize` of targets in all.
+// Files that share one content: a source and so many targets, `bytes` of targets in all.
 struct Files {
   size_t targets = 1;
-  uint64_t length() const { return kSize / targets; }
+  uint64_t bytes = kSize;
+  uint64_t length() const { return bytes / targets; }
 };
 constexpr Files kPair = {1};
+// Where calls take milliseconds: enough of them, so that a rate is measured and no beginning.
+constexpr Files kLongPair = {1, 4 * kSize};
 constexpr Files kMany = {16};
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
@@ -160,9 +163,9 @@ absl::StatusOr<double> EmptyCall(const std::shared_ptr<grpc::Channel>& channel, 
 class Bench {
  public:
   Bench(std::string directory, const NodeClient& client, int runs)
-      : directory_(std::move(directory)), client_(client), runs_(runs), content_(kSize, '\0') {
+      : directory_(std::move(directory)), client_(client), runs_(runs), content_(kLongPair.bytes, '\0') {
     std::mt19937_64 random(1);
-    for (uint64_t at = 0; at < kSize; at += 8) {
+    for (uint64_t at = 0; at < content_.size(); at += 8) {
       const uint64_t word = random();
       std::copy_n(reinterpret_cast<const char*>(&word), 8, &content_[at]);
     }
@@ -235,19 +238,19 @@ class Bench {
     });
   }
 
-  absl::Status Stream(uint64_t step) const {
+  absl::Status Stream(Files files, uint64_t step) const {
     uint64_t offset = 0;
     absl::Status status;
     RETURN_IF_ERROR(client_.DedupeRangesStream(
         kWindow,
         [&](v1::DedupeRangesRequest* request) {
-          if (offset == kSize) return false;
-          *request = Request(kPair, offset, step);
+          if (offset == files.length()) return false;
+          *request = Request(files, offset, step);
           offset += step;
           return true;
         },
         [&](absl::StatusOr<v1::DedupeRangesResponse> response) {
-          status = Check(response, kPair, step);
+          status = Check(response, files, step);
           return status.ok();
         },
         absl::Minutes(5)));
@@ -325,21 +328,23 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
       "| an RPC that does nothing: %.0f us one at a time, one every %.0f us with %u at a time | | | | | |\n",
       empty_call * 1e6, empty_calls * 1e6, kCallers);
   for (const uint64_t step : {uint64_t{1} << 20, uint64_t{16} << 20}) {
+    const Files pair = step == 1 << 20 ? kPair : kLongPair;
     ASSIGN_OR_RETURN(
         const std::vector<double> seconds,
         bench.Compare(
-            kPair, false,
-            {[&] { return bench.Bare(kPair, step, kSize); }, [&] { return bench.Serve(kPair, step, 1); },
-             [&] { return bench.Serve(kPair, step, kCallers); }, [&] { return bench.Stream(step); }}));
+            pair, false,
+            {[&] { return bench.Bare(pair, step, pair.bytes); }, [&] { return bench.Serve(pair, step, 1); },
+             [&] { return bench.Serve(pair, step, kCallers); }, [&] { return bench.Stream(pair, step); }}));
     const std::string warm = absl::StrCat(type, ", warm, ", step >> 20, " MiB: ");
-    const double bare = kSize / kMiB / seconds[0];
-    const double floor = seconds[0] + empty_call * (kSize / step);
+    const double size = pair.bytes / kMiB;
+    const double bare = size / seconds[0];
+    const double floor = seconds[0] + empty_call * (pair.bytes / step);
     std::printf("| %sioctl and an RPC that does nothing / ioctl | %.0f MiB/s | %.0f MiB/s | %.2f | | |\n",
-                warm.c_str(), bare, kSize / kMiB / floor, seconds[0] / floor);
-    Print(warm + "DedupeRanges / ioctl, one call at a time", "MiB/s", bare, kSize / kMiB / seconds[1], 0.9);
+                warm.c_str(), bare, size / floor, seconds[0] / floor);
+    Print(warm + "DedupeRanges / ioctl, one call at a time", "MiB/s", bare, size / seconds[1], 0.9);
     Print(absl::StrCat(warm, "DedupeRanges / ioctl, ", kCallers, " calls at a time"), "MiB/s", bare,
-          kSize / kMiB / seconds[2], 0.9);
-    Print(warm + "DedupeRangesStream / ioctl", "MiB/s", bare, kSize / kMiB / seconds[3], 0.9);
+          size / seconds[2], 0.9);
+    Print(warm + "DedupeRangesStream / ioctl", "MiB/s", bare, size / seconds[3], 0.9);
   }
   {
     constexpr uint64_t kStep = 1 << 20;
@@ -356,7 +361,7 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
     ASSIGN_OR_RETURN(const std::vector<double> seconds,
                      bench.Compare(kPair, false,
                                    {[&] { return bench.Bare(kPair, kStep, kSize); },
-                                    [&] { return bench.Stream(kStep); }}));
+                                    [&] { return bench.Stream(kPair, kStep); }}));
     Print(type + ", warm, 4 KiB: DedupeRangesStream / ioctl", "calls/s", kSize / kStep / seconds[0],
           kSize / kStep / seconds[1], 0.5);
   }
