@@ -4,11 +4,8 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "server/base/on_threads.h"
-#include "server/scan/cached_ranges.h"
 #include "server/scan/scan_files.h"
-#include "server/scan/share_queue.h"
-#include "server/scan/share_worker.h"
+#include "server/scan/share_workers.h"
 
 namespace cowherd {
 
@@ -53,21 +50,9 @@ void BatchSharer::Begin(ShareBatch batch) {
   }
   totals_.Update([this](Totals& t) { t.work_planned += WorkOf(running_->parts); });
   running_->thread = std::thread([this] {
-    for (std::vector<ShareGroup>& part : running_->parts) CarryOut(std::move(part));
+    ShareWorkers workers(workers_, ops_, tree_, running_->files, block_size_, pace_, stop_, totals_);
+    for (std::vector<ShareGroup>& part : running_->parts) workers.CarryOut(std::move(part));
   });
-}
-
-void BatchSharer::CarryOut(std::vector<ShareGroup> groups) {
-  const uint64_t done = totals_.Get().work_done + WorkOf(groups);
-  ShareQueue queue(std::move(groups));
-  OnThreads(workers_, [&](size_t) {
-    ShareWorker worker(ops_, tree_, running_->files, block_size_, pace_, stop_, totals_);
-    worker.Empty(queue);
-  });
-  for (const CachedRange& range : queue.AllDone()) Forget(ops_, range);
-  if (!stop_.Check().ok()) return;
-  // Also what could not be read.
-  totals_.Update([done](Totals& t) { t.work_done = done; });
 }
 
 void BatchSharer::Wait() {

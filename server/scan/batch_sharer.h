@@ -39,8 +39,6 @@ class BatchSharer {
  private:
   struct Running;
 
-  void CarryOut(std::vector<ShareGroup> groups);
-
   ExtentOps& ops_;
   FileTree& tree_;
   const uint32_t block_size_;

@@ -84,14 +84,6 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
   return ops_.Commit(tree_.root_fd());
 }
 
-std::vector<StorageExtent> Reclaim::TakeMoved() {
-  std::vector<StorageExtent> moved;
-  for (ShareWorker& worker : workers_) {
-    for (const StorageExtent& extent : worker.TakeMoved()) moved.push_back(extent);
-  }
-  return moved;
-}
-
 // One block that stays would hold its whole extent.
 absl::Status Reclaim::MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover) {
   leftover = WorthMoving(batch, std::move(leftover));
@@ -158,17 +150,8 @@ std::vector<std::vector<ShareGroup>> Reclaim::PlanParts(std::vector<ShareGroup> 
 absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<std::vector<ShareGroup>> parts) {
   std::vector<Share> leftover;
   for (std::vector<ShareGroup>& part : parts) {
-    const uint64_t done = totals_.Get().work_done + WorkOf(part);
-    ShareQueue queue(std::move(part));
-    OnThreads(workers_.size(), [&](size_t i) { workers_[i].Empty(queue); });
-    OnThreads(workers_.size(), [&](size_t i) { workers_[i].FinishCopies(); });
-    for (const CachedRange& range : queue.AllDone()) Forget(ops_, range);
-    for (ShareWorker& worker : workers_) {
-      for (const Share& share : worker.TakeLeftover()) leftover.push_back(share);
-    }
+    for (const Share& share : workers_.CarryOut(std::move(part))) leftover.push_back(share);
     RETURN_IF_ERROR(stop_.Check());
-    // Also what could not be read.
-    totals_.Update([done](Totals& t) { t.work_done = done; });
   }
   return leftover;
 }

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <vector>
 
@@ -17,7 +16,7 @@
 #include "server/scan/pace.h"
 #include "server/scan/scan_files.h"
 #include "server/scan/share.h"
-#include "server/scan/share_worker.h"
+#include "server/scan/share_workers.h"
 
 namespace cowherd {
 
@@ -34,21 +33,19 @@ class Reclaim {
           SharedTotals& totals)
       : ops_(ops),
         tree_(tree),
+        workers_(workers, ops, tree, files, block_size, pace, stop, totals),
         freed_per_moved_(freed_per_moved),
         page_cache_(page_cache),
         open_files_(open_files),
         stop_(stop),
-        totals_(totals) {
-    for (unsigned i = 0; i < workers; ++i)
-      workers_.emplace_back(ops, tree, files, block_size, pace, stop, totals);
-  }
+        totals_(totals) {}
 
   // By address. What cannot be shared or moved stays as it is; that is counted and logged. An error:
   // `stop`'s, or the commit's. Ends committed when OK.
   absl::Status Run(const std::map<uint64_t, ExtentPlan>& batch);
 
   // Where moved data lies since the last call.
-  std::vector<StorageExtent> TakeMoved();
+  std::vector<StorageExtent> TakeMoved() { return workers_.TakeMoved(); }
 
  private:
   absl::Status MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover);
@@ -61,12 +58,12 @@ class Reclaim {
 
   ExtentOps& ops_;
   FileTree& tree_;
+  ShareWorkers workers_;
   const uint64_t freed_per_moved_;
   const uint64_t page_cache_;
   const size_t open_files_;
   const Stop& stop_;
   SharedTotals& totals_;
-  std::deque<ShareWorker> workers_;
 };
 
 }  // namespace cowherd
