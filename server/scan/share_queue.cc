@@ -1,7 +1,6 @@
 #include "server/scan/share_queue.h"
 
 #include <algorithm>
-#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -9,10 +8,8 @@ namespace cowherd {
 namespace {
 
 // So much is read ahead of what is shared: one after the other, each range would take the disk's latency.
-constexpr uint64_t kReadyBytes = 32 << 20;
+constexpr uint64_t kReadyBytes = 64 << 20;
 constexpr size_t kReadyPlaces = 256;
-// Of groups this long, the disk reads one side after the other about as fast as all in its own order.
-constexpr uint64_t kLongShare = 4 << 20;
 
 auto KeyOf(const ShareQueue::Range& range) {
   return std::tie(range.storage, range.file.subvolume, range.file.inode, range.offset, range.length);
@@ -57,25 +54,13 @@ ShareQueue::ShareQueue(std::vector<ShareGroup> groups)
     ranges_.back().kept |= use.source;
     ranges_of_[use.group][use.at] = ranges_.size() - 1;
   }
-  std::vector<uint64_t> reading_place(ranges_.size());
-  for (size_t r = 0; r < ranges_.size(); ++r) reading_place[r] = ranges_[r].range.storage;
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    if (groups_[g].length() < kLongShare) continue;
-    uint64_t first = ranges_[ranges_of_[g].front()].range.storage;
-    for (const size_t r : ranges_of_[g]) first = std::min(first, ranges_[r].range.storage);
-    for (const size_t r : ranges_of_[g]) reading_place[r] = std::min(reading_place[r], first);
-  }
-  reading_order_.resize(ranges_.size());
-  std::iota(reading_order_.begin(), reading_order_.end(), size_t{0});
-  std::stable_sort(reading_order_.begin(), reading_order_.end(),
-                   [&](size_t a, size_t b) { return reading_place[a] < reading_place[b]; });
 }
 
 ShareQueue::Step ShareQueue::Next() {
   std::lock_guard<std::mutex> lock(mutex_);
   const bool enough = ready_bytes_ >= kReadyBytes || ready_places_ >= kReadyPlaces;
   if (next_range_ < ranges_.size() && !enough) {
-    return {Step::Kind::kRead, reading_order_[next_range_++]};
+    return {Step::Kind::kRead, next_range_++};
   }
   if (ready_.empty()) return {};
   const size_t group = ready_.front();

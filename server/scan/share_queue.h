@@ -15,10 +15,9 @@
 
 namespace cowherd {
 
-// Says what is read and what is shared next. Each range is read once, however many groups need it: in the
-// order of storage, but for long groups, whose ranges are read together, so that they are shared while others
-// are read. A group is shared as soon as all of it is read. Then its places are let go; sources are kept to
-// the end, since those of other groups overlap them: what is kept is bounded by the groups given, see
+// Says what is read and what is shared next. Each range is read once, in the order of storage, however many
+// groups need it; a group is shared as soon as all of it is read. Then its places are let go; sources are
+// kept to the end, since those of other groups overlap them: what is kept is bounded by the groups given, see
 // SplitGroups. Decides, and touches no file. Any thread.
 class ShareQueue {
  public:
@@ -70,12 +69,11 @@ class ShareQueue {
 
   std::vector<ShareGroup> groups_;
   std::vector<std::vector<size_t>> ranges_of_;
-  mutable std::mutex mutex_;           // of what follows
-  std::vector<RangeState> ranges_;     // by storage
-  std::vector<size_t> unread_;         // ranges of each group that are still to be read
-  std::vector<size_t> reading_order_;  // of ranges
-  size_t next_range_ = 0;              // in reading_order_
-  std::deque<size_t> ready_;           // groups
+  mutable std::mutex mutex_;        // of what follows
+  std::vector<RangeState> ranges_;  // by storage
+  std::vector<size_t> unread_;      // ranges of each group that are still to be read
+  size_t next_range_ = 0;
+  std::deque<size_t> ready_;  // groups
   uint64_t ready_bytes_ = 0;
   size_t ready_places_ = 0;
 };

@@ -52,15 +52,6 @@ TEST(ShareQueueTest, RangesAreReadOnceInTheOrderOfStorage) {
   EXPECT_EQ(read, (std::vector<uint64_t>{1, 2, 3, 7, 9}));
 }
 
-TEST(ShareQueueTest, WhatALongGroupNeedsIsReadTogether) {
-  ShareQueue queue(GroupShares({Make(10, 50, 4 * kMiB), Make(20, 60, 4 * kMiB), Make(30, 40)}));
-  std::vector<uint64_t> read;
-  for (const ShareQueue::Step& step : TakeAll(queue)) {
-    if (step.kind == Kind::kRead) read.push_back(queue.range(step.index).storage / kMiB);
-  }
-  EXPECT_EQ(read, (std::vector<uint64_t>{10, 50, 20, 60, 30, 40}));
-}
-
 TEST(ShareQueueTest, AGroupIsSharedOnceAndWhenAllOfItIsRead) {
   std::vector<Share> shares;
   for (uint64_t i = 0; i < 300; ++i) shares.push_back(Make(i * 7 % 300, 300 + i * 11 % 300, 4096));
