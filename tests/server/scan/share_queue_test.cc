@@ -93,8 +93,8 @@ TEST(ShareQueueTest, WhatIsReadAheadIsBounded) {
     most = std::max(most, ready);
   }
   EXPECT_EQ(ready, 0u);
-  EXPECT_GE(most, 32 * kMiB);
-  EXPECT_LE(most, 34 * kMiB);
+  EXPECT_GE(most, 64 * kMiB);
+  EXPECT_LE(most, 66 * kMiB);
 }
 
 TEST(ShareQueueTest, OfWhatIsMovedTheFirstPlaceIsRead) {
