@@ -214,6 +214,11 @@ for (const { name, documents, chart } of CASES) {
     assert.deepEqual(one(documents, 'NetworkPolicy', 'cowherd-node').spec.egress, []);
     const env = workload(documents, 'controller').spec.template.spec.containers[0].env;
     const store = new URL(env.find((each) => each.name === 'COWHERD_STORE').value, 'file:///');
+    // A namespace may be let in by several: each has a label of its own.
+    const labels = objects(documents, 'NetworkPolicy').flatMap(({ spec }) => [...(spec.ingress ?? []), ...(spec.egress ?? [])])
+      .flatMap(({ from, to }) => from ?? to ?? []).map(({ namespaceSelector }) => namespaceSelector?.matchLabels).filter(Boolean);
+    assert.ok(labels.length >= 4);
+    for (const label of labels) for (const [key, value] of Object.entries(label)) assert.match(`${key}=${value}`, /^cowherd\/access-[a-z]+=true$/);
     const dialled = [one(documents, 'Service', 'cowherd-node').spec.ports[0].port, 7400, 53, 53];
     if (store.protocol === 'etcd:') dialled.push(Number(store.port));
     const { egress } = one(documents, 'NetworkPolicy', 'cowherd-controller').spec;
