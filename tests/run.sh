@@ -23,6 +23,33 @@ count() { # NAME COMMAND...: one test
     failed=$((failed + 1))
   fi
 }
+# One test beside one other at most; its output comes when it ends. See gather.
+started=0
+start() { # NAME COMMAND...
+  local name=$1 at=$COWHERD_TEST_DIR/test.$((started++))
+  shift
+  while [ "$(jobs -pr | wc -l)" -ge 2 ]; do wait -n; done
+  set -m  # a process group of its own
+  {
+    if "$@" >"$at.output" 2>&1; then result=PASS; else result=FAIL; fi
+    (
+      flock 9
+      cat "$at.output"
+      echo "$result $name" | tee "$at.result"
+    ) 9>"$COWHERD_TEST_DIR/output.lock"
+  } &
+  set +m
+}
+gather() { # waits for all that were started, and counts them
+  wait
+  for ((; started > 0; started--)); do
+    if grep -qs '^PASS' "$COWHERD_TEST_DIR/test.$((started - 1)).result"; then
+      passed=$((passed + 1))
+    else
+      failed=$((failed + 1))
+    fi
+  done
+}
 wants() { [ "$only" = all ] || [ "$only" = "$1" ]; }
 finish() {
   printf '\n%d passed, %d failed\n' "$passed" "$failed"
@@ -40,6 +67,8 @@ esac
 COWHERD_TEST_DIR=$(mktemp -d "${COWHERD_TEST_DIR:-/var/tmp}/cowherd-test.XXXXXX") || exit 1
 export COWHERD_TEST_DIR
 sweep() {
+  for job in $(jobs -pr); do kill -- "-$job"; done
+  wait
   awk -v top="$COWHERD_TEST_DIR/" 'index($2, top) == 1 { print $2 }' /proc/self/mounts | sort -r |
     while read -r mount; do umount "$mount"; done
   losetup --noheadings --output NAME,BACK-FILE 2>/dev/null |
@@ -74,18 +103,27 @@ if wants kernel; then
   say "Kernel tests, on btrfs and XFS"
   targets=$(bazel query --noshow_progress 'attr(tags, loopfs, tests(//tests/kernel/...))' 2>/dev/null)
   [ -n "$targets" ] || { echo "FAIL no kernel tests found"; failed=$((failed + 1)); }
+  # shellcheck disable=SC2086  # one word a target
+  "${build[@]}" -- $targets || failed=$((failed + 1))
   for target in $targets; do
     name=${target##*:}
-    "${build[@]}" "$target" || { failed=$((failed + 1)); continue; }
-    count "kernel/$name" "bazel-bin/tests/kernel/$name" --gtest_brief=1
+    start "kernel/$name" "bazel-bin/tests/kernel/$name" --gtest_brief=1
   done
+  gather
 fi
 
 if wants integration; then
   say "Integration tests: real processes, real filesystems"
-  for file in tests/integration/*_test.py; do
-    count "integration/$(basename "$file")" /usr/bin/python3 -B "$file"
+  # These measure, and stand alone.
+  for name in gentle_test.py leader_test.py; do
+    count "integration/$name" /usr/bin/python3 -B "tests/integration/$name"
   done
+  for file in tests/integration/*_test.py; do
+    name=$(basename "$file")
+    case $name in gentle_test.py | leader_test.py) continue ;; esac
+    start "integration/$name" /usr/bin/python3 -B "$file"
+  done
+  gather
 fi
 
 if wants deploy; then
@@ -93,11 +131,12 @@ if wants deploy; then
   deploy/install_packages.sh --deploy || { failed=1; finish; }
   (cd tests/deploy && npm install --silent --no-save) || { failed=1; finish; }
   for file in tests/deploy/*_test.py; do
-    count "deploy/$(basename "$file")" /usr/bin/python3 -B "$file"
+    start "deploy/$(basename "$file")" /usr/bin/python3 -B "$file"
   done
   for file in tests/deploy/*_test.mjs; do
-    count "deploy/$(basename "$file")" node --test "$file"
+    start "deploy/$(basename "$file")" node --test "$file"
   done
+  gather
 fi
 
 if wants faults; then
