@@ -29,6 +29,7 @@ def system_deps():
         "com_google_absl",
         "com_google_googletest",
         "nlohmann_json",
+        "openssl",
         "org_sqlite",
         "remote_coverage_tools",
         "rules_cc",

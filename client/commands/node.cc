@@ -48,6 +48,20 @@ void PrintNode(std::ostream& out, const v1::Node& node) {
   PrintLine(out, "started", FormatTime(node.started().seconds()));
   if (!node.instance_id().empty()) PrintLine(out, "instance", EscapeName(node.instance_id()));
   PrintLine(out, "tasks", absl::StrCat(node.running_tasks(), " running, at most ", node.max_tasks()));
+  if (!node.profile().empty()) {
+    PrintLine(
+        out, "rights",
+        absl::StrCat(EscapeName(node.profile()), ": ",
+                     node.capabilities().empty() ? "no capability"
+                                                 : EscapeName(absl::StrJoin(node.capabilities(), ", "))));
+  }
+  for (const v1::Root& root : node.roots()) {
+    for (const v1::Lack& lack : root.lacks()) {
+      PrintLine(out, lack.needed() ? "lacks" : "without",
+                absl::StrCat(EscapeName(lack.capability()), " on ", EscapeName(root.name()), ": ",
+                             EscapeName(lack.loses())));
+    }
+  }
   Table table({{"ROOT"},
                {"PATH"},
                {"TYPE"},
@@ -102,6 +116,12 @@ std::string NodeNote(const v1::NodeStatus& status) {
   std::vector<std::string> notes;
   if (status.has_error()) notes.push_back(ErrorLine(status.error()));
   if (status.has_hold()) notes.push_back(HoldText(status.hold()));
+  for (const v1::Root& root : status.node().roots()) {
+    for (const v1::Lack& lack : root.lacks()) {
+      if (!lack.needed()) continue;
+      notes.push_back(absl::StrCat("lacks ", EscapeName(lack.capability()), " on ", EscapeName(root.name())));
+    }
+  }
   for (const v1::PausedFilesystem& paused : status.paused_filesystems()) {
     notes.push_back(absl::StrCat("filesystem ", EscapeName(paused.uuid()), " left alone until ",
                                  FormatTime(paused.until().seconds()), ": ", ErrorLine(paused.error())));

@@ -1,7 +1,16 @@
 #include "server/base/credentials.h"
 
+#include <openssl/asn1.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <fstream>
+#include <memory>
 #include <sstream>
 
 #include "absl/strings/match.h"
@@ -60,6 +69,36 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
   options.pem_private_key = pem.key;
   options.pem_cert_chain = pem.cert;
   return grpc::SslCredentials(options);
+}
+
+absl::StatusOr<absl::Time> FirstExpiry(const std::string& pem) {
+  const std::unique_ptr<BIO, int (*)(BIO*)> text(::BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
+                                                 &::BIO_free);
+  ::ERR_clear_error();
+  absl::Time first = absl::InfiniteFuture();
+  while (true) {
+    const std::unique_ptr<X509, void (*)(X509*)> certificate(
+        ::PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr), &::X509_free);
+    if (certificate == nullptr) break;
+    std::tm end = {};
+    if (::ASN1_TIME_to_tm(::X509_get0_notAfter(certificate.get()), &end) != 1) {
+      return absl::InvalidArgumentError("a certificate does not say when it ends");
+    }
+    first = std::min(first, absl::FromTM(end, absl::UTCTimeZone()));
+  }
+  // No further one is the only good reason to stop.
+  const bool all_read = ERR_GET_REASON(::ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  ::ERR_clear_error();
+  if (!all_read) return absl::InvalidArgumentError("a certificate cannot be read");
+  if (first == absl::InfiniteFuture()) return absl::InvalidArgumentError("there is no certificate");
+  return first;
+}
+
+absl::StatusOr<absl::Time> FirstExpiryIn(const std::string& path, const std::string& flag) {
+  ASSIGN_OR_RETURN(const std::string pem, ReadPem(flag, path, "CERTIFICATE"));
+  absl::StatusOr<absl::Time> first = FirstExpiry(pem);
+  if (!first.ok()) return FieldError(flag, absl::StrCat(path, ": ", first.status().message()));
+  return first;
 }
 
 bool IsLocalAddress(const std::string& address) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 // Mutual TLS, or plain text. Files are PEM and read once, at start.
 namespace cowherd {
@@ -27,6 +28,12 @@ struct TlsFiles {
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsFiles& files);
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
     const TlsFiles& files, absl::string_view flags = "--tls_");
+
+// When the first of the certificates in `pem` ends. INVALID_ARGUMENT: there is none, or one cannot be read.
+absl::StatusOr<absl::Time> FirstExpiry(const std::string& pem);
+
+// The same of a file; errors name `flag`.
+absl::StatusOr<absl::Time> FirstExpiryIn(const std::string& path, const std::string& flag);
 
 // True for "127.x:port", "[::1]:port", "localhost:port" and "unix:path": what stays on this machine.
 bool IsLocalAddress(const std::string& address);

@@ -126,7 +126,9 @@ std::string LogLine(absl::string_view timestamp, absl::string_view component, Lo
         break;
     }
   }
-  return line.dump();
+  // All but ASCII is escaped: among the rest are characters that move a terminal's cursor or turn lines
+  // around.
+  return line.dump(-1, ' ', /*ensure_ascii=*/true);
 }
 
 void StartLog(absl::string_view component, LogLevel level) {

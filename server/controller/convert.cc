@@ -66,6 +66,12 @@ v1::Root ToProto(const RootFacts& root) {
   proto.set_block_size(root.block_size);
   proto.set_dedupe_supported(root.dedupe_supported);
   proto.set_read_only(root.read_only);
+  for (const LackFacts& lack : root.lacks) {
+    v1::Lack& told = *proto.add_lacks();
+    told.set_capability(lack.capability);
+    told.set_loses(lack.loses);
+    told.set_needed(lack.needed);
+  }
   return proto;
 }
 
@@ -80,6 +86,8 @@ v1::Node ToProto(const NodeFacts& facts) {
   node.set_running_tasks(facts.running_tasks);
   node.set_max_tasks(facts.max_tasks);
   node.set_instance_id(facts.instance_id);
+  node.set_profile(facts.profile);
+  for (const std::string& capability : facts.capabilities) node.add_capabilities(capability);
   return node;
 }
 
@@ -119,6 +127,9 @@ RootFacts FromProto(const v1::Root& proto) {
   root.block_size = proto.block_size();
   root.dedupe_supported = proto.dedupe_supported();
   root.read_only = proto.read_only();
+  for (const v1::Lack& lack : proto.lacks()) {
+    root.lacks.push_back({lack.capability(), lack.loses(), lack.needed()});
+  }
   return root;
 }
 
@@ -204,6 +215,8 @@ NodeFacts FromProto(const v1::Node& proto) {
     node.started = absl::FromUnixMicros(TimeUtil::TimestampToMicroseconds(proto.started()));
   node.running_tasks = proto.running_tasks();
   node.max_tasks = proto.max_tasks();
+  node.profile = proto.profile();
+  node.capabilities.assign(proto.capabilities().begin(), proto.capabilities().end());
   return node;
 }
 

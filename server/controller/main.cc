@@ -190,10 +190,10 @@ class Controller {
     if (!term.ok()) return Fail(term.status(), kFailed);
     TermGate gate([] { return std::string(); });
     gate.Lead(**term);
-    metrics_.SetLeads(true);
     Fronts fronts(gate, nullptr);
     absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, fronts);
     if (!serving.ok()) return CannotServe(serving.status());
+    Tell(**serving, true);
     (*term)->Start();
     Serving::WaitForSignal();
     (*term)->Stop();
@@ -210,10 +210,7 @@ class Controller {
     Fronts fronts(gate, std::make_unique<TimedStore>(MakeEtcdStore(client, nullptr, options), metrics_));
     absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, fronts);
     if (!serving.ok()) return CannotServe(serving.status());
-    const auto lead = [this, &serving](bool leads) {
-      metrics_.SetLeads(leads);
-      for (const std::string& service : Fronts::names()) (*serving)->SetServing(service, leads);
-    };
+    const auto lead = [this, &serving](bool leads) { Tell(**serving, leads); };
     lead(false);
     std::atomic<int> code{kStopped};
     Candidacy::Duties duties;
@@ -249,7 +246,13 @@ class Controller {
   }
 
   absl::StatusOr<std::unique_ptr<Serving>> Start(const Flags& flags, Fronts& fronts) {
-    return Serving::Start(flags.serving, fronts.services(), registry_);
+    return Serving::Start(flags.serving, fronts.services(), registry_, {metrics_.collectable()});
+  }
+
+  // Metrics and health, whether this controller leads.
+  void Tell(Serving& serving, bool leads) {
+    metrics_.SetLeads(leads);
+    for (const std::string& service : Fronts::names()) serving.SetServing(service, leads);
   }
 
   static int CannotServe(const absl::Status& status) {

@@ -32,6 +32,7 @@ Term::Term(std::unique_ptr<JobStore> store, NodeLink& link, const Clock& clock, 
            Options options)
     : options_(std::move(options)),
       clock_(clock),
+      metrics_(metrics),
       store_(std::move(store)),
       mailbox_(std::make_shared<Mailbox>(kMaxWaitingCalls)),
       loop_(*store_, link, clock, mailbox_, metrics, ReadPlan, random_, options_.loop),
@@ -41,7 +42,10 @@ Term::Term(std::unique_ptr<JobStore> store, NodeLink& link, const Clock& clock, 
       schedule_service_(schedules_, node_windows_, clock, mailbox_),
       hold_service_(loop_, mailbox_) {}
 
-Term::~Term() { Stop(); }
+Term::~Term() {
+  Stop();
+  metrics_.TermEnds();
+}
 
 void Term::Stop() {
   watches_.clear();

@@ -61,6 +61,7 @@ class Term {
 
   const Options options_;
   const Clock& clock_;
+  ControllerMetrics& metrics_;
   const std::unique_ptr<JobStore> store_;
   absl::BitGen random_;
   const std::shared_ptr<Mailbox> mailbox_;

@@ -1,14 +1,14 @@
 #ifndef COWHERD_SERVER_CONTROLLER_TIMED_STORE_H_
 #define COWHERD_SERVER_CONTROLLER_TIMED_STORE_H_
 
-#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/time/time.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/base/failpoint.h"
 #include "server/jobs/job_store.h"
 #include "server/metrics/controller_metrics.h"
@@ -19,16 +19,21 @@ inline constexpr const char* kStoreOperations[] = {
     "raise_epoch", "create", "find_request", "get",        "list",          "load",        "count",
     "results",     "write",  "delete",       "put_record", "delete_record", "load_records"};
 
-// A store whose every operation is measured. Errors that answer a question, such as NOT_FOUND, count as
-// errors too.
+// A store whose every operation is measured. What answers a question, such as NOT_FOUND, is no error.
 class TimedStore final : public JobStore {
  private:
   template <typename Operation>
   auto Timed(const char* name, Operation operation) {
-    const auto begin = std::chrono::steady_clock::now();
+    ControllerMetrics::StoreOperation running(metrics_, name);
     auto result = operation();
-    metrics_.StoreOperation(name, result.ok(), absl::FromChrono(std::chrono::steady_clock::now() - begin));
+    const absl::Status status = StatusOf(result);
+    running.Ended(status.ok() || absl::IsNotFound(status) || absl::IsAlreadyExists(status));
     return result;
+  }
+  static const absl::Status& StatusOf(const absl::Status& status) { return status; }
+  template <typename T>
+  static const absl::Status& StatusOf(const absl::StatusOr<T>& result) {
+    return result.status();
   }
 
   // A write; a process that dies at either of the two has stored nothing, or all of it.

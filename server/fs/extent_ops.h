@@ -64,6 +64,7 @@ struct FsFacts {
   uint32_t block_size = 0;
   bool dedupe_supported = false;
   bool read_only = false;
+  bool noatime = false;  // mounted so that reading changes no access time
 };
 
 // How much of a range is in the page cache, or on its way there.

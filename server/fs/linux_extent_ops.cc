@@ -215,6 +215,7 @@ absl::StatusOr<FsFacts> LinuxExtentOps::Facts(int fd) {
   facts.free_bytes = static_cast<uint64_t>(fs.f_bfree) * fs.f_frsize;
   facts.block_size = static_cast<uint32_t>(fs.f_bsize);
   facts.read_only = (fs.f_flags & ST_RDONLY) != 0;
+  facts.noatime = (fs.f_flags & ST_NOATIME) != 0;
 
   if (fs.f_type == BTRFS_SUPER_MAGIC) {
     btrfs_ioctl_fs_info_args info = {};

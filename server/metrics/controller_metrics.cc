@@ -1,8 +1,10 @@
 #include "server/metrics/controller_metrics.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/ascii.h"
+#include "server/metrics/scrape.h"
 
 namespace cowherd {
 namespace {
@@ -65,6 +67,15 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
     tasks_[state] = &tasks.Add({{"state", std::string(TaskStateName(state))}});
   leads_ =
       &Gauges(registry, "cowherd_controller_leads", "1 if this controller leads, 0 if another does.").Add({});
+  epoch_ = &Gauges(registry, "cowherd_controller_epoch",
+                   "This controller's term of office with the nodes: higher than any before. 0: it has none.")
+                .Add({});
+  fenced_ = &Gauges(registry, "cowherd_controller_fenced",
+                    "1 if nodes obey a controller that came later: this one gives no more orders.")
+                 .Add({});
+  terms_ = &Counters(registry, "cowherd_controller_terms_total",
+                     "How often this controller began to lead, since this process began.")
+                .Add({});
   auto& nodes =
       Gauges(registry, "cowherd_controller_nodes",
              "Nodes known by state, as last probed. refused: different nodes have one name. lost: not up for "
@@ -86,7 +97,13 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
               "Filesystems that tasks found full, over quota, read-only or broken, and that are left alone "
               "for a while.")
            .Add({});
-  schedules_ = &Gauges(registry, "cowherd_controller_schedules", "Schedules, suspended ones too.").Add({});
+  auto& holds = Gauges(registry, "cowherd_controller_holds",
+                       "What rests because somebody said so: the cluster, nodes and jobs.");
+  for (const char* what : {"cluster", "node", "job"}) {
+    for (const char* kind : {"pause", "drain"}) {
+      holds_[{what, kind}] = &holds.Add({{"what", what}, {"kind", kind}});
+    }
+  }
   auto& runs =
       Counters(registry, "cowherd_controller_schedule_runs_total",
                "Runs of schedules that were due or asked for since this process began, by what became of "
@@ -146,14 +163,28 @@ void ControllerMetrics::SetNodes(const std::map<std::string, uint64_t>& counts) 
 
 void ControllerMetrics::SetLeads(bool leads) {
   leads_->Set(leads ? 1 : 0);
-  if (leads) return;
-  // The leader tells them.
+  if (!leads) TermEnds();
+}
+
+void ControllerMetrics::TermBegins(uint64_t epoch) {
+  epoch_->Set(static_cast<double>(epoch));
+  fenced_->Set(0);
+  terms_->Increment();
+}
+
+void ControllerMetrics::TermIsFenced() { fenced_->Set(1); }
+
+void ControllerMetrics::TermEnds() {
+  epoch_->Set(0);
+  fenced_->Set(0);
   SetJobs({});
   SetTasks({});
   SetNodes({});
+  SetHolds({});
   SetOldestTaskAge(absl::ZeroDuration());
   SetPausedFilesystems(0);
-  SetSchedules(0);
+  std::lock_guard<std::mutex> lock(asked_for_->mutex);
+  asked_for_->schedules.clear();
 }
 
 void ControllerMetrics::NodeLost() { nodes_lost_->Increment(); }
@@ -168,7 +199,19 @@ void ControllerMetrics::SetOldestTaskAge(absl::Duration age) {
   oldest_task_age_->Set(absl::ToDoubleSeconds(age));
 }
 
-void ControllerMetrics::SetSchedules(size_t count) { schedules_->Set(static_cast<double>(count)); }
+void ControllerMetrics::SetHolds(const std::map<std::pair<std::string, std::string>, uint64_t>& counts) {
+  SetAll(holds_, counts);
+}
+
+void ControllerMetrics::SetSchedule(const std::string& name, const ScheduleTimes& times) {
+  std::lock_guard<std::mutex> lock(asked_for_->mutex);
+  asked_for_->schedules[name] = times;
+}
+
+void ControllerMetrics::ForgetSchedule(const std::string& name) {
+  std::lock_guard<std::mutex> lock(asked_for_->mutex);
+  asked_for_->schedules.erase(name);
+}
 
 void ControllerMetrics::ScheduleRun(absl::string_view outcome) {
   schedule_runs_.at(std::string(outcome))->Increment();
@@ -197,9 +240,63 @@ void ControllerMetrics::CountProgress(const Totals& before, const Totals& after)
   (won > 0 ? won_ : lost_)->Increment(std::abs(static_cast<double>(won)));
 }
 
-void ControllerMetrics::StoreOperation(absl::string_view operation, bool ok, absl::Duration took) {
-  const auto found = store_operations_.find({std::string(operation), ok});
-  if (found != store_operations_.end()) found->second->Observe(absl::ToDoubleSeconds(took));
+ControllerMetrics::StoreOperation::StoreOperation(ControllerMetrics& metrics, const char* name)
+    : metrics_(metrics), name_(name) {
+  std::lock_guard<std::mutex> lock(metrics_.asked_for_->mutex);
+  metrics_.asked_for_->store_operations.insert(begin_);
+}
+
+ControllerMetrics::StoreOperation::~StoreOperation() {
+  std::lock_guard<std::mutex> lock(metrics_.asked_for_->mutex);
+  auto& running = metrics_.asked_for_->store_operations;
+  running.erase(running.find(begin_));
+}
+
+void ControllerMetrics::StoreOperation::Ended(bool ok) {
+  const auto found = metrics_.store_operations_.find({name_, ok});
+  if (found == metrics_.store_operations_.end()) return;
+  found->second->Observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count());
+}
+
+std::vector<prometheus::MetricFamily> ControllerMetrics::AskedFor::Collect() const {
+  Scrape scrape;
+  std::unique_lock<std::mutex> lock(mutex);
+  std::vector<std::pair<std::string, ScheduleTimes>> told(schedules.begin(), schedules.end());
+  double oldest = 0;
+  if (!store_operations.empty()) {
+    oldest =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - *store_operations.begin()).count();
+  }
+  lock.unlock();
+
+  scrape.Gauge("cowherd_store_oldest_operation_seconds",
+               "How long the operation of the job store that has run longest has not ended. 0: none runs.",
+               {}, oldest);
+  scrape.Gauge("cowherd_controller_schedules", "Schedules, suspended ones too.", {},
+               static_cast<double>(told.size()));
+  const size_t left_out = told.size() - std::min(told.size(), kMaxScheduleSeries);
+  scrape.Gauge("cowherd_controller_schedules_left_out",
+               "Schedules that have no series of their own: beyond 200, those that are overdue last.", {},
+               static_cast<double>(left_out));
+  std::stable_sort(told.begin(), told.end(), [](const auto& a, const auto& b) {
+    return a.second.overdue_from < b.second.overdue_from;
+  });
+  told.resize(told.size() - left_out);
+  const auto add = [&scrape](const char* name, const char* help, const std::string& schedule,
+                             absl::Time time) {
+    if (time == absl::InfinitePast() || time == absl::InfiniteFuture()) return;
+    scrape.Gauge(name, help, {{"schedule", schedule}}, absl::ToDoubleSeconds(time - absl::UnixEpoch()));
+  };
+  for (const auto& [name, times] : told) {
+    add("cowherd_controller_schedule_last_success_timestamp_seconds",
+        "When the last run of the schedule that succeeded was due.", name, times.last_success);
+    add("cowherd_controller_schedule_next_run_timestamp_seconds",
+        "When the next run of the schedule is due. None: it is suspended.", name, times.next_run);
+    add("cowherd_controller_schedule_overdue_timestamp_seconds",
+        "From when on two runs of the schedule that were due have not succeeded. None: it is suspended.",
+        name, times.overdue_from);
+  }
+  return scrape.Take();
 }
 
 }  // namespace cowherd

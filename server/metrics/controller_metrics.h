@@ -1,15 +1,19 @@
 #ifndef COWHERD_SERVER_METRICS_CONTROLLER_METRICS_H_
 #define COWHERD_SERVER_METRICS_CONTROLLER_METRICS_H_
 
+#include <prometheus/collectable.h>
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
-#include <cstddef>
+#include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,14 +24,36 @@
 
 namespace cowherd {
 
-// Every metric of the controller but those of gRPC. All series are there from the start. Any thread; counts
-// are in memory, so a scrape never waits for the store.
+// The most schedules that have series of their own.
+inline constexpr size_t kMaxScheduleSeries = 200;
+
+// When a schedule last did well, and when it is to do so again.
+struct ScheduleTimes {
+  // When the last run that succeeded was due. InfinitePast: none is known.
+  absl::Time last_success = absl::InfinitePast();
+  // InfiniteFuture: it is suspended. Both.
+  absl::Time next_run = absl::InfiniteFuture();
+  absl::Time overdue_from = absl::InfiniteFuture();
+};
+
+// Every metric of the controller but those of gRPC. All series are there from the start, but those of
+// schedules. Any thread; counts are in memory, so a scrape never waits for the store.
 class ControllerMetrics {
  public:
   // `retry_reasons` and `store_operations` bound those labels; others count as "other".
   ControllerMetrics(prometheus::Registry& registry, absl::string_view version,
                     const std::vector<std::string>& retry_reasons,
                     const std::vector<std::string>& store_operations);
+
+  // For the /metrics endpoint, beside the registry: values that are asked for at each scrape.
+  std::shared_ptr<prometheus::Collectable> collectable() const { return asked_for_; }
+
+  // A term of office with the nodes.
+  void TermBegins(uint64_t epoch);
+  // Nodes obey a later one.
+  void TermIsFenced();
+  // What only the controller that leads can tell goes to 0, or away.
+  void TermEnds();
 
   // States left out are 0.
   void SetJobs(const std::map<JobState, uint64_t>& counts);
@@ -36,12 +62,15 @@ class ControllerMetrics {
   void SetNodes(const std::map<std::string, uint64_t>& counts);
   void SetPausedFilesystems(uint64_t count);
   void SetOldestTaskAge(absl::Duration age);
+  // How many of {"cluster" "node" "job", "pause" "drain"} rest by somebody's word. Those left out: none.
+  void SetHolds(const std::map<std::pair<std::string, std::string>, uint64_t>& counts);
 
   // Whether this controller leads. Where it does not, what only the leader knows is 0.
   void SetLeads(bool leads);
   void NodeLost();
   void TaskGivenUp();
-  void SetSchedules(size_t count);
+  void SetSchedule(const std::string& name, const ScheduleTimes& times);
+  void ForgetSchedule(const std::string& name);
 
   // "STARTED", or why it was skipped: "MISSED", ...
   void ScheduleRun(absl::string_view outcome);
@@ -50,10 +79,38 @@ class ControllerMetrics {
   void TaskRetried(absl::string_view reason);
   // What a task's totals were and are now.
   void CountProgress(const Totals& before, const Totals& after);
-  void StoreOperation(absl::string_view operation, bool ok, absl::Duration took);
+
+  // An operation of the store, from here until Ended, or until it goes: then nothing is counted. One thread.
+  class StoreOperation {
+   public:
+    StoreOperation(ControllerMetrics& metrics, const char* name);
+    ~StoreOperation();
+    StoreOperation(const StoreOperation&) = delete;
+    StoreOperation& operator=(const StoreOperation&) = delete;
+    void Ended(bool ok);
+
+   private:
+    ControllerMetrics& metrics_;
+    const char* const name_;
+    const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  };
 
  private:
+  // What a scrape asks for.
+  class AskedFor final : public prometheus::Collectable {
+   public:
+    std::vector<prometheus::MetricFamily> Collect() const override;
+
+    mutable std::mutex mutex;
+    std::map<std::string, ScheduleTimes> schedules;
+    std::multiset<std::chrono::steady_clock::time_point> store_operations;
+  };
+
+  const std::shared_ptr<AskedFor> asked_for_ = std::make_shared<AskedFor>();
   prometheus::Gauge* leads_;
+  prometheus::Gauge* epoch_;
+  prometheus::Gauge* fenced_;
+  prometheus::Counter* terms_;
   std::map<JobState, prometheus::Gauge*> jobs_;
   std::map<JobState, prometheus::Counter*> jobs_finished_;
   std::map<JobState, prometheus::Histogram*> job_durations_;
@@ -63,7 +120,7 @@ class ControllerMetrics {
   prometheus::Counter* tasks_given_up_;
   prometheus::Gauge* oldest_task_age_;
   prometheus::Gauge* paused_filesystems_;
-  prometheus::Gauge* schedules_;
+  std::map<std::pair<std::string, std::string>, prometheus::Gauge*> holds_;
   std::map<std::string, prometheus::Counter*> schedule_runs_;
   std::map<std::string, prometheus::Counter*> retries_;
   prometheus::Counter* scanned_;

@@ -1,13 +1,17 @@
 #include "server/metrics/grpc_metrics.h"
 
+#include <google/protobuf/descriptor.h>
 #include <grpcpp/support/status.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <map>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 
 namespace cowherd {
 namespace {
@@ -39,6 +43,14 @@ const char* TypeName(ServerRpcInfo::Type type) {
       return "bidi_stream";
   }
   return "unknown";
+}
+
+// Whether this program could serve it: what it links is in protobuf's pool, but for gRPC's own health
+// service.
+bool IsKnown(absl::string_view service, absl::string_view method) {
+  if (service == "grpc.health.v1.Health") return method == "Check" || method == "Watch";
+  const auto* pool = google::protobuf::DescriptorPool::generated_pool();
+  return pool->FindMethodByName(absl::StrCat(service, ".", method)) != nullptr;
 }
 
 // One call. gRPC owns it and deletes it when the call is over.
@@ -93,9 +105,12 @@ GrpcMetrics::GrpcMetrics(prometheus::Registry& registry)
 Interceptor* GrpcMetrics::CreateServerInterceptor(ServerRpcInfo* info) {
   absl::string_view path = info->method();  // "/package.Service/Method"
   path.remove_prefix(path.empty() ? 0 : 1);
-  const size_t slash = path.find('/');
-  Labels labels = {{"grpc_service", std::string(path.substr(0, slash))},
-                   {"grpc_method", slash == path.npos ? "" : std::string(path.substr(slash + 1))},
+  const size_t slash = std::min(path.find('/'), path.size());
+  const absl::string_view service = path.substr(0, slash);
+  const absl::string_view method = absl::StripPrefix(path.substr(slash), "/");
+  const bool known = IsKnown(service, method);
+  Labels labels = {{"grpc_service", known ? std::string(service) : "other"},
+                   {"grpc_method", known ? std::string(method) : "other"},
                    {"grpc_type", TypeName(info->type())}};
   started_.Add(labels).Increment();
   prometheus::Histogram& seconds = seconds_.Add(labels, kSeconds);

@@ -11,8 +11,8 @@
 namespace cowherd {
 
 // Counts the calls of a gRPC server under the names that go-grpc-middleware gives them, so that existing
-// dashboards fit. Labels are bounded: only methods that the server knows reach an interceptor. The registry
-// must outlive it. Any thread.
+// dashboards fit. Labels are bounded: callers may ask for methods that nobody has heard of, which count as
+// "other". The registry must outlive it. Any thread.
 class GrpcMetrics final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
   explicit GrpcMetrics(prometheus::Registry& registry);

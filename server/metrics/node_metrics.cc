@@ -6,22 +6,26 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "server/base/version.h"
+#include "server/metrics/scrape.h"
 
 namespace cowherd {
 namespace {
 
-using prometheus::ClientMetric;
 using prometheus::MetricFamily;
-using prometheus::MetricType;
 
 constexpr std::array<absl::string_view, 14> kReasons = {"EXDEV",   "EISDIR", "EINVAL",     "EPERM",  "EACCES",
                                                         "ETXTBSY", "EROFS",  "EOPNOTSUPP", "ENOSPC", "EIO",
                                                         "EBADF",   "ESTALE", "ENOMEM",     "EDQUOT"};
+constexpr std::array<absl::string_view, 5> kRefusals = {"STALE_EPOCH", "EPOCH_NOT_KEPT", "BUSY",
+                                                        "TASK_UNKNOWN", "INVALID_ARGUMENT"};
 constexpr char kOtherReason[] = "other";
 
 const prometheus::Histogram::BucketBoundaries kCallSeconds = {0.0001, 0.001, 0.003, 0.01, 0.03, 0.1,
                                                               0.3,    1,     3,     10,   30,   60};
+
+std::string Lower(absl::string_view reason) { return absl::AsciiStrToLower(reason); }
 
 prometheus::Family<prometheus::Counter>& TasksEnded(prometheus::Registry& registry) {
   return prometheus::BuildCounter()
@@ -30,49 +34,10 @@ prometheus::Family<prometheus::Counter>& TasksEnded(prometheus::Registry& regist
       .Register(registry);
 }
 
-// Families made at each scrape.
-class Scrape {
- public:
-  void Counter(const char* name, const char* help, ClientMetric::Label label, double value) {
-    Sample(name, help, MetricType::Counter, {std::move(label)}, value);
-  }
-  void Counter(const char* name, const char* help, ClientMetric::Label one, ClientMetric::Label two,
-               double value) {
-    Sample(name, help, MetricType::Counter, {std::move(one), std::move(two)}, value);
-  }
-  void Gauge(const char* name, const char* help, std::vector<ClientMetric::Label> labels, double value) {
-    Sample(name, help, MetricType::Gauge, std::move(labels), value);
-  }
-  std::vector<MetricFamily> Take() {
-    std::vector<MetricFamily> families;
-    for (auto& [name, family] : families_) families.push_back(std::move(family));
-    return families;
-  }
-
- private:
-  void Sample(const char* name, const char* help, MetricType type, std::vector<ClientMetric::Label> labels,
-              double value) {
-    MetricFamily& family = families_[name];
-    family.name = name;
-    family.help = help;
-    family.type = type;
-    ClientMetric metric;
-    metric.label = std::move(labels);
-    if (type == MetricType::Counter) {
-      metric.counter.value = value;
-    } else {
-      metric.gauge.value = value;
-    }
-    family.metric.push_back(std::move(metric));
-  }
-
-  std::map<std::string, MetricFamily> families_;
-};
-
 void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
-  const ClientMetric::Label volume{"volume", name};
+  const Scrape::Label volume{"volume", name};
   const auto bytes = [&](const char* metric, const char* help, uint64_t value) {
-    scrape.Counter(metric, help, volume, static_cast<double>(value));
+    scrape.Counter(metric, help, {volume}, static_cast<double>(value));
   };
   bytes("cowherd_node_dedupe_requested_bytes_total", "Bytes asked of the kernel, counted per destination.",
         t.bytes_requested);
@@ -95,14 +60,14 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
         "cowherd_node_left_bytes_total",
         "Duplicate data that is left as it is, by reason: its storage is held by files outside the "
         "scan or immutable ones, too much would have to be moved, or a file would get too many extents.",
-        volume, {"reason", reason}, static_cast<double>(value));
+        {volume, {"reason", reason}}, static_cast<double>(value));
   };
   left("held", t.bytes_held);
   left("unprofitable", t.bytes_unprofitable);
   left("fragmenting", t.bytes_fragmenting);
   const auto throttled = [&](const char* cause, uint64_t nanoseconds) {
     scrape.Counter("cowherd_node_throttled_seconds_total",
-                   "Time that threads of scans were held back, by cause.", volume, {"cause", cause},
+                   "Time that threads of scans were held back, by cause.", {volume, {"cause", cause}},
                    static_cast<double>(nanoseconds) * 1e-9);
   };
   throttled("rate", t.rate_wait_ns);
@@ -112,8 +77,8 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
                "move it too.",
                {volume}, static_cast<double>(t.bytes_won));
   const auto ranges = [&](const char* outcome, uint64_t value) {
-    scrape.Counter("cowherd_node_dedupe_ranges_total", "Destination ranges, by outcome.", volume,
-                   {"outcome", outcome}, static_cast<double>(value));
+    scrape.Counter("cowherd_node_dedupe_ranges_total", "Destination ranges, by outcome.",
+                   {volume, {"outcome", outcome}}, static_cast<double>(value));
   };
   ranges("deduped", t.ranges_deduped);
   ranges("differs", t.ranges_differ);
@@ -123,7 +88,7 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
         "cowherd_node_scan_files_total",
         "Files that scans read or, where btrfs keeps checksums, that hold possible duplicates; those "
         "passed over; those that failed.",
-        volume, {"outcome", outcome}, static_cast<double>(value));
+        {volume, {"outcome", outcome}}, static_cast<double>(value));
   };
   files("scanned", t.files_scanned);
   files("skipped", t.files_skipped);
@@ -133,7 +98,7 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
     scrape.Counter("cowherd_node_scan_source_files_total",
                    "Files that scans looked at, by what told their duplicates; by checksums only those with "
                    "possible ones.",
-                   volume, {"source", source}, static_cast<double>(value));
+                   {volume, {"source", source}}, static_cast<double>(value));
   };
   looked_at("checksums", t.files_scanned - std::min(t.files_scanned, t.files_read));
   looked_at("reading", t.files_read);
@@ -162,7 +127,7 @@ class NodeMetrics::VolumeCollector final : public prometheus::Collectable {
     Scrape scrape;
     std::map<std::string, Totals> sums = book_.Sums();
     for (const NodeMetrics::Volume& volume : look_()) {
-      const ClientMetric::Label name{"volume", volume.name};
+      const Scrape::Label name{"volume", volume.name};
       scrape.Gauge("cowherd_node_volume_present", "1 if the root can be used now.", {name},
                    volume.present ? 1 : 0);
       SampleTotals(scrape, volume.name, sums[volume.name]);
@@ -183,6 +148,15 @@ class NodeMetrics::VolumeCollector final : public prometheus::Collectable {
                    static_cast<double>(volume.size_bytes));
       scrape.Gauge("cowherd_node_volume_free_bytes", "Free space of the filesystem.", {name},
                    static_cast<double>(volume.free_bytes));
+      for (const char* capability : {"CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN"}) {
+        const auto& missing = volume.missing_capabilities;
+        const bool is_missing = std::find(missing.begin(), missing.end(), capability) != missing.end();
+        scrape.Gauge(
+            "cowherd_node_capability_missing",
+            "1 if work on the volume needs the capability and the node has not got it; the node's log and "
+            "GetNode say what is lost.",
+            {name, {"capability", capability}}, is_missing ? 1 : 0);
+      }
     }
     return scrape.Take();
   }
@@ -226,6 +200,28 @@ NodeMetrics::NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, 
                         .Help("Memory that the index of one scan may take.")
                         .Register(*registry)
                         .Add({})),
+      capabilities_(
+          prometheus::BuildGauge()
+              .Name("cowherd_node_capability_info")
+              .Help("1 for each capability that the process holds of those that matter, with the profile "
+                    "that they come to; \"none\" if it holds none.")
+              .Register(*registry)),
+      epoch_(
+          prometheus::BuildGauge()
+              .Name("cowherd_node_epoch")
+              .Help("The controller's term of office whose orders are obeyed: the highest seen. 0: none yet.")
+              .Register(*registry)
+              .Add({})),
+      orders_refused_(
+          prometheus::BuildCounter()
+              .Name("cowherd_node_orders_refused_total")
+              .Help("Orders of controllers to run or to cancel a task that were refused, by reason.")
+              .Register(*registry)),
+      scan_successes_(prometheus::BuildGauge()
+                          .Name("cowherd_node_scan_last_success_timestamp_seconds")
+                          .Help("When a task that scanned the volume last ended well, since this process "
+                                "began. Dry runs do not count.")
+                          .Register(*registry)),
       succeeded_(TasksEnded(*registry).Add({{"outcome", "succeeded"}})),
       failed_(TasksEnded(*registry).Add({{"outcome", "failed"}})),
       cancelled_(TasksEnded(*registry).Add({{"outcome", "cancelled"}})),
@@ -238,6 +234,15 @@ NodeMetrics::NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, 
       .Set(1);
   for (absl::string_view reason : kReasons) errors_.Add({{"reason", std::string(reason)}});
   errors_.Add({{"reason", kOtherReason}});
+  for (absl::string_view reason : kRefusals) orders_refused_.Add({{"reason", Lower(reason)}});
+  orders_refused_.Add({{"reason", kOtherReason}});
+}
+
+void NodeMetrics::SetRights(const std::string& profile, const std::vector<std::string>& capabilities) {
+  for (const std::string& capability : capabilities) {
+    capabilities_.Add({{"profile", profile}, {"capability", capability}}).Set(1);
+  }
+  if (capabilities.empty()) capabilities_.Add({{"profile", profile}, {"capability", "none"}}).Set(1);
 }
 
 void NodeMetrics::SetIndexBudget(size_t bytes) { index_budget_.Set(static_cast<double>(bytes)); }
@@ -253,6 +258,17 @@ void NodeMetrics::DedupeCall(double seconds) { call_seconds_.Observe(seconds); }
 void NodeMetrics::DedupeError(absl::string_view reason) {
   const bool listed = std::find(kReasons.begin(), kReasons.end(), reason) != kReasons.end();
   errors_.Add({{"reason", listed ? std::string(reason) : kOtherReason}}).Increment();
+}
+
+void NodeMetrics::SetEpoch(uint64_t epoch) { epoch_.Set(static_cast<double>(epoch)); }
+
+void NodeMetrics::OrderRefused(absl::string_view reason) {
+  const bool listed = std::find(kRefusals.begin(), kRefusals.end(), reason) != kRefusals.end();
+  orders_refused_.Add({{"reason", listed ? Lower(reason) : kOtherReason}}).Increment();
+}
+
+void NodeMetrics::ScanSucceeded(const std::string& volume) {
+  scan_successes_.Add({{"volume", volume}}).SetToCurrentTime();
 }
 
 void NodeMetrics::TaskStarted() { running_.Increment(); }

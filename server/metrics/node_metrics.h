@@ -7,6 +7,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -29,6 +30,8 @@ class NodeMetrics {
     std::string uuid;
     uint64_t size_bytes = 0;
     uint64_t free_bytes = 0;
+    // Of the capabilities that matter, those that its work needs and the node has not.
+    std::vector<std::string> missing_capabilities;
   };
   enum class TaskEnd { kSucceeded, kFailed, kCancelled };
 
@@ -37,6 +40,8 @@ class NodeMetrics {
   NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, const TotalsBook& book,
               std::function<std::vector<Volume>()> look);
 
+  // Once: what the process holds of the capabilities that matter, by name.
+  void SetRights(const std::string& profile, const std::vector<std::string>& capabilities);
   // Of each scan.
   void SetIndexBudget(size_t bytes);
   // A scan of a whole volume ended with `totals`, however; `at`: since 1970.
@@ -44,6 +49,12 @@ class NodeMetrics {
   void DedupeCall(double seconds);
   // An errno's name.
   void DedupeError(absl::string_view reason);
+  // Whose orders are obeyed from now on.
+  void SetEpoch(uint64_t epoch);
+  // An order of a controller that was not carried out: the error's reason.
+  void OrderRefused(absl::string_view reason);
+  // A scan of the root ended well, now; dry runs do not count.
+  void ScanSucceeded(const std::string& volume);
   void TaskStarted();
   void TaskEnded(TaskEnd end);
 
@@ -57,6 +68,10 @@ class NodeMetrics {
   prometheus::Histogram& call_seconds_;
   prometheus::Gauge& running_;
   prometheus::Gauge& index_budget_;
+  prometheus::Family<prometheus::Gauge>& capabilities_;
+  prometheus::Gauge& epoch_;
+  prometheus::Family<prometheus::Counter>& orders_refused_;
+  prometheus::Family<prometheus::Gauge>& scan_successes_;
   prometheus::Counter& succeeded_;
   prometheus::Counter& failed_;
   prometheus::Counter& cancelled_;

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -25,6 +26,8 @@
 #include "server/node/node.h"
 #include "server/node/node_record.h"
 #include "server/node/node_service.h"
+#include "server/node/pool_watch.h"
+#include "server/node/rights.h"
 #include "server/scan/pace.h"
 #include "server/scan/scan_state.h"
 #include "server/serving/serving.h"
@@ -39,6 +42,8 @@ constexpr size_t kLookupThreads = 4;
 constexpr size_t kScanThreads = 2;
 constexpr size_t kMaxQueuedScans = 2;
 constexpr char kPressureFile[] = "/proc/pressure/io";
+constexpr std::chrono::seconds kWatchEvery(1);
+constexpr std::chrono::seconds kStuckAfter(15);
 constexpr int kBadFlags = 2;
 constexpr int kCannotServe = 1;
 
@@ -55,6 +60,12 @@ absl::StatusOr<size_t> FindIndexBudget(unsigned mib, bool given, size_t scans) {
         {{"budget_mib", budget >> 20}, {"limit_mib", limit >> 20}, {"scans", scans}});
   }
   return budget;
+}
+
+absl::StatusOr<Rights> OwnRights() {
+  ASSIGN_OR_RETURN(const std::string status, ReadFile("/proc/self/status"));
+  ASSIGN_OR_RETURN(const std::string uid_map, ReadFile("/proc/self/uid_map"));
+  return ParseRights(status, uid_map);
 }
 
 // A request opens up to 129 files, and the usual soft limit is 1024.
@@ -178,17 +189,26 @@ int Run(int argc, char** argv) {
     record = *std::move(opened);
     config.instance_id = record->instance_id();
   }
-  EpochGate epochs(record == nullptr ? 0 : record->epoch(), [&record](uint64_t epoch) {
-    return record == nullptr ? absl::OkStatus() : record->KeepEpoch(epoch);
-  });
   RaiseOpenFileLimit();
 
   LinuxExtentOps kernel;
   LinuxFileTrees trees;
   TotalsBook book;
   auto registry = std::make_shared<prometheus::Registry>();
-  NodeMetrics metrics(registry, book, [&] { return LookAtVolumes(*roots, kernel, trees); });
+  absl::StatusOr<Rights> rights = OwnRights();
+  if (!rights.ok()) return Fail(rights.status(), kCannotServe);
+  config.rights = *rights;
+  LogAbilities(*roots, *rights, kernel, trees);
+  NodeMetrics metrics(registry, book, [&] { return LookAtVolumes(*roots, *rights, kernel, trees); });
+  metrics.SetRights(ProfileOf(*rights), CapabilitiesOf(*rights));
   metrics.SetIndexBudget(config.index_budget);
+  const uint64_t last_epoch = record == nullptr ? 0 : record->epoch();
+  metrics.SetEpoch(last_epoch);
+  EpochGate epochs(last_epoch, [&](uint64_t epoch) -> absl::Status {
+    if (record != nullptr) RETURN_IF_ERROR(record->KeepEpoch(epoch));
+    metrics.SetEpoch(epoch);
+    return absl::OkStatus();
+  });
   MeteredExtentOps ops(kernel, metrics);
   Node node(std::move(config), *roots, ops, trees, book, metrics, epochs);
   WorkPool calls(kCallThreads, kMaxQueuedCalls);
@@ -200,7 +220,18 @@ int Run(int argc, char** argv) {
   if (!serving.ok()) {
     return Fail(serving.status(), absl::IsInvalidArgument(serving.status()) ? kBadFlags : kCannotServe);
   }
-  Serving::WaitForSignal();
+  (*serving)->SetServing(v1::NodeService::service_full_name(), true);
+  {
+    const PoolWatch watch(lookups, kWatchEvery, kStuckAfter, [&serving](bool well) {
+      if (well) {
+        Log(LogLevel::kInfo, "calls are answered again");
+      } else {
+        Log(LogLevel::kError, "no call is answered: all threads wait in the kernel. Does a disk hang?");
+      }
+      (*serving)->SetServing(v1::NodeService::service_full_name(), well);
+    });
+    Serving::WaitForSignal();
+  }
   node.StopTasks();
   (*serving)->Shutdown();
   return 0;

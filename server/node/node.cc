@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "server/base/grpc_status.h"
 #include "server/base/log.h"
@@ -156,8 +157,10 @@ absl::StatusOr<v1::LargestGroups> Node::FindDuplicates(
 
 absl::StatusOr<std::shared_ptr<TaskRun>> Node::RunTask(const v1::RunTaskRequest& request) {
   if (request.task_id().empty()) return FieldError("task_id", "missing");
-  return tasks_.RunOrAttach(request.task_id(), request.attempt(), request.epoch(),
-                            [&]() -> absl::StatusOr<TaskTable::New> { return MakeTask(request); });
+  auto run = tasks_.RunOrAttach(request.task_id(), request.attempt(), request.epoch(),
+                                [&]() -> absl::StatusOr<TaskTable::New> { return MakeTask(request); });
+  if (!run.ok()) metrics_.OrderRefused(ReasonOf(run.status()));
+  return run;
 }
 
 absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request) {
@@ -181,6 +184,7 @@ absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request)
       absl::Status status =
           RunScan(scan, stop, totals, [&](const Duplicate& duplicate) { top.Add(duplicate); });
       *summary.mutable_largest() = ToProto(top, *scan.root);
+      if (status.ok() && !scan.request.dry_run) metrics_.ScanSucceeded(scan.root->name);
       return status;
     };
   } else if (request.has_ranges()) {
@@ -240,7 +244,11 @@ google::protobuf::Timestamp Node::started() const {
 }
 
 absl::Status Node::CancelTask(const v1::CancelTaskRequest& request) {
-  RETURN_IF_ERROR(tasks_.Cancel(request.task_id(), request.epoch()));
+  const absl::Status cancelled = tasks_.Cancel(request.task_id(), request.epoch());
+  if (!cancelled.ok()) {
+    metrics_.OrderRefused(ReasonOf(cancelled));
+    return cancelled;
+  }
   Log(LogLevel::kInfo, "task cancelled", {{"task", request.task_id()}, {"epoch", request.epoch()}});
   return absl::OkStatus();
 }
@@ -280,6 +288,10 @@ v1::Node Node::Describe() const {
   *node.mutable_started() = started();
   node.set_running_tasks(static_cast<uint32_t>(tasks_.running()));
   node.set_max_tasks(static_cast<uint32_t>(config_.max_tasks));
+  node.set_profile(ProfileOf(config_.rights));
+  for (std::string& capability : CapabilitiesOf(config_.rights)) {
+    node.add_capabilities(std::move(capability));
+  }
   for (const Root& root : roots_.roots()) {
     v1::Root& proto = *node.add_roots();
     proto.set_name(root.name);
@@ -297,11 +309,18 @@ v1::Node Node::Describe() const {
     proto.set_block_size(facts->block_size);
     proto.set_dedupe_supported(facts->dedupe_supported);
     proto.set_read_only(facts->read_only);
+    for (const Lack& lack : LacksOf(config_.rights, *facts)) {
+      v1::Lack& told = *proto.add_lacks();
+      told.set_capability(lack.capability);
+      told.set_loses(lack.loses);
+      told.set_needed(lack.needed);
+    }
   }
   return node;
 }
 
-std::vector<NodeMetrics::Volume> LookAtVolumes(const RootTable& roots, ExtentOps& ops, FileTrees& trees) {
+std::vector<NodeMetrics::Volume> LookAtVolumes(const RootTable& roots, const Rights& rights, ExtentOps& ops,
+                                               FileTrees& trees) {
   std::vector<NodeMetrics::Volume> volumes;
   for (const Root& root : roots.roots()) {
     NodeMetrics::Volume& volume = volumes.emplace_back();
@@ -315,8 +334,49 @@ std::vector<NodeMetrics::Volume> LookAtVolumes(const RootTable& roots, ExtentOps
     volume.uuid = facts->uuid;
     volume.size_bytes = facts->size_bytes;
     volume.free_bytes = facts->free_bytes;
+    for (Lack& lack : LacksOf(rights, *facts)) {
+      if (lack.needed) volume.missing_capabilities.push_back(std::move(lack.capability));
+    }
   }
   return volumes;
+}
+
+void LogAbilities(const RootTable& roots, const Rights& rights, ExtentOps& ops, FileTrees& trees) {
+  Log(LogLevel::kInfo, "rights",
+      {{"profile", ProfileOf(rights)}, {"capabilities", absl::StrJoin(CapabilitiesOf(rights), ",")}});
+  if (rights.in_user_namespace) {
+    Log(LogLevel::kWarning,
+        "this is a user namespace of its own, where capabilities do not count for "
+        "filesystems mounted outside (a pod with hostUsers: false is one)");
+  }
+  for (const Root& root : roots.roots()) {
+    const absl::StatusOr<std::unique_ptr<FileTree>> tree = trees.OpenRoot(root);
+    const absl::StatusOr<FsFacts> facts = tree.ok() ? ops.Facts((*tree)->root_fd()) : tree.status();
+    if (!facts.ok()) {
+      Log(LogLevel::kWarning, "a root cannot be used now", {{"root", root.name}, {"error", facts.status()}});
+      continue;
+    }
+    const absl::Status checksums = (*tree)->OpenStorageMap().status();
+    Log(LogLevel::kInfo, "root",
+        {{"root", root.name},
+         {"filesystem", facts->type},
+         {"can_share", facts->dedupe_supported && !facts->read_only},
+         {"by_checksums", checksums.ok()}});
+    if (!facts->dedupe_supported) {
+      Log(LogLevel::kWarning, "a root's filesystem cannot share ranges; btrfs and XFS (reflink=1) can",
+          {{"root", root.name}, {"filesystem", facts->type}});
+    }
+    const std::vector<Lack> lacks = LacksOf(rights, *facts);
+    for (const Lack& lack : lacks) {
+      Log(lack.needed ? LogLevel::kWarning : LogLevel::kInfo, "a capability is missing",
+          {{"root", root.name}, {"capability", lack.capability}, {"loses", lack.loses}});
+    }
+    if (facts->type == "btrfs" && !checksums.ok() && rights.sys_admin) {
+      Log(LogLevel::kWarning,
+          "the checksums of btrfs cannot be read, though CAP_SYS_ADMIN is there: scans read all data",
+          {{"root", root.name}, {"error", checksums}});
+    }
+  }
 }
 
 }  // namespace cowherd

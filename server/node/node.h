@@ -20,6 +20,7 @@
 #include "server/metrics/node_metrics.h"
 #include "server/node/epoch_gate.h"
 #include "server/node/io_class.h"
+#include "server/node/rights.h"
 #include "server/node/task_table.h"
 #include "server/scan/pace.h"
 #include "server/scan/request.h"
@@ -36,6 +37,7 @@ struct NodeConfig {
   std::string state_dir;              // as ScanRequest's
   PressurePause* pressure = nullptr;  // of all scans; null: they do not pause
   IoClass io_class = IoClass::kNone;  // of the scans' threads
+  Rights rights;
 };
 
 // What a node does, call by call, without gRPC: node_service carries it over the wire. Calls block. Any
@@ -91,7 +93,12 @@ class Node {
 };
 
 // The roots as they are now, for NodeMetrics.
-std::vector<NodeMetrics::Volume> LookAtVolumes(const RootTable& roots, ExtentOps& ops, FileTrees& trees);
+std::vector<NodeMetrics::Volume> LookAtVolumes(const RootTable& roots, const Rights& rights, ExtentOps& ops,
+                                               FileTrees& trees);
+
+// Tells the log, for each root, what this process can do there: once, at start. Tries out what depends on
+// more than capabilities.
+void LogAbilities(const RootTable& roots, const Rights& rights, ExtentOps& ops, FileTrees& trees);
 
 }  // namespace cowherd
 

@@ -72,6 +72,7 @@ absl::Status Loop::Recover() {
     const ActiveJob* active = table_.Find(std::string(id));
     if (active == nullptr || active->job.wanted != Wanted::kPause) RETURN_IF_ERROR(rests_.Lift(name));
   }
+  metrics_.TermBegins(epoch);
   Log(LogLevel::kInfo, "store opened", {{"epoch", epoch}, {"active_jobs", uint64_t{records.size()}}});
   return absl::OkStatus();
 }
@@ -424,6 +425,11 @@ void Loop::Publish() {
   if (!table_.jobs().empty()) WakeBy(next_publish_);
   ledger_.Publish();
   metrics_.SetPausedFilesystems(paused_filesystems().count(now));
+  std::map<std::pair<std::string, std::string>, uint64_t> holds;
+  for (const auto& [name, hold] : rests_.holds().all()) {
+    ++holds[{name.substr(0, name.find('/')), std::string(HoldName(hold.kind))}];
+  }
+  metrics_.SetHolds(holds);
   if (const auto counts = nodes_.TakeCounts()) metrics_.SetNodes(*counts);
 }
 

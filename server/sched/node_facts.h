@@ -12,6 +12,12 @@
 namespace cowherd {
 
 // What a node says of itself. Fields as in Root and Node of node.proto.
+struct LackFacts {
+  std::string capability;
+  std::string loses;
+  bool needed = false;
+};
+
 struct RootFacts {
   std::string name;
   std::string path;
@@ -23,6 +29,7 @@ struct RootFacts {
   uint32_t block_size = 0;
   bool dedupe_supported = false;
   bool read_only = false;
+  std::vector<LackFacts> lacks;
 };
 
 struct NodeFacts {
@@ -35,6 +42,8 @@ struct NodeFacts {
   absl::Time started = absl::InfinitePast();
   uint32_t running_tasks = 0;
   uint32_t max_tasks = 0;
+  std::string profile;
+  std::vector<std::string> capabilities;
 };
 
 }  // namespace cowherd

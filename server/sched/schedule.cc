@@ -105,6 +105,11 @@ absl::optional<RunOrigin> OriginOf(absl::string_view request_id) {
   return RunOrigin{std::string(parts[0]), std::string(parts[1]), absl::FromUnixMicros(micros)};
 }
 
+absl::Time OverdueFrom(const ScheduleRules& rules, absl::Time since) {
+  if (rules.suspended) return absl::InfiniteFuture();
+  return rules.cron.Next(rules.cron.Next(since, rules.zone), rules.zone);
+}
+
 absl::Time NextRun(const ScheduleRules& rules, absl::Time decided_to, absl::Time now) {
   if (rules.suspended) return absl::InfiniteFuture();
   return rules.cron.Next(std::max(CountFrom(decided_to, now), now), rules.zone);

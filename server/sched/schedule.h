@@ -114,6 +114,10 @@ struct RunOrigin {
 // Unset: no schedule made it.
 absl::optional<RunOrigin> OriginOf(absl::string_view request_id);
 
+// When two runs will have been due since `since` and neither has succeeded, if none does until then.
+// InfiniteFuture: never, as it is suspended.
+absl::Time OverdueFrom(const ScheduleRules& rules, absl::Time since);
+
 // When the next run is due. InfiniteFuture: never, as it is suspended.
 absl::Time NextRun(const ScheduleRules& rules, absl::Time decided_to, absl::Time now);
 

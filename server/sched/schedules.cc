@@ -32,6 +32,14 @@ absl::Status Unknown(const std::string& name) {
       absl::StrCat("no schedule is called \"", name, "\"; list the schedules to see their names"));
 }
 
+// A run that was due before this is not missed, as far as the store can tell: the schedule was made, changed
+// or resumed since.
+absl::Time AwaitedFrom(const Schedule& schedule) {
+  const bool changed_since = schedule.runs.empty() || schedule.decided_to > schedule.runs.back().time;
+  const bool keeps_none = schedule.spec.rules.keep_succeeded == 0;
+  return changed_since || keeps_none ? schedule.decided_to : schedule.created;
+}
+
 void DropStarting(Schedule& schedule) {
   std::vector<ScheduledRun>& runs = schedule.runs;
   runs.erase(std::remove_if(runs.begin(), runs.end(),
@@ -72,9 +80,10 @@ absl::Status Schedules::Recover() {
       runs.push_back(std::move(run));
     }
     schedule.runs = std::move(runs);
-    entries_.emplace(name, Entry{std::move(schedule), bytes});
+    Entry entry{std::move(schedule), bytes};
+    entry.awaited_from = AwaitedFrom(entry.schedule);
+    TellMetrics(entries_.emplace(name, std::move(entry)).first->second);
   }
-  metrics_.SetSchedules(entries_.size());
   return absl::OkStatus();
 }
 
@@ -107,7 +116,18 @@ absl::Status Schedules::Write(Entry& entry, Schedule next) {
   if (bytes != entry.stored) RETURN_IF_ERROR(store_.PutRecord(kKind, next.name, bytes));
   entry.stored = std::move(bytes);
   entry.schedule = std::move(next);
+  TellMetrics(entry);
   return absl::OkStatus();
+}
+
+void Schedules::TellMetrics(Entry& entry) {
+  const Schedule& schedule = entry.schedule;
+  for (const ScheduledRun& run : schedule.runs) {
+    if (run.state == RunState::kSucceeded) entry.succeeded = std::max(entry.succeeded, run.time);
+  }
+  metrics_.SetSchedule(schedule.name,
+                       {entry.succeeded, NextRunOf(schedule),
+                        OverdueFrom(schedule.spec.rules, std::max(entry.succeeded, entry.awaited_from))});
 }
 
 absl::Status Schedules::Adopt(Schedule& schedule) {
@@ -201,6 +221,8 @@ void Schedules::TakeEnded() {
     for (ScheduledRun& run : found->second.schedule.runs) {
       if (run.job != job.id) continue;
       run.state = StateOf(job);
+      // Before the run is forgotten.
+      TellMetrics(found->second);
       LookSoon(found->second);
     }
   }
@@ -239,10 +261,10 @@ absl::StatusOr<Schedule> Schedules::Create(const std::string& name, ScheduleSpec
                     absl::nullopt,
                     absl::OkStatus()};
   Entry entry{schedule, ""};
+  entry.awaited_from = now;
   RETURN_IF_ERROR(Write(entry, std::move(schedule)));
   Entry& kept = entries_.emplace(name, std::move(entry)).first->second;
   LookSoon(kept);
-  metrics_.SetSchedules(entries_.size());
   Log(LogLevel::kInfo, "schedule made", {{"schedule", name}});
   return kept.schedule;
 }
@@ -281,7 +303,11 @@ absl::StatusOr<Schedule> Schedules::Update(const std::string& name, ScheduleSpec
   next.start_error = absl::OkStatus();
   ++next.revision;
   next.decided_to = Now();
-  RETURN_IF_ERROR(Write(*entry, std::move(next)));
+  const absl::Time before = std::exchange(entry->awaited_from, next.decided_to);
+  if (absl::Status status = Write(*entry, std::move(next)); !status.ok()) {
+    entry->awaited_from = before;
+    return status;
+  }
   LookSoon(*entry);
   Log(LogLevel::kInfo, "schedule changed", {{"schedule", name}, {"revision", entry->schedule.revision}});
   return entry->schedule;
@@ -291,7 +317,7 @@ absl::Status Schedules::Delete(const std::string& name) {
   RETURN_IF_ERROR(Find(name).status());
   RETURN_IF_ERROR(store_.DeleteRecord(kKind, name));
   entries_.erase(name);
-  metrics_.SetSchedules(entries_.size());
+  metrics_.ForgetSchedule(name);
   Log(LogLevel::kInfo, "schedule deleted", {{"schedule", name}});
   return absl::OkStatus();
 }

@@ -98,12 +98,17 @@ class Schedules {
     // As it is in the store.
     std::string stored;
     absl::Time look_again = absl::InfinitePast();
+    // When the last run that succeeded was due. Not set: none is known.
+    absl::Time succeeded = absl::InfinitePast();
+    // Nobody waits for what was due before.
+    absl::Time awaited_from = absl::InfinitePast();
   };
 
   absl::Time Now() const;
   // SCHEDULE_UNKNOWN as above.
   absl::StatusOr<Entry*> Find(const std::string& name);
   void LookSoon(Entry& entry);
+  void TellMetrics(Entry& entry);
   // Stores it, if it changed, and takes it over; on an error nothing has changed.
   absl::Status Write(Entry& entry, Schedule next);
   // Gives starting runs their jobs, where these were made already.

@@ -448,6 +448,7 @@ void Tries::CloseGone() {
 
 void Tries::Fence(const std::string& node) {
   if (std::exchange(fenced_, true)) return;
+  metrics_.TermIsFenced();
   Log(LogLevel::kError, "another controller rules the nodes: this one dispatches nothing more",
       {{"node", node}, {"epoch", epoch_}});
 }

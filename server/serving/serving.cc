@@ -7,6 +7,7 @@
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/impl/server_builder_plugin.h>
 #include <prometheus/exposer.h>
+#include <prometheus/gauge.h>
 
 #include <algorithm>
 #include <csignal>
@@ -34,6 +35,8 @@ constexpr int kMaxMessageBytes = 8 << 20;
 
 // What one client can make the server hold in buffers: gRPC counts messages only after it has them.
 constexpr size_t kBufferQuotaBytes = 64 << 20;
+
+constexpr absl::Duration kExpiryWarning = absl::Hours(7 * 24);
 
 sigset_t StopSignals() {
   sigset_t set;
@@ -88,6 +91,24 @@ absl::Status CannotListen(absl::string_view flag, const std::string& address, ab
                    flag);
 }
 
+// When the certificates that were read end.
+absl::Status TellExpiry(const TlsFiles& files, prometheus::Registry& registry) {
+  if (!files.any()) return absl::OkStatus();
+  auto& expiry = prometheus::BuildGauge()
+                     .Name("cowherd_tls_certificate_expiry_timestamp_seconds")
+                     .Help("When the first certificate of the file ends, as it was read at start.")
+                     .Register(registry);
+  for (const auto& [file, path] : {std::pair("cert", files.cert), std::pair("ca", files.ca)}) {
+    ASSIGN_OR_RETURN(const absl::Time end, FirstExpiryIn(path, absl::StrCat("--tls_", file)));
+    expiry.Add({{"file", file}}).Set(static_cast<double>(absl::ToUnixSeconds(end)));
+    if (end < absl::Now() + kExpiryWarning) {
+      Log(LogLevel::kWarning, "a certificate ends soon, or has ended",
+          {{"file", path}, {"end", absl::FormatTime(absl::RFC3339_sec, end, absl::UTCTimeZone())}});
+    }
+  }
+  return absl::OkStatus();
+}
+
 class GrpcServing final : public Serving {
  public:
   explicit GrpcServing(double grace_seconds) : grace_(absl::Seconds(grace_seconds)) {}
@@ -107,6 +128,7 @@ class GrpcServing final : public Serving {
           "serving plain text to other machines: anyone who reaches the port may command this node",
           {{"listen", flags.listen}});
     }
+    RETURN_IF_ERROR(TellExpiry(flags.tls, *registry));
     // Each call counts in the registry; the exposer holds all of them weakly.
     scraped_ = collectables;
     scraped_.push_back(registry);

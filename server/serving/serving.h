@@ -56,7 +56,7 @@ class Serving {
   // Waits for SIGTERM or SIGINT. Needs BlockSignals.
   static void WaitForSignal();
 
-  // What the health service says of one gRPC service, by its full name: true from the start.
+  // What the health service says of one gRPC service, by its full name. Not known until it is told.
   virtual void SetServing(const std::string& service, bool serving) = 0;
 
   // Health turns NOT_SERVING, no new calls, running ones get the grace period, then are cancelled.

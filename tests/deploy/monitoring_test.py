@@ -15,7 +15,7 @@ import yaml
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests/integration"))
-from cluster import ClusterTest, run  # noqa: E402
+from cluster import ClusterTest, run, wait_for  # noqa: E402
 
 MONITORING = REPOSITORY / "deploy/monitoring"
 RULES = sorted(MONITORING.glob("rules/*.yaml"))
@@ -94,11 +94,15 @@ class TextTest(unittest.TestCase):
 class ExportTest(ClusterTest):
     def exported(self):
         """Names of all that a node and a controller export, with what histograms add."""
-        root = self.directory / "root"
-        root.mkdir()
-        node = self.node("one", f"data={root}").start()
-        controller = self.controller({"one": node}).start()
-        self.cowherd("node", "list", "--controller", controller.address)
+        filesystem = self.filesystem("btrfs", 256)
+        tls = self.certificates()
+        node = self.node("one", f"data={filesystem.path}", flags=tls).start()
+        controller = self.controller({"one": node}, flags=tls).start()
+        ask = [*tls, "--controller", controller.address]
+        # Some series are there only once something has happened.
+        self.cowherd("schedule", "create", "yearly", "--cron", "0 0 1 1 *", "--all", *ask)
+        self.cowherd("schedule", "run", "yearly", *ask)
+        wait_for("a run has succeeded", lambda: "schedule_last_success" in controller.metrics()[0])
         names = set()
         for server in (node, controller):
             text, samples = server.metrics()

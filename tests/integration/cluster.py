@@ -182,6 +182,22 @@ class ClusterTest(unittest.TestCase):
         store = store or self.directory / "jobs.db"
         return self.server(program, f"--store={store}", "--probe_interval=0.5s", *nodes, *flags)
 
+    def certificates(self):
+        """An authority and one certificate for 127.0.0.1, as flags."""
+        def file(name):
+            return str(self.directory / name)
+
+        with open(file("ext"), "w") as ext:
+            ext.write("subjectAltName=IP:127.0.0.1,URI:spiffe://cowherd/test\n")
+        openssl = lambda *arguments: run("openssl", *arguments)
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=authority",
+                "-keyout", file("ca.key"), "-out", file("ca.pem"))
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=cowherd", "-keyout", file("key.pem"),
+                "-out", file("csr"))
+        openssl("x509", "-req", "-days", "1", "-in", file("csr"), "-CA", file("ca.pem"), "-CAkey", file("ca.key"),
+                "-CAcreateserial", "-extfile", file("ext"), "-out", file("cert.pem"))
+        return [f"--tls_cert={file('cert.pem')}", f"--tls_key={file('key.pem')}", f"--tls_ca={file('ca.pem')}"]
+
     def resolve_as(self, server, hosts):
         """Lets the server see these lines as /etc/hosts, in a mount namespace of its own."""
         # All of /etc: a bare system may have no hosts file to mount over.

@@ -237,22 +237,6 @@ class JobTest(cluster.ClusterTest):
 
 
 class TlsTest(cluster.ClusterTest):
-    def certificates(self):
-        """An authority and one certificate for 127.0.0.1, as flags."""
-        def file(name):
-            return str(self.directory / name)
-
-        with open(file("ext"), "w") as ext:
-            ext.write("subjectAltName=IP:127.0.0.1,URI:spiffe://cowherd/test\n")
-        openssl = lambda *arguments: cluster.run("openssl", *arguments)
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=authority",
-                "-keyout", file("ca.key"), "-out", file("ca.pem"))
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=cowherd", "-keyout", file("key.pem"),
-                "-out", file("csr"))
-        openssl("x509", "-req", "-days", "1", "-in", file("csr"), "-CA", file("ca.pem"), "-CAkey", file("ca.key"),
-                "-CAcreateserial", "-extfile", file("ext"), "-out", file("cert.pem"))
-        return [f"--tls_cert={file('cert.pem')}", f"--tls_key={file('key.pem')}", f"--tls_ca={file('ca.pem')}"]
-
     def test_everything_over_mutual_tls(self):
         import grpc
 

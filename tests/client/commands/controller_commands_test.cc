@@ -457,6 +457,15 @@ TEST_F(ControllerCommands, NodeListAndShow) {
   v1::NodeStatus* lost = controller.nodes.add_nodes();
   lost->set_name("n4");
   lost->set_state(v1::NODE_LOST);
+  v1::NodeStatus* weak = controller.nodes.add_nodes();
+  weak->set_name("n5");
+  weak->set_state(v1::NODE_UP);
+  v1::Root* root = weak->mutable_node()->add_roots();
+  root->set_name("vm");
+  root->add_lacks()->set_capability("CAP_FOWNER");
+  v1::Lack* lack = root->add_lacks();
+  lack->set_capability("CAP_SYS_ADMIN");
+  lack->set_needed(true);
   run({"node", "list"});
   EXPECT_EQ(run.code, 0);
   EXPECT_EQ(
@@ -464,7 +473,10 @@ TEST_F(ControllerCommands, NodeListAndShow) {
       "NAME  STATE  ADDRESS           ROOTS      TASKS  VERSION  LAST SEEN             NOTE\n"
       "n1    UP     10.0.0.1:7300     data,home      2  0.1.0    2023-11-14 22:13:20Z\n"
       "n2    DOWN   10.0.0.2:7300 +1  -              0  -        -                     UNAVAILABLE: refused\n"
-      "n4    LOST   -                 -              0  -        -\n");
+      "n4    LOST   -                 -              0  -        -\n"
+      "n5    UP     -                 vm             0  -        -                     lacks CAP_SYS_ADMIN "
+      "on "
+      "vm\n");
   run({"node", "show", "n2"});
   EXPECT_EQ(run.code, 0);
   EXPECT_EQ(

@@ -317,6 +317,15 @@ TEST_F(NodeCommands, NodeShowAsksTheNode) {
   gone->set_path("/mnt/x");
   gone->mutable_error()->set_reason("ROOT_ABSENT");
   gone->mutable_error()->set_message("nothing is mounted there");
+  answer.set_profile("walk");
+  answer.add_capabilities("CAP_DAC_OVERRIDE");
+  v1::Lack* lack = answer.mutable_roots(0)->add_lacks();
+  lack->set_capability("CAP_SYS_ADMIN");
+  lack->set_loses("read-only snapshots are not shared");
+  lack = answer.mutable_roots(0)->add_lacks();
+  lack->set_capability("CAP_X");
+  lack->set_loses("\x1b all");
+  lack->set_needed(true);
   node.node = answer;
   run({"node", "show", "--node", server.address()});
   EXPECT_EQ(run.err, "");
@@ -327,6 +336,9 @@ TEST_F(NodeCommands, NodeShowAsksTheNode) {
             "labels:      disk=nvme,zone=a\n"
             "started:     2023-11-14 22:13:20Z\n"
             "tasks:       1 running, at most 2\n"
+            "rights:      walk: CAP_DAC_OVERRIDE\n"
+            "without:     CAP_SYS_ADMIN on data: read-only snapshots are not shared\n"
+            "lacks:       CAP_X on data: \\x1b all\n"
             "\n"
             "ROOT  PATH       TYPE    SIZE     FREE  BLOCK  DEDUPE  UUID   NOTE\n"
             "data  /srv/\\xff  btrfs  1 TiB  512 GiB  4 KiB  yes     12-34  read-only\n"

@@ -1,8 +1,12 @@
 #include "server/base/credentials.h"
 
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
+#include <sstream>
+#include <string>
 
+#include "absl/time/clock.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_certificates.h"
 
@@ -69,6 +73,47 @@ INSTANTIATE_TEST_SUITE_P(Flags, CredentialsFlagTest,
                                            FlagCase{"--tls_key", &TlsFiles::key},
                                            FlagCase{"--tls_ca", &TlsFiles::ca}),
                          [](const auto& info) { return std::string(info.param.flag + 2); });
+
+std::string TextOf(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+TEST(FirstExpiryTest, OfSeveralCertificatesTheFirst) {
+  // Both end two days after they were made.
+  const std::string both = TextOf(Good().cert) + TextOf(Good().ca);
+  const absl::Time now = absl::Now();
+  for (const std::string& pem : {TextOf(Good().cert), both, TextOf(Good().key) + both}) {
+    const absl::StatusOr<absl::Time> end = FirstExpiry(pem);
+    ASSERT_THAT(end, IsOk());
+    EXPECT_GT(*end, now + absl::Hours(47));
+    EXPECT_LE(*end, now + absl::Hours(48));
+  }
+  const std::string short_lived = ::testing::TempDir() + "/short.pem";
+  ASSERT_EQ(
+      std::system(
+          ("openssl req -x509 -key " + Good().key + " -subj /CN=x -days 1 -out " + short_lived).c_str()),
+      0);
+  for (const std::string& pem : {TextOf(short_lived) + both, both + TextOf(short_lived)}) {
+    const absl::StatusOr<absl::Time> end = FirstExpiry(pem);
+    ASSERT_THAT(end, IsOk());
+    EXPECT_LE(*end, now + absl::Hours(24) + absl::Seconds(60));
+  }
+}
+
+TEST(FirstExpiryTest, WhatCannotBeReadIsAnErrorOfTheFlag) {
+  EXPECT_FALSE(FirstExpiry("").ok());
+  EXPECT_FALSE(FirstExpiry(TextOf(Good().key)).ok());
+  std::string broken = TextOf(Good().cert);
+  broken[broken.size() / 2] = '!';
+  EXPECT_FALSE(FirstExpiry(broken).ok());
+  EXPECT_FALSE(FirstExpiry(TextOf(Good().cert) + broken).ok());
+  const std::string path = ::testing::TempDir() + "/broken.pem";
+  std::ofstream(path) << broken;
+  EXPECT_THAT(FirstExpiryIn(path, "--tls_cert"), HasField("--tls_cert"));
+  EXPECT_THAT(FirstExpiryIn(Good().ca, "--tls_ca"), IsOk());
+}
 
 TEST(IsLocalAddressTest, Table) {
   for (const char* address :

@@ -49,10 +49,9 @@ TEST_F(ControllerMetricsTest, WhoLeadsNoMoreKnowsNothing) {
   metrics_.SetLeads(true);
   metrics_.SetOldestTaskAge(absl::Minutes(5));
   metrics_.SetPausedFilesystems(2);
-  metrics_.SetSchedules(3);
   metrics_.SetLeads(false);
   for (const char* name : {"cowherd_controller_leads", "cowherd_controller_oldest_task_age_seconds",
-                           "cowherd_controller_paused_filesystems", "cowherd_controller_schedules"}) {
+                           "cowherd_controller_paused_filesystems"}) {
     EXPECT_EQ(Sample(name).gauge.value, 0) << name;
   }
 }

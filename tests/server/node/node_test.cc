@@ -55,17 +55,26 @@ TEST_F(NodeTest, DescribesItselfWithARootThatIsNotThere) {
   EXPECT_FALSE(node.roots(0).has_error());
   EXPECT_EQ(node.roots(1).error().reason(), "ROOT_ABSENT");
   EXPECT_EQ(node.roots(1).filesystem(), "");
+  EXPECT_EQ(node.profile(), "full");
+  EXPECT_EQ(node.capabilities_size(), 2);
+  // Access times.
+  ASSERT_EQ(node.roots(0).lacks_size(), 1);
+  EXPECT_EQ(node.roots(0).lacks(0).capability(), "CAP_FOWNER");
+  EXPECT_FALSE(node.roots(0).lacks(0).needed());
   fs_.AddDirectory("/mnt/more");  // mounted while the node runs
   EXPECT_FALSE(node_.Describe().roots(1).has_error());
 }
 
 TEST_F(NodeTest, VolumesForTheMetrics) {
-  const auto volumes = LookAtVolumes(under_test_.roots, fs_, fs_);
+  const auto volumes = LookAtVolumes(under_test_.roots, under_test_.rights, fs_, fs_);
   ASSERT_EQ(volumes.size(), 2U);
   EXPECT_TRUE(volumes[0].present);
   EXPECT_EQ(volumes[0].name, "data");
   EXPECT_GT(volumes[0].size_bytes, 0U);
   EXPECT_FALSE(volumes[1].present);
+  EXPECT_EQ(volumes[0].missing_capabilities, std::vector<std::string>());
+  EXPECT_EQ(LookAtVolumes(under_test_.roots, Rights(), fs_, fs_)[0].missing_capabilities,
+            (std::vector<std::string>{"CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN"}));
 }
 
 TEST_F(NodeTest, DedupeRangesTellsEachDestination) {

@@ -51,6 +51,7 @@ struct NodeUnderTest {
     config.labels = {{"rack", "r7"}};
     config.index_budget = 4 << 20;
     config.max_tasks = max_tasks;
+    config.rights = rights;
     node = std::make_unique<Node>(std::move(config), roots, fs, fs, book, metrics, epochs);
   }
 
@@ -64,6 +65,14 @@ struct NodeUnderTest {
     return request;
   }
 
+  // The manifests' profile "full".
+  static Rights ReadsAndShares() {
+    Rights rights;
+    rights.dac_read_search = true;
+    rights.sys_admin = true;
+    return rights;
+  }
+
   static v1::RunTaskRequest ScanTask(const std::string& task_id, uint32_t attempt = 1) {
     v1::RunTaskRequest request;
     request.set_task_id(task_id);
@@ -73,10 +82,11 @@ struct NodeUnderTest {
   }
 
   const RootTable roots = Roots();
+  const Rights rights = ReadsAndShares();
   FakeFilesystem fs;
   TotalsBook book;
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
-  NodeMetrics metrics{registry, book, [this] { return LookAtVolumes(roots, fs, fs); }};
+  NodeMetrics metrics{registry, book, [this] { return LookAtVolumes(roots, rights, fs, fs); }};
   // What a node with --state_dir would have on its disk.
   std::vector<uint64_t> kept_epochs;
   EpochGate epochs{0, [this](uint64_t epoch) {

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "server/base/status.h"
 #include "server/jobs/memory_store.h"
@@ -96,12 +97,14 @@ class LoopTest : public ::testing::Test {
     Step();
   }
 
-  // A counter's or gauge's value; those with a label are named "name{value}".
+  // A counter's or gauge's value; those with labels are named "name{value,value}".
   double Sample(const std::string& name) {
     for (const prometheus::MetricFamily& family : registry_->Collect()) {
       for (const prometheus::ClientMetric& metric : family.metric) {
-        const std::string label = metric.label.empty() ? "" : absl::StrCat("{", metric.label[0].value, "}");
-        if (family.name + label == name) return metric.counter.value + metric.gauge.value;
+        std::vector<std::string> values;
+        for (const auto& label : metric.label) values.push_back(label.value);
+        const std::string labels = values.empty() ? "" : absl::StrCat("{", absl::StrJoin(values, ","), "}");
+        if (family.name + labels == name) return metric.counter.value + metric.gauge.value;
       }
     }
     ADD_FAILURE() << "no metric " << name;
@@ -663,6 +666,14 @@ TEST_F(LoopTest, StaleEpochStopsDispatching) {
   After(absl::Minutes(10));
   EXPECT_EQ(link_.streams.size(), 1u);
   EXPECT_EQ(ReasonOf(loop_->CreateJob("names:b", ReadPlan("names:b").value(), "").status()), "STALE_EPOCH");
+  EXPECT_EQ(Sample("cowherd_controller_fenced"), 1);
+  // A later term.
+  const double epoch = Sample("cowherd_controller_epoch");
+  EXPECT_GT(epoch, 0);
+  Restart();
+  EXPECT_EQ(Sample("cowherd_controller_fenced"), 0);
+  EXPECT_GT(Sample("cowherd_controller_epoch"), epoch);
+  EXPECT_EQ(Sample("cowherd_controller_terms_total"), 1);
 }
 
 TEST_F(LoopTest, DeleteOnlyWhatHasEnded) {
@@ -959,10 +970,15 @@ TEST_F(LoopTest, APausedClusterStopsEverywhere) {
   const std::string more = Create("names:a");
   EXPECT_EQ(link_.streams.size(), 2u);
   EXPECT_EQ(TaskOf(more).error.message(), "the cluster is paused by ann");
+  After(absl::Seconds(1));
+  EXPECT_EQ(Sample("cowherd_controller_holds{pause,cluster}"), 1);
+  EXPECT_EQ(Sample("cowherd_controller_holds{pause,node}"), 0);
   EXPECT_EQ(StateOf(id), JobState::kRunning);
   ASSERT_TRUE(loop_->ResumeCluster().ok());
   Step();
   EXPECT_EQ(link_.streams.size(), 4u);
+  After(absl::Seconds(1));
+  EXPECT_EQ(Sample("cowherd_controller_holds{pause,cluster}"), 0);
   // A node that comes while the cluster rests gets nothing either.
   EXPECT_TRUE(store_.LoadRecords("hold")->empty());
 }

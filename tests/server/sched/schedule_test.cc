@@ -251,6 +251,16 @@ TEST(Decide, TurnsOfTheClock) {
   EXPECT_EQ(decision.look_again, time(31, 2, 30));
 }
 
+TEST(OverdueFrom, IsTheSecondTimeAfter) {
+  EXPECT_EQ(Text(OverdueFrom(Hourly(), At("10:00"))), " 2 12:00");
+  EXPECT_EQ(Text(OverdueFrom(Hourly(), At("10:30"))), " 2 12:00");
+  ScheduleRules workdays = Hourly();
+  workdays.cron = Cron::Parse("0 4 * * mon-fri").value();
+  // 6 June 2025 is a Friday.
+  EXPECT_EQ(Text(OverdueFrom(workdays, At("6 04:00"))), "10 04:00");
+  EXPECT_EQ(Text(OverdueFrom(Suspended(), At("10:00"))), "never");
+}
+
 TEST(NextRun, IsAheadOfNow) {
   EXPECT_EQ(Text(NextRun(Hourly(), At("10:00"), At("10:30"))), " 2 11:00");
   EXPECT_EQ(Text(NextRun(Hourly(), At("10:00"), At("15:00"))), " 2 16:00");

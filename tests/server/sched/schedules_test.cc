@@ -198,6 +198,33 @@ class SchedulesTest : public ::testing::Test {
     Step();
   }
 
+  // What metrics tell of the schedule: "last 10:00:00, next 12:00:00, overdue 13:00:00"; "-": nothing.
+  std::string Told() {
+    std::map<std::string, std::string> times;
+    for (const prometheus::MetricFamily& family : metrics_->collectable()->Collect()) {
+      if (family.metric.size() != 1 || family.metric[0].label.empty()) continue;
+      EXPECT_EQ(family.metric[0].label[0].value, "s");
+      times[family.name] = absl::FormatTime(
+          "%H:%M:%S", absl::FromUnixSeconds(static_cast<int64_t>(family.metric[0].gauge.value)),
+          absl::UTCTimeZone());
+    }
+    const auto time = [&times](const char* name) {
+      const auto found = times.find(absl::StrCat("cowherd_controller_schedule_", name, "_timestamp_seconds"));
+      return found == times.end() ? "-" : found->second;
+    };
+    return absl::StrCat("last ", time("last_success"), ", next ", time("next_run"), ", overdue ",
+                        time("overdue"));
+  }
+  // As if this had been done before this process began.
+  void Keep(const std::vector<ScheduledRun>& runs, absl::Time decided_to) {
+    Schedule schedule = Get();
+    schedule.runs = runs;
+    schedule.decided_to = decided_to;
+    for (ScheduledRun& run : schedule.runs) run.job = "gone";
+    ASSERT_TRUE(kept_.PutRecord("schedule", "s", Text(schedule)).ok());
+    Restart();
+  }
+
   std::string Text(const Schedule& schedule) {
     std::string text =
         absl::StrCat(schedule.name, " ", schedule.uid, " ", schedule.revision, " ", schedule.spec.bytes, " ",
@@ -509,6 +536,44 @@ TEST_F(SchedulesTest, ThereIsALimit) {
     ASSERT_TRUE(schedules_->Create(absl::StrCat("s", i), Spec("spec")).ok());
   }
   EXPECT_EQ(ReasonOf(schedules_->Create("more", Spec("spec")).status()), "TOO_MANY_SCHEDULES");
+}
+
+TEST_F(SchedulesTest, TellsMetricsWhenItIsOverdue) {
+  Create();
+  EXPECT_EQ(Told(), "last -, next 11:00:00, overdue 12:00:00");
+  StepAt("11:00:00");
+  EXPECT_EQ(Told(), "last -, next 12:00:00, overdue 12:00:00");
+  CancelLast();
+  StepAt("12:30:00");
+  EXPECT_EQ(Told(), "last -, next 13:00:00, overdue 12:00:00");
+  ASSERT_TRUE(schedules_->Delete("s").ok());
+  EXPECT_EQ(Told(), "last -, next -, overdue -");
+}
+
+TEST_F(SchedulesTest, CountsOverdueFromTheLastSuccess) {
+  Create();
+  StepAt("14:30:00");
+  Keep({{At("12:00:00"), RunState::kSucceeded, "", ""}, {At("14:00:00"), RunState::kFailed, "", ""}},
+       At("14:00:00"));
+  EXPECT_EQ(Told(), "last 12:00:00, next 15:00:00, overdue 14:00:00");
+  // Nothing has succeeded since it was made.
+  Keep({{At("14:00:00"), RunState::kFailed, "", ""}}, At("14:00:00"));
+  EXPECT_EQ(Told(), "last -, next 15:00:00, overdue 12:00:00");
+  // It was changed since: what came before is not asked for.
+  Keep({{At("12:00:00"), RunState::kSucceeded, "", ""}}, At("14:10:00"));
+  EXPECT_EQ(Told(), "last 12:00:00, next 15:00:00, overdue 16:00:00");
+}
+
+TEST_F(SchedulesTest, ASuspendedScheduleIsNeverOverdue) {
+  Create();
+  ScheduleSpec suspended = Spec("suspended");
+  suspended.rules.suspended = true;
+  ASSERT_TRUE(schedules_->Update("s", suspended, 0).ok());
+  StepAt("14:30:00");
+  EXPECT_EQ(Told(), "last -, next -, overdue -");
+  // Resumed: the time in between does not count.
+  ASSERT_TRUE(schedules_->Update("s", Spec("again"), 0).ok());
+  EXPECT_EQ(Told(), "last -, next 15:00:00, overdue 16:00:00");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "server/serving/serving.h"
 
 #include <arpa/inet.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -167,6 +168,29 @@ TEST(ServingTest, MetricsCountCalls) {
   EXPECT_THAT(text, HasSubstr("grpc_server_handled_total{grpc_code=\"NotFound\"," + labels + "} 1\n"));
   EXPECT_THAT(text, HasSubstr("grpc_server_started_total{" + labels + "} 4\n"));
   EXPECT_THAT(text, HasSubstr("grpc_server_handling_seconds_count{" + labels + "} 4\n"));
+}
+
+TEST(ServingTest, MetricsOfMethodsThatThereAreNot) {
+  ServingFlags flags = Loopback();
+  flags.metrics_listen = "127.0.0.1:0";
+  const auto serving = Start(flags);
+  ASSERT_THAT(serving, IsOk());
+  grpc::GenericStub stub(Channel((*serving)->port()));
+  for (const char* method :
+       {"/evil.v1.Service/Do", "/grpc.health.v1.Health/Evil", "/cowherd.v1.NodeService/Evil"}) {
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto call = stub.PrepareUnaryCall(&context, method, grpc::ByteBuffer(), &queue);
+    call->StartCall();
+    grpc::ByteBuffer answer;
+    grpc::Status status;
+    call->Finish(&answer, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    ASSERT_TRUE(queue.Next(&tag, &ok));
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << method;
+  }
+  EXPECT_THAT(Get((*serving)->metrics_port(), "/metrics"), Not(HasSubstr("vil")));
 }
 
 struct PortCase {
