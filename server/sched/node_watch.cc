@@ -11,7 +11,7 @@ namespace {
 
 // At a time: a new controller asks a thousand nodes at once, and those that have answered are not to wait for
 // all others to be asked.
-constexpr size_t kMaxProbes = 32;
+constexpr size_t kMaxProbes = 128;
 
 }  // namespace
 

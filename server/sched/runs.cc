@@ -12,11 +12,15 @@ constexpr int64_t kStoredASecond = 1'000;
 }  // namespace
 
 void Runs::Start(TaskKey task, const Endpoint& endpoint, const RunOrder& order, const std::string& run_id,
-                 bool first) {
+                 bool first, absl::Time now) {
   Open& open = tasks_[task];
   open.node = order.node;
   open.run_id = run_id;
-  if (first) open.unheard = true;
+  if (first) {
+    open.unheard = true;
+  } else {
+    open.stored = now;
+  }
   open.stream = ++last_stream_;
   streams_[open.stream] = task;
   ++by_node_[open.node];

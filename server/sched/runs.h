@@ -33,9 +33,9 @@ class Runs {
   Runs& operator=(const Runs&) = delete;
 
   // Opens a stream for a task that has none. `run_id`: the run known of it. `first`: the attempt was not sent
-  // before.
+  // before; of one that was, the store has the progress that it had: more is stored a while after `now`.
   void Start(TaskKey task, const Endpoint& endpoint, const RunOrder& order, const std::string& run_id,
-             bool first);
+             bool first, absl::Time now);
   // The task is not open any more, or is not this controller's to hear of: forgets it.
   void Close(TaskKey task);
 

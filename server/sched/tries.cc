@@ -167,7 +167,7 @@ void Tries::StartStream(TaskKey key, uint64_t bytes_per_second, bool first) {
        {"root", order.root},
        {"attempt", order.attempt}});
   runs_.Start(key, nodes_.nodes().Find(order.node)->endpoint, order,
-              row.counted != nullptr ? row.counted->run_id : std::string(), first);
+              row.counted != nullptr ? row.counted->run_id : std::string(), first, ledger_.Now());
 }
 
 // What comes of them.

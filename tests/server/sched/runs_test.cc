@@ -23,7 +23,7 @@ class RunsTest : public ::testing::Test {
   FakeLink::Stream& Start(TaskKey task, const std::string& run_id = "", bool first = true) {
     RunOrder order;
     order.node = "a";
-    runs_.Start(task, {"a:1", ""}, order, run_id, first);
+    runs_.Start(task, {"a:1", ""}, order, run_id, first, kNow);
     return *link_.streams.back();
   }
   void Arrive() {
@@ -68,6 +68,13 @@ TEST_F(RunsTest, ProgressIsConflatedByRun) {
 TEST_F(RunsTest, ARunThatIsKnownIsNotNew) {
   Say(Start(kTask, "r1"), Progress("r1", 1));
   EXPECT_TRUE(new_runs_.empty());
+}
+
+TEST_F(RunsTest, ProgressOfARunThatWentOnNeedNotBeStoredAtOnce) {
+  // A new leader attaches to a thousand, each of which tells at once how far it is.
+  Say(Start(kTask, "r1", /*first=*/false), Progress("r1", 1));
+  EXPECT_TRUE(runs_.Due(kNow, 10).empty());
+  EXPECT_EQ(runs_.wake(), kNow + absl::Seconds(1));
 }
 
 TEST_F(RunsTest, ASummaryEndsTheTryAtOnce) {
