@@ -172,8 +172,8 @@ void Loop::NodeChanged(const std::string& name) {
   if (nodes().Find(name)->state == NodeState::kUp) tries_.HurryStops(name);
 }
 
-void Loop::SetNodeWindows(const std::string& node, std::vector<Window> windows) {
-  rests_.nodes().Set(node, std::move(windows), ledger_.Now());
+void Loop::SetNodeWindows(const std::string& node, const std::vector<Window>& windows) {
+  rests_.nodes().Set(node, windows, ledger_.Now());
   RestChanged(node);
 }
 

@@ -83,7 +83,7 @@ class Loop {
 
   // From now on tasks work on the node only while one of these is open; none: at any time. The node need not
   // be known.
-  void SetNodeWindows(const std::string& node, std::vector<Window> windows);
+  void SetNodeWindows(const std::string& node, const std::vector<Window>& windows);
 
   // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES", "STALE_EPOCH".
   // RESOURCE_EXHAUSTED "TOO_MANY_JOBS". And as JobStore::Create.

@@ -83,7 +83,7 @@ void NodeWatch::Changed(const std::string& name) {
 
 std::vector<std::string> NodeWatch::Expire(absl::Time now) {
   const size_t known = nodes_.nodes().size();
-  const std::vector<std::string> lost = nodes_.Expire(now);
+  std::vector<std::string> lost = nodes_.Expire(now);
   if (nodes_.nodes().size() != known) counts_changed_ = true;
   for (const std::string& name : lost) Changed(name);
   return lost;

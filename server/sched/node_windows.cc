@@ -38,10 +38,10 @@ absl::Status NodeWindows::Set(const std::string& node, WindowList list) {
                        absl::StrCat(lists_.size(), " nodes have windows; take some away"));
     }
     RETURN_IF_ERROR(store_.PutRecord(kKind, node, list.bytes));
-    lists_.insert_or_assign(node, list);
   }
   Log(LogLevel::kInfo, "windows of a node set", {{"node", node}, {"windows", uint64_t{list.windows.size()}}});
-  loop_.SetNodeWindows(node, std::move(list.windows));
+  loop_.SetNodeWindows(node, list.windows);
+  if (!list.windows.empty()) lists_.insert_or_assign(node, std::move(list));
   return absl::OkStatus();
 }
 
