@@ -7,16 +7,19 @@
 
 #include "absl/status/status.h"
 #include "server/base/grpc_status.h"
+#include "server/base/status.h"
 #include "server/sched/mailbox.h"
 
 namespace cowherd {
 
-// Lets the mailbox's thread make the call, an absl::Status(); the RPC ends with what it returns.
+// Lets the mailbox's thread make the call, an absl::Status(); the RPC ends with what it returns. UNAVAILABLE
+// "NOT_LEADER": by then another may lead, and know better.
 template <typename Call>
 grpc::ServerUnaryReactor* CallOnLoop(Mailbox& mailbox, grpc::CallbackServerContext* context, Call call) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const absl::Status posted =
-      mailbox.PostCall([reactor, call = std::move(call)]() mutable { reactor->Finish(ToGrpc(call())); });
+  const absl::Status posted = mailbox.PostCall([&mailbox, reactor, call = std::move(call)]() mutable {
+    reactor->Finish(ToGrpc(mailbox.Holds() ? call() : NotLeader("")));
+  });
   if (!posted.ok()) reactor->Finish(ToGrpc(posted));
   return reactor;
 }

@@ -34,7 +34,7 @@ Term::Term(std::unique_ptr<JobStore> store, NodeLink& link, const Clock& clock, 
       clock_(clock),
       metrics_(metrics),
       store_(std::move(store)),
-      mailbox_(std::make_shared<Mailbox>(kMaxWaitingCalls)),
+      mailbox_(std::make_shared<Mailbox>(kMaxWaitingCalls, options_.holds)),
       loop_(*store_, link, clock, mailbox_, metrics, ReadPlan, random_, options_.loop),
       schedules_(*store_, loop_, clock, MakeScheduleCodec(), metrics, random_),
       node_windows_(*store_, loop_, ReadNodeWindows),
@@ -53,7 +53,7 @@ void Term::Stop() {
 }
 
 void Term::Start() {
-  thread_ = std::make_unique<LoopThread>(loop_, schedules_, *mailbox_, clock_, options_.holds);
+  thread_ = std::make_unique<LoopThread>(loop_, schedules_, *mailbox_, clock_);
   for (const DnsName& name : options_.node_dns) {
     const std::string source = absl::StrCat("dns ", name.host, ":", name.port);
     watches_.push_back(std::make_unique<DnsWatch>(

@@ -32,7 +32,7 @@ class Term {
     std::vector<Target> nodes;
     std::vector<DnsName> node_dns;
     Loop::Options loop;
-    // Asked before each step of the loop: false ends the loop. Empty: nothing ends it but the term.
+    // See Mailbox. Empty: nothing ends the loop but the term.
     std::function<bool()> holds;
   };
 

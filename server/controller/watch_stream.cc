@@ -29,6 +29,7 @@ WatchStream* WatchStream::Start(Loop& loop, const std::shared_ptr<Mailbox>& mail
 }
 
 void WatchStream::Watch(const std::shared_ptr<WatchStream>& self, const std::string& id) {
+  if (!mailbox_->Holds()) return End(NotLeader(""));
   absl::StatusOr<uint64_t> watch =
       loop_.WatchJob(id, [self](std::shared_ptr<const JobView> record) { self->Update(std::move(record)); });
   if (watch.ok()) {

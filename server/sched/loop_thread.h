@@ -2,9 +2,7 @@
 #define COWHERD_SERVER_SCHED_LOOP_THREAD_H_
 
 #include <algorithm>
-#include <functional>
 #include <thread>
-#include <utility>
 
 #include "server/base/clock.h"
 #include "server/sched/loop.h"
@@ -13,14 +11,13 @@
 
 namespace cowherd {
 
-// Runs a loop and its schedules on their own thread until it goes. Both must be ready (Recover). `holds`, if
-// given, is asked before each step: false ends the loop early.
+// Runs a loop and its schedules on their own thread until it goes, or the mailbox does not hold any more.
+// Both must be ready (Recover).
 class LoopThread {
  public:
-  LoopThread(Loop& loop, Schedules& schedules, Mailbox& mailbox, const Clock& clock,
-             std::function<bool()> holds = nullptr)
-      : mailbox_(mailbox), thread_([&loop, &schedules, &mailbox, &clock, holds = std::move(holds)] {
-          while (holds == nullptr || holds()) {
+  LoopThread(Loop& loop, Schedules& schedules, Mailbox& mailbox, const Clock& clock)
+      : mailbox_(mailbox), thread_([&loop, &schedules, &mailbox, &clock] {
+          while (mailbox.Holds()) {
             schedules.Step();
             const absl::Time wake = loop.Step();
             const absl::Duration idle = std::min(wake, schedules.wake()) - clock.Now();

@@ -4,7 +4,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <mutex>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -17,8 +19,13 @@ class Mailbox {
  public:
   using Work = absl::AnyInvocable<void()>;
 
-  // At most `max_calls` posted calls wait at a time.
-  explicit Mailbox(size_t max_calls) : max_calls_(max_calls) {}
+  // At most `max_calls` posted calls wait at a time. `holds` tells whether that thread may still speak for
+  // the state: nobody else changed it meanwhile. Empty: nobody else can.
+  explicit Mailbox(size_t max_calls, std::function<bool()> holds = nullptr)
+      : max_calls_(max_calls), holds_(std::move(holds)) {}
+
+  // Whether what is read or written now counts. A call may have waited here for long.
+  bool Holds() const { return holds_ == nullptr || holds_(); }
 
   // For callers that can be told to wait. RESOURCE_EXHAUSTED "BUSY": too many wait. UNAVAILABLE "STOPPING":
   // closed. In both cases `work` was dropped.
@@ -38,6 +45,7 @@ class Mailbox {
 
  private:
   const size_t max_calls_;
+  const std::function<bool()> holds_;
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<Work> work_;
