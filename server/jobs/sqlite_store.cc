@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -35,6 +36,25 @@ constexpr char kTaskColumns[] =
     "crashes, node_started";
 constexpr char kActive[] = "state NOT IN ('succeeded', 'failed', 'cancelled')";
 
+// Why the file of the store, or its log, could not be read or written last. 0: that never happened. What a
+// disk does not give SQLite takes for damaged.
+int LastErrno(sqlite3* db) {
+  int number = 0;
+  sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &number);
+  if (number != 0) return number;
+  sqlite3_file* log = nullptr;
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log != nullptr &&
+      log->pMethods != nullptr) {
+    log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &number);
+  }
+  return number;
+}
+
+absl::Status StoreIo(const std::string& text) {
+  return MakeError(absl::StatusCode::kUnavailable, "STORE_IO",
+                   absl::StrCat("the disk of the store failed: ", text));
+}
+
 absl::Status SqliteError(sqlite3* db, int code) {
   const std::string text = db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
   switch (code & 0xff) {
@@ -54,10 +74,12 @@ absl::Status SqliteError(sqlite3* db, int code) {
           absl::StrCat("the store cannot be opened for writing; check path and permissions: ", text));
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+      if (const int number = db != nullptr ? LastErrno(db) : 0; number != 0) {
+        return StoreIo(absl::StrCat(text, ", after ", std::generic_category().message(number)));
+      }
       return StoreCorrupt(text);
     case SQLITE_IOERR:
-      return MakeError(absl::StatusCode::kUnavailable, "STORE_IO",
-                       absl::StrCat("the disk of the store failed: ", text));
+      return StoreIo(text);
     default:
       return MakeError(absl::StatusCode::kInternal, "STORE_ERROR", absl::StrCat("SQLite: ", text));
   }
