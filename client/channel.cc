@@ -53,6 +53,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeControllerChannel(const std::
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2'000);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
+  // A name is looked up again when nobody answers: by default half a minute after the last time.
+  arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 2'000);
   return Make(address, flags, std::move(arguments));
 }
 
