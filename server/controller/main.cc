@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
+#include "server/base/boot_clock.h"
 #include "server/base/clock.h"
 #include "server/base/credentials.h"
 #include "server/base/log.h"
@@ -25,7 +27,9 @@
 #include "server/controller/candidacy.h"
 #include "server/controller/front.h"
 #include "server/controller/grpc_node_link.h"
+#include "server/controller/health_watch.h"
 #include "server/controller/store_choice.h"
+#include "server/controller/store_pulse.h"
 #include "server/controller/term.h"
 #include "server/controller/term_gate.h"
 #include "server/controller/timed_store.h"
@@ -193,9 +197,12 @@ class Controller {
     Fronts fronts(gate, nullptr);
     absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, fronts);
     if (!serving.ok()) return CannotServe(serving.status());
-    Tell(**serving, true);
+    metrics_.SetLeads(true);
     (*term)->Start();
-    Serving::WaitForSignal();
+    {
+      const HealthWatch health(**serving, [this] { return Health(/*answers=*/true, /*leads=*/true); });
+      Serving::WaitForSignal();
+    }
     (*term)->Stop();
     return End(**serving, kStopped);
   }
@@ -207,11 +214,11 @@ class Controller {
     options.prefix = config_.etcd->address.prefix;
     Election election(client, {EtcdLeaderKey(options.prefix), config_.advertise, config_.lease});
     TermGate gate([&election] { return election.leader(); });
-    Fronts fronts(gate, std::make_unique<TimedStore>(MakeEtcdStore(client, nullptr, options), metrics_));
+    Fronts fronts(gate,
+                  std::make_unique<TimedStore>(MakeEtcdStore(client, nullptr, options), metrics_, reads_));
     absl::StatusOr<std::unique_ptr<Serving>> serving = Start(flags, fronts);
     if (!serving.ok()) return CannotServe(serving.status());
-    const auto lead = [this, &serving](bool leads) { Tell(**serving, leads); };
-    lead(false);
+    std::atomic<bool> leads{false};
     std::atomic<int> code{kStopped};
     Candidacy::Duties duties;
     duties.begin = [&](const Leadership& leadership) {
@@ -220,11 +227,13 @@ class Controller {
     };
     duties.lead = [&](Term& term) {
       gate.Lead(term);
-      lead(true);
+      leads = true;
+      metrics_.SetLeads(true);
     };
     duties.follow = [&] {
       gate.Follow();
-      lead(false);
+      leads = false;
+      metrics_.SetLeads(false);
     };
     duties.give_up = [&](const absl::Status& status) {
       code = Fail(status, kFailed);
@@ -232,6 +241,7 @@ class Controller {
       ::kill(::getpid(), SIGTERM);
     };
     {
+      const HealthWatch health(**serving, [&] { return Health(leads || election.SeesKey(), leads); });
       const Candidacy candidacy(election, std::move(duties));
       Serving::WaitForSignal();
     }
@@ -241,18 +251,23 @@ class Controller {
  private:
   absl::StatusOr<std::unique_ptr<Term>> BeginTerm(std::unique_ptr<JobStore> store,
                                                   std::function<bool()> holds) {
-    return Term::Begin(std::make_unique<TimedStore>(std::move(store), metrics_), *link_, clock_, metrics_,
-                       {config_.nodes, config_.node_dns, config_.loop, std::move(holds)});
+    return Term::Begin(std::make_unique<TimedStore>(std::move(store), metrics_, terms_), *link_, clock_,
+                       metrics_, {config_.nodes, config_.node_dns, config_.loop, std::move(holds)});
+  }
+
+  // By name: whether calls are answered, and whether each service does what it is asked.
+  std::map<std::string, bool> Health(bool answers, bool leads) const {
+    const absl::Duration now = SinceBoot();
+    answers = answers && !terms_.Hangs(now) && !reads_.Hangs(now);
+    std::map<std::string, bool> health = {{"", answers}};
+    for (const std::string& service : Fronts::names()) {
+      health[service] = answers && leads && !terms_.Fails(now);
+    }
+    return health;
   }
 
   absl::StatusOr<std::unique_ptr<Serving>> Start(const Flags& flags, Fronts& fronts) {
     return Serving::Start(flags.serving, fronts.services(), registry_, {metrics_.collectable()});
-  }
-
-  // Metrics and health, whether this controller leads.
-  void Tell(Serving& serving, bool leads) {
-    metrics_.SetLeads(leads);
-    for (const std::string& service : Fronts::names()) serving.SetServing(service, leads);
   }
 
   static int CannotServe(const absl::Status& status) {
@@ -273,6 +288,9 @@ class Controller {
                              kVersion,
                              {std::begin(kRetryReasons), std::end(kRetryReasons)},
                              {std::begin(kStoreOperations), std::end(kStoreOperations)}};
+  // Of the store of the term, and of the one that is read while another leads.
+  StorePulse terms_;
+  StorePulse reads_;
   const RealClock clock_;
   std::unique_ptr<GrpcNodeLink> link_;
 };

@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_CONTROLLER_TIMED_STORE_H_
 #define COWHERD_SERVER_CONTROLLER_TIMED_STORE_H_
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -9,7 +10,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/base/boot_clock.h"
 #include "server/base/failpoint.h"
+#include "server/base/status.h"
+#include "server/controller/store_pulse.h"
 #include "server/jobs/job_store.h"
 #include "server/metrics/controller_metrics.h"
 
@@ -19,36 +23,42 @@ inline constexpr const char* kStoreOperations[] = {
     "raise_epoch", "create", "find_request", "get",        "list",          "load",        "count",
     "results",     "write",  "delete",       "put_record", "delete_record", "load_records"};
 
-// A store whose every operation is measured. What answers a question, such as NOT_FOUND, is no error.
+// A store whose every operation is measured, and felt by a pulse. What answers a question, such as NOT_FOUND,
+// is no error.
 class TimedStore final : public JobStore {
  private:
+  static const absl::Status& StatusOf(const absl::Status& status) { return status; }
+  template <typename Value>
+  static const absl::Status& StatusOf(const absl::StatusOr<Value>& result) {
+    return result.status();
+  }
+
   template <typename Operation>
   auto Timed(const char* name, Operation operation) {
     ControllerMetrics::StoreOperation running(metrics_, name);
+    const uint64_t number = pulse_.Begin(SinceBoot());
     auto result = operation();
-    const absl::Status status = StatusOf(result);
+    pulse_.End(number);
+    const absl::Status& status = StatusOf(result);
     running.Ended(status.ok() || absl::IsNotFound(status) || absl::IsAlreadyExists(status));
     return result;
-  }
-  static const absl::Status& StatusOf(const absl::Status& status) { return status; }
-  template <typename T>
-  static const absl::Status& StatusOf(const absl::StatusOr<T>& result) {
-    return result.status();
   }
 
   // A write; a process that dies at either of the two has stored nothing, or all of it.
   template <typename Operation>
   auto Written(const char* name, const char* before, const char* after, Operation operation) {
-    const absl::Status refused = Failpoint(before);
-    if (!refused.ok()) return decltype(operation())(refused);
-    auto result = Timed(name, std::move(operation));
+    auto result = Timed(name, [before, &operation]() -> decltype(operation()) {
+      RETURN_IF_ERROR(Failpoint(before));
+      return operation();
+    });
+    pulse_.Wrote(StatusOf(result), SinceBoot());
     Crashpoint(after);
     return result;
   }
 
  public:
-  TimedStore(std::unique_ptr<JobStore> store, ControllerMetrics& metrics)
-      : store_(std::move(store)), metrics_(metrics) {}
+  TimedStore(std::unique_ptr<JobStore> store, ControllerMetrics& metrics, StorePulse& pulse)
+      : store_(std::move(store)), metrics_(metrics), pulse_(pulse) {}
 
   absl::StatusOr<uint64_t> RaiseEpoch(uint64_t at_least) override {
     return Written("raise_epoch", "store.raise_epoch.before", "store.raise_epoch.after",
@@ -106,6 +116,7 @@ class TimedStore final : public JobStore {
  private:
   const std::unique_ptr<JobStore> store_;
   ControllerMetrics& metrics_;
+  StorePulse& pulse_;
 };
 
 }  // namespace cowherd

@@ -52,7 +52,21 @@ absl::Status FromEtcd(const grpc::Status& status) {
         "the quota of the etcd cluster is used up: compact and defragment it, or raise the quota, then "
         "disarm its NOSPACE alarm");
   }
+  if (code == absl::StatusCode::kPermissionDenied) {
+    return MakeError(code, "STORE_REFUSES",
+                     absl::StrCat("etcd does not let --etcd_user do this; give it a role with read and write "
+                                  "access to the prefix of --store: ",
+                                  status.error_message()));
+  }
   return absl::Status(code, absl::StrCat("etcd: ", status.error_message()));
+}
+
+// What etcd says of a user or password that is wrong.
+absl::Status FromAuthentication(const grpc::Status& status) {
+  if (status.error_code() != grpc::StatusCode::INVALID_ARGUMENT) return FromEtcd(status);
+  return MakeError(absl::StatusCode::kPermissionDenied, "STORE_REFUSES",
+                   absl::StrCat("etcd does not take --etcd_user or the password of --etcd_password_file: ",
+                                status.error_message()));
 }
 
 }  // namespace
@@ -115,7 +129,7 @@ absl::Status EtcdClient::Prepare(Member& member, grpc::ClientContext& context, a
     request.set_name(options_.user);
     request.set_password(options_.password);
     pb::AuthenticateResponse response;
-    RETURN_IF_ERROR(FromEtcd(member.auth->Authenticate(&asking, request, &response)));
+    RETURN_IF_ERROR(FromAuthentication(member.auth->Authenticate(&asking, request, &response)));
     token = response.token();
     std::lock_guard<std::mutex> lock(mutex_);
     token_ = token;

@@ -22,7 +22,8 @@ namespace cowherd {
 // while. Every try at a member has a deadline. Any thread; calls block.
 //
 // Errors keep etcd's codes and texts, but for RESOURCE_EXHAUSTED "STORE_FULL": the quota of the cluster is
-// used up, nothing was written.
+// used up, nothing was written; and PERMISSION_DENIED "STORE_REFUSES": the cluster does not take the user or
+// the password, or the user may not do this.
 class EtcdClient {
  public:
   struct Options {

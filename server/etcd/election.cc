@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/boot_clock.h"
+#include "server/base/failpoint.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 
@@ -17,6 +18,7 @@ namespace pb = etcdserverpb;
 constexpr absl::Duration kKeepaliveTry = absl::Seconds(1);
 constexpr absl::Duration kKeepaliveAgain = absl::Milliseconds(100);
 constexpr absl::Duration kCampaignAgain = absl::Milliseconds(500);
+constexpr absl::Duration kRefusedAgain = absl::Seconds(5);
 
 absl::Status Stopped() { return absl::CancelledError("the campaign was stopped"); }
 
@@ -55,12 +57,15 @@ void Leadership::Interrupt() {
 }
 
 void Leadership::Resign() {
+  bool held = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    over_ = true;
+    held = !std::exchange(over_, true);
     if (std::exchange(resigned_, true)) return;
   }
   changed_.notify_all();
+  // Else etcd is out of reach, most likely, and the lease ends by itself about now.
+  if (!held) return;
   // The key goes with the lease. If this fails, it goes when the lease has run out.
   if (absl::Status status = client_.RevokeLease(lease_); !status.ok() && !absl::IsNotFound(status)) {
     Log(LogLevel::kWarning, "leadership not given up early", {{"error", status}});
@@ -104,10 +109,15 @@ void Leadership::KeepAlive() {
 absl::StatusOr<Election::Seen> Election::Look() {
   pb::RangeRequest request;
   request.set_key(options_.key);
-  ASSIGN_OR_RETURN(pb::RangeResponse response, client_.Range(request));
+  absl::StatusOr<pb::RangeResponse> response = client_.Range(request);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    sees_key_ = response.ok();
+  }
+  if (!response.ok()) return response.status();
   Seen seen;
-  seen.revision = response.header().revision();
-  if (response.kvs_size() > 0) seen.key = response.kvs(0);
+  seen.revision = response->header().revision();
+  if (response->kvs_size() > 0) seen.key = response->kvs(0);
   SetLeader(seen.key ? seen.key->value() : "");
   return seen;
 }
@@ -159,14 +169,20 @@ absl::StatusOr<std::unique_ptr<Leadership>> Election::TryOnce() {
 }
 
 absl::StatusOr<std::unique_ptr<Leadership>> Election::Campaign() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    sees_key_ = false;
+  }
   for (;;) {
     // Also where one attempt is all that it would take.
     if (!Pause(absl::ZeroDuration())) return Stopped();
     absl::StatusOr<std::unique_ptr<Leadership>> won = TryOnce();
     if (won.ok() || ReasonOf(won.status()) == "LEASE_TOO_SHORT") return won;
     if (ReasonOf(won.status()) != "NOT_LEADER") {
-      Log(LogLevel::kWarning, "campaign failed", {{"error", won.status()}});
-      if (!Pause(kCampaignAgain)) return Stopped();
+      // What a person must mend takes a while; and to check a password costs etcd some time.
+      const bool refused = absl::IsPermissionDenied(won.status());
+      Log(refused ? LogLevel::kError : LogLevel::kWarning, "campaign failed", {{"error", won.status()}});
+      if (!Pause(refused ? kRefusedAgain : kCampaignAgain)) return Stopped();
       continue;
     }
     const absl::StatusOr<Seen> seen = Look();
@@ -180,6 +196,7 @@ absl::StatusOr<std::unique_ptr<Leadership>> Election::Campaign() {
       if (stopped_) return Stopped();
       watch_ = &watch;
     }
+    Crashpoint("etcd.watch.before");
     const absl::Duration began = SinceBoot();
     const bool deleted = watch.Wait(options_.lease);
     {
@@ -210,6 +227,11 @@ void Election::Stop() {
 std::string Election::leader() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return leader_;
+}
+
+bool Election::SeesKey() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return sees_key_;
 }
 
 void Election::SetLeader(const std::string& address) {

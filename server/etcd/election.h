@@ -73,8 +73,8 @@ class Election {
 
   Election(EtcdClient& client, Options options) : client_(client), options_(std::move(options)) {}
 
-  // Waits until this process leads; while etcd does not answer, too. CANCELLED: Stop. FAILED_PRECONDITION
-  // "LEASE_TOO_SHORT": etcd grants no lease that is long enough.
+  // Waits until this process leads; while etcd does not answer or refuses us, too. CANCELLED: Stop.
+  // FAILED_PRECONDITION "LEASE_TOO_SHORT": etcd grants no lease that is long enough.
   absl::StatusOr<std::unique_ptr<Leadership>> Campaign();
 
   // One attempt. UNAVAILABLE "NOT_LEADER": another leads.
@@ -85,6 +85,9 @@ class Election {
 
   // Who leads, as last seen. Empty: nobody is known to.
   std::string leader() const;
+  // Whether etcd answered when the leader's key was looked for last; false before the first look of a
+  // campaign.
+  bool SeesKey() const;
 
  private:
   struct Seen {
@@ -105,6 +108,7 @@ class Election {
   bool stopped_ = false;
   EtcdClient::DeleteWatch* watch_ = nullptr;
   std::string leader_;
+  bool sees_key_ = false;
 };
 
 }  // namespace cowherd

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "server/base/failpoint.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -103,7 +104,9 @@ absl::Status FencedWriter::WriteOne(Slot& slot, const Batch& batch, const std::s
     // Its outcome, if it was tried, is for the next leader to see.
     const absl::Duration left = leadership_.Left();
     if (left <= absl::ZeroDuration()) return NotLeader("");
-    const absl::StatusOr<pb::TxnResponse> response = client_.TryTxn(request, left);
+    Crashpoint("etcd.txn.before");
+    absl::StatusOr<pb::TxnResponse> response = client_.TryTxn(request, left);
+    if (absl::Status lost = Failpoint("etcd.txn.answer"); !lost.ok()) response = lost;
     if (!response.ok()) {
       unanswered = unanswered || EtcdClient::OutcomeUnknown(response.status());
       if (!EtcdClient::WorthRepeating(response.status())) {

@@ -171,6 +171,7 @@ class GrpcServing final : public Serving {
       }
       for (const auto& collectable : scraped_) exposer_->RegisterCollectable(collectable);
     }
+    SetServing(kAlive, true);
     SetHealth(true);
     Log(LogLevel::kInfo, "serving",
         {{"listen", flags.listen},

@@ -37,9 +37,11 @@ void AddServingFlags(CLI::App& app, ServingFlags& flags);
 // on.
 int ParseFlags(CLI::App& app, int argc, char** argv);
 
-// A running server. Not thread-safe.
+// A running server. Not thread-safe, but for SetServing.
 class Serving {
  public:
+  static constexpr char kAlive[] = "alive";
+
   // Blocks SIGTERM and SIGINT in the calling thread and so in those it starts from now on. Call first in
   // main.
   static void BlockSignals();
@@ -56,7 +58,9 @@ class Serving {
   // Waits for SIGTERM or SIGINT. Needs BlockSignals.
   static void WaitForSignal();
 
-  // What the health service says of one gRPC service, by its full name. Not known until it is told.
+  // What the health service says of one name: "", for the server as a whole, and kAlive, which says no more
+  // than that the process is at work, are SERVING from the start; a gRPC service, by its full name, is not
+  // known until it is told.
   virtual void SetServing(const std::string& service, bool serving) = 0;
 
   // Health turns NOT_SERVING, no new calls, running ones get the grace period, then are cancelled.

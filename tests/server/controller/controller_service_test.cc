@@ -20,6 +20,7 @@
 #include "server/controller/request.h"
 #include "server/controller/schedule_convert.h"
 #include "server/controller/schedule_service.h"
+#include "server/controller/store_pulse.h"
 #include "server/controller/timed_store.h"
 #include "server/controller/window_convert.h"
 #include "server/jobs/sqlite_store.h"
@@ -57,7 +58,7 @@ class Controller {
  public:
   Controller(const std::string& store, const std::vector<Target>& nodes)
       : metrics_(registry_, "1", {}, {std::begin(kStoreOperations), std::end(kStoreOperations)}),
-        store_(OpenSqliteStore(store).value(), metrics_),
+        store_(OpenSqliteStore(store).value(), metrics_, pulse_),
         link_(std::make_unique<GrpcNodeLink>(LinkOptions())),
         loop_(store_, *link_, clock_, mailbox_, metrics_, ReadPlan, random_, LoopOptions()),
         schedules_(store_, loop_, clock_, MakeScheduleCodec(), metrics_, random_),
@@ -104,6 +105,7 @@ class Controller {
 
   prometheus::Registry registry_;
   ControllerMetrics metrics_;
+  StorePulse pulse_;
   TimedStore store_;
   RealClock clock_;
   absl::BitGen random_;

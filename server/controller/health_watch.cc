@@ -1,0 +1,47 @@
+#include "server/controller/health_watch.h"
+
+#include <chrono>
+#include <utility>
+
+#include "server/base/log.h"
+
+namespace cowherd {
+namespace {
+
+constexpr std::chrono::milliseconds kEvery(200);
+
+}  // namespace
+
+HealthWatch::HealthWatch(Serving& serving, Look look) : serving_(serving), look_(std::move(look)) {
+  Tell();
+  thread_ = std::thread([this] { Run(); });
+}
+
+HealthWatch::~HealthWatch() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ended_ = true;
+  }
+  ending_.notify_all();
+  thread_.join();
+}
+
+void HealthWatch::Tell() {
+  for (const auto& [name, healthy] : look_()) {
+    const auto told = told_.find(name);
+    if (told != told_.end() && told->second == healthy) continue;
+    if (told != told_.end()) {
+      Log(healthy ? LogLevel::kInfo : LogLevel::kWarning, "health changed",
+          {{"name", name}, {"serving", healthy}});
+    }
+    told_[name] = healthy;
+    serving_.SetServing(name, healthy);
+  }
+}
+
+void HealthWatch::Run() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (!ending_.wait_for(lock, kEvery, [this] { return ended_; })) Tell();
+}
+
+}  // namespace cowherd

@@ -1,0 +1,43 @@
+#ifndef COWHERD_SERVER_CONTROLLER_HEALTH_WATCH_H_
+#define COWHERD_SERVER_CONTROLLER_HEALTH_WATCH_H_
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "server/serving/serving.h"
+
+namespace cowherd {
+
+// Tells the health service how the names that it is asked for are, again and again, on a thread of its own.
+class HealthWatch {
+ public:
+  // Whether each name is SERVING. Must not block.
+  using Look = std::function<std::map<std::string, bool>()>;
+
+  // The first look is over when this returns. `serving` must outlive it.
+  HealthWatch(Serving& serving, Look look);
+  ~HealthWatch();
+  HealthWatch(const HealthWatch&) = delete;
+  HealthWatch& operator=(const HealthWatch&) = delete;
+
+ private:
+  void Tell();
+  void Run();
+
+  Serving& serving_;
+  const Look look_;
+  // What was told last.
+  std::map<std::string, bool> told_;
+  std::mutex mutex_;
+  std::condition_variable ending_;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+}  // namespace cowherd
+
+#endif  // COWHERD_SERVER_CONTROLLER_HEALTH_WATCH_H_
