@@ -13,7 +13,7 @@ build=(bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-
   libprotobuf-dev libprotoc-dev libspdlog-dev libsqlite3-dev libssl-dev libxxhash-dev nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc)
 run=(btrfs-progs curl e2fsprogs mount tzdata util-linux xfsprogs)
-tests=(etcd-server libfaketime openssl prometheus python3 python3-grpcio python3-protobuf)
+tests=(etcd-server iproute2 libfaketime openssl prometheus python3 python3-grpcio python3-protobuf)
 
 deploy=(buildah debootstrap golang-github-masterminds-sprig-dev golang-go golang-k8s-sigs-yaml-dev podman python3-seccomp
   python3-yaml runc systemd)

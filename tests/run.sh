@@ -142,7 +142,7 @@ fi
 if wants faults; then
   say "Fault tests: processes killed, stopped, cut off and filled up"
   count faults/checker_test /usr/bin/python3 -B tests/faults/checker_test.py
-  count faults /usr/bin/python3 -B tests/faults/run.py --seconds 60 --histories "${COWHERD_HISTORIES:-/var/tmp}"
+  count faults /usr/bin/python3 -B tests/faults/run.py --seconds 120 --histories "${COWHERD_HISTORIES:-/var/tmp}"
 fi
 
 if wants quickstart; then

@@ -6,6 +6,7 @@ import time
 import uuid
 
 import controllers
+import etcd_cases
 import scene
 from cluster import MIB
 from scene import ENDED, Restarter
@@ -125,14 +126,16 @@ class Client(threading.Thread):
         self.stage.api.once("ListJobs", self.stage.request("ListJobs"))
 
 
-class Random(scene.Scene):
-    # Nodes stand still and ways are black holes for up to 4 s.
-    order_seconds = 8.0
+class Random:
+    """What random runs have in common."""
+
+    def controller_that(self):
+        """The one that something happens to."""
+        return self.luck.choice(self.controllers)
 
     def faults(self):
         """name -> what to do; each leaves everything as it was."""
         luck = self.luck
-        controller = self.controllers[0]
 
         def node():
             return luck.choice(list(self.nodes.values()))
@@ -155,6 +158,7 @@ class Random(scene.Scene):
             self.arm(server)
 
         def failing_store():
+            controller = self.controller_that()
             self.arm(controller, *(f"{name} 1- error" for name in scene.failpoints("store") if name.endswith(".before")))
             time.sleep(luck.uniform(0.1, 2))
             self.arm(controller)
@@ -172,9 +176,9 @@ class Random(scene.Scene):
             one.heal()
 
         return {
-            "the controller is killed": lambda: kill(controller),
-            "the controller stands still": lambda: freeze(controller, 3),
-            "the controller meets a failpoint": lambda: failpoint(controller, "store", "controller"),
+            "a controller is killed": lambda: kill(self.controller_that()),
+            "a controller stands still": lambda: freeze(self.controller_that(), self.controller_rest),
+            "a controller meets a failpoint": lambda: failpoint(self.controller_that(), *self.points),
             "the store fails": failing_store,
             "a node is killed": lambda: kill(node()),
             "a node stands still": lambda: freeze(node(), 4),
@@ -184,9 +188,9 @@ class Random(scene.Scene):
             "a way refuses": refuse,
         }
 
-    def test_random(self):
-        self.luck = random.Random(f"faults {scene.Options.seed}")
-        self.begin(proxies=True)
+    def run_at_random(self, begin):
+        self.luck = random.Random(f"{self.id()} {scene.Options.seed}")
+        begin()
         faults = self.faults()
         clients = [Client(self, f"client {number} {scene.Options.seed}") for number in range(CLIENTS)]
         end = time.monotonic() + scene.Options.seconds
@@ -208,3 +212,56 @@ class Random(scene.Scene):
             if client.error is not None:
                 raise client.error
         self.finish(seconds=120)
+
+
+class WithSqlite(Random, scene.Scene):
+    # Nodes stand still and ways are black holes for up to 4 s.
+    order_seconds = 8.0
+    controller_rest = 3.0
+    points = ("store", "controller")
+
+    def test_random(self):
+        self.run_at_random(lambda: self.begin(proxies=True))
+
+
+class WithEtcd(Random, etcd_cases.Cluster):
+    # And nobody may know for a lease that the leader is none any more.
+    order_seconds = 8.0 + etcd_cases.LEASE
+    controller_rest = 2.0 * etcd_cases.LEASE
+    points = ("store", "controller", "etcd")
+
+    def faults(self):
+        luck, etcd = self.luck, self.etcd
+
+        def dies(*members):
+            for member in members:
+                etcd.kill(member)
+            time.sleep(luck.uniform(0, 4))
+            for member in members:
+                etcd.start_member(member)
+
+        def rests(*members):
+            for member in members:
+                etcd.freeze(member)
+            time.sleep(luck.uniform(0.1, 6))
+            for member in members:
+                etcd.thaw(member)
+
+        def compacts():
+            try:
+                revision = etcd.ask("kv/range", luck.randrange(3), key="AA==")["header"]["revision"]
+                etcd.ask("kv/compaction", revision=revision)
+            except OSError:
+                pass  # it has no leader just now
+
+        return {
+            **super().faults(),
+            "a member of etcd is killed": lambda: dies(luck.randrange(3)),
+            "a member of etcd stands still": lambda: rests(luck.randrange(3)),
+            "the quorum is killed": lambda: dies(*luck.sample(range(3), 2)),
+            "the quorum stands still": lambda: rests(*luck.sample(range(3), 2)),
+            "etcd is compacted": compacts,
+        }
+
+    def test_random_etcd(self):
+        self.run_at_random(lambda: self.begin_with_etcd(proxies=True))

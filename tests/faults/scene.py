@@ -24,6 +24,10 @@ CONTROLLER = BIN / "tests/faults/cowherd-controller-failpoints"
 NODE = BIN / "tests/faults/cowherd-node-failpoints"
 ENDED = checker.ENDED
 SETS = 3
+# Of 3 MiB: a job takes about two seconds.
+SLOW = 3 * MIB // 2
+SERVICE = "cowherd.v1.ControllerService"
+LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
 class Options:
@@ -181,6 +185,7 @@ class Scene(cluster.ClusterTest):
         reached = self.proxies or self.nodes
         controller = self.controller(reached, flags, program=CONTROLLER, store=store)
         self.arm(controller)
+        self.add_server(controller)
         self.controllers.append(controller.start())
         if len(self.controllers) == 1:
             self.before = {name: cluster.checksums(fs.path / "data") for name, fs in self.filesystems.items()}
@@ -188,6 +193,12 @@ class Scene(cluster.ClusterTest):
             self.addCleanup(self.api.close)
         self.api.addresses.append(controller.address)
         return controller
+
+    def add_server(self, server):
+        """What a controller needs besides, before it starts."""
+
+    def stop_store(self):
+        """What runs besides the controllers, when they are gone."""
 
     def await_nodes(self, seconds=20.0):
         request = self.protos.controller.ListNodesRequest()
@@ -289,6 +300,73 @@ class Scene(cluster.ClusterTest):
             job = self.await_job(job_id, seconds=seconds)
             self.assertEqual(job["state"], "SUCCEEDED", job)
 
+    def exercise(self):
+        """Every kind of call and of message, in some seconds. May be interrupted anywhere."""
+        done = self.submit(self.ranges("btrfs"))
+        for name in self.filesystems:
+            self.unshare(name, 0)
+        slow = self.submit(self.scan(sets=[0], rate=SLOW))
+        self.exercise_a_schedule()
+        self.await_success(done)
+        try:
+            self.ask("DeleteJob", done)
+        except controllers.Failed as failed:
+            # The answer was lost.
+            self.assertEqual(failed.reason, "JOB_UNKNOWN")
+        self.await_running(slow)
+        try:
+            self.ask("PauseJob", slow)
+            self.ask("ResumeJob", slow)
+        except controllers.Failed as failed:
+            self.assertEqual(failed.reason, "JOB_ENDED")
+        self.await_success(slow)
+        cancelled = self.submit(self.scan(sets=[1], rate=SLOW // 16))
+        self.await_running(cancelled)
+        self.ask("CancelJob", cancelled)
+        self.await_job(cancelled)
+
+    def exercise_a_schedule(self):
+        """One that is never due. What a lost answer had done already is no error."""
+        spec = self.protos.controller.ScheduleSpec(job=self.scan(), cron="0 0 1 1 *", suspended=True)
+        for method, fields, done in (("CreateSchedule", {"spec": spec}, "ALREADY_EXISTS"), ("GetSchedule", {}, ""),
+                                     ("DeleteSchedule", {}, "NOT_FOUND"), ("GetSchedule", {}, "NOT_FOUND")):
+            try:
+                self.api.call(method, self.request(method, name="never", **fields))
+            except controllers.Failed as failed:
+                self.assertEqual(failed.code, done, str(failed))
+
+    # Clocks and health.
+
+    @staticmethod
+    def fake_clock(server, offset):
+        """Its clock is ahead by the seconds that the file names."""
+        server.environment.update(
+            LD_PRELOAD=LIBFAKETIME, FAKETIME_TIMESTAMP_FILE=str(offset), FAKETIME_NO_CACHE="1",
+            FAKETIME_DONT_FAKE_MONOTONIC="1")
+
+    def logged_ahead(self, server, seconds):
+        """Whether its newest line is so far from the real time."""
+        time.sleep(0.5)  # a look at the clock may be so old
+        self.submit(self.ranges("xfs"))
+        return abs(unix(server.log_lines()[-1]["ts"]) - time.time() - seconds) < 60
+
+    @staticmethod
+    def healthy(server, name=""):
+        """What its health service says of a name; of one that does not answer it is not healthy."""
+        # By a connection of its own, as a probe does.
+        alone = [*controllers.CHANNEL, ("grpc.use_local_subchannel_pool", 1)]
+        with controllers.grpc.insecure_channel(server.address, alone) as channel:
+            request = b"\x0a" + bytes([len(name)]) + name.encode() if name else b""
+            try:
+                return channel.unary_unary("/grpc.health.v1.Health/Check")(request, timeout=5) == b"\x08\x01"
+            except controllers.grpc.RpcError:
+                return False
+
+    def await_health(self, server, *healthy, among=(SERVICE, "", "alive"), seconds=15.0):
+        """Of these names, those that are SERVING are `healthy`, and no others."""
+        wait_for(f"of {among} {healthy} are healthy",
+                 lambda: [name for name in among if self.healthy(server, name)] == list(healthy), seconds)
+
     # The end.
 
     def runs(self):
@@ -338,6 +416,7 @@ class Scene(cluster.ClusterTest):
         for server in (*self.controllers, *self.nodes.values()):
             self.assertEqual(server.stop(), 0, server.log)
             server.log_lines()
+        self.stop_store()
         runs, lives = self.runs()
         files, strange, mounts = {}, [], []
         for name, filesystem in self.filesystems.items():

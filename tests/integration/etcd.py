@@ -1,10 +1,12 @@
-"""An etcd cluster on loopback for the tests: Debian's etcd-server, free ports, data in a directory of the test's."""
+"""An etcd cluster for the tests: Debian's etcd-server, on free ports of loopback, data in a directory of the test's."""
 
+import json
 import pathlib
 import signal
 import socket
 import ssl
 import subprocess
+import urllib.request
 
 from cluster import wait_for
 
@@ -20,17 +22,20 @@ def free_ports(count):
 
 
 class Etcd:
-    def __init__(self, directory, members=3, tls=None):
+    def __init__(self, directory, members=3, tls=None, flags=()):
         """With `tls`, files for "cert", "key" and "ca", clients must show a certificate of that authority."""
         self.directory = pathlib.Path(directory)
         self.tls = tls
-        ports = free_ports(2 * members)
-        self.clients, self.peers = ports[:members], ports[members:]
+        self.flags = flags
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(2 * members)]
+        self.clients, self.peers = addresses[:members], addresses[members:]
+        # What the command of each begins with, so that it runs elsewhere.
+        self.enter = [[] for _ in range(members)]
         self.processes = [None] * members
 
     def store(self, prefix="test"):
         """As --store takes it."""
-        return "etcd://" + ",".join(f"127.0.0.1:{port}" for port in self.clients) + f"/{prefix}"
+        return f"etcd://{','.join(self.clients)}/{prefix}"
 
     def start(self):
         for member in range(len(self.processes)):
@@ -39,17 +44,28 @@ class Etcd:
         return self
 
     def start_member(self, member):
-        client = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.clients[member]}"
-        peer = f"http://127.0.0.1:{self.peers[member]}"
-        cluster = ",".join(f"m{i}=http://127.0.0.1:{port}" for i, port in enumerate(self.peers))
+        client = f"{'https' if self.tls else 'http'}://{self.clients[member]}"
+        peer = f"http://{self.peers[member]}"
+        cluster = ",".join(f"m{i}=http://{address}" for i, address in enumerate(self.peers))
         with open(self.directory / f"etcd{member}.log", "ab") as log:
             self.processes[member] = subprocess.Popen(
-                ["etcd", "--name", f"m{member}", "--data-dir", str(self.directory / f"etcd{member}"),
+                [*self.enter[member], "etcd", "--name", f"m{member}", "--data-dir", str(self.data(member)),
                  "--listen-client-urls", client, "--advertise-client-urls", client,
                  "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                 "--initial-cluster", cluster, "--logger", "zap", *self.tls_flags()],
+                 "--initial-cluster", cluster, "--logger", "zap", *self.tls_flags(), *self.flags],
                 stdout=log, stderr=log,
             )
+
+    def data(self, member):
+        return self.directory / f"etcd{member}"
+
+    def ask(self, path, member=0, token="", **body):
+        """A call by the JSON gateway: its answer. Bytes are base64."""
+        request = urllib.request.Request(
+            f"http://{self.clients[member]}/v3/{path}", json.dumps(body).encode(),
+            {"Authorization": token} if token else {})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
 
     def tls_flags(self):
         if not self.tls:
@@ -73,7 +89,8 @@ class Etcd:
             return ""
 
     def connect(self, member):
-        connection = socket.create_connection(("127.0.0.1", self.clients[member]), timeout=1)
+        host, port = self.clients[member].split(":")
+        connection = socket.create_connection((host, int(port)), timeout=1)
         if not self.tls:
             return connection
         context = ssl.create_default_context(cafile=self.tls["ca"])

@@ -52,7 +52,7 @@ class SecureStoreTest(cluster.ClusterTest):
             *(self.client_files[kind].read_bytes() for kind in ("ca", "key", "cert")))
         first, end = f"/{PREFIX}/".encode(), f"/{PREFIX}0".encode()
         may = bytes([1 << 3, 2]) + field(2, first) + field(3, end)
-        with grpc.secure_channel(f"127.0.0.1:{self.etcd.clients[0]}", credentials) as channel:
+        with grpc.secure_channel(self.etcd.clients[0], credentials) as channel:
             for method, request in [
                 ("UserAdd", field(1, b"root") + field(2, b"another")),
                 ("RoleAdd", field(1, b"root")),
