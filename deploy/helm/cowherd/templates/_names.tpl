@@ -35,6 +35,7 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 startupProbe:
   grpc:
     port: {{ .port }}
+    service: alive
   periodSeconds: 2
   failureThreshold: 60
 readinessProbe:
@@ -45,6 +46,7 @@ readinessProbe:
 livenessProbe:
   grpc:
     port: {{ .port }}
+    service: alive
   periodSeconds: 20
   timeoutSeconds: 10
   failureThreshold: 6
