@@ -1,8 +1,11 @@
 #include "server/base/credentials.h"
 
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 #include <openssl/asn1.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
@@ -20,12 +23,6 @@
 namespace cowherd {
 namespace {
 
-struct Pem {
-  std::string cert;
-  std::string key;
-  std::string ca;
-};
-
 // `holds`: the end of the PEM block's name.
 absl::StatusOr<std::string> ReadPem(const std::string& flag, const std::string& path,
                                     const std::string& holds) {
@@ -41,44 +38,70 @@ absl::StatusOr<std::string> ReadPem(const std::string& flag, const std::string& 
   return text.str();
 }
 
-absl::StatusOr<Pem> ReadFiles(const TlsFiles& files, absl::string_view flags) {
-  Pem pem;
-  ASSIGN_OR_RETURN(pem.cert, ReadPem(absl::StrCat(flags, "cert"), files.cert, "CERTIFICATE"));
-  ASSIGN_OR_RETURN(pem.key, ReadPem(absl::StrCat(flags, "key"), files.key, "PRIVATE KEY"));
-  ASSIGN_OR_RETURN(pem.ca, ReadPem(absl::StrCat(flags, "ca"), files.ca, "CERTIFICATE"));
-  return pem;
+using Bio = std::unique_ptr<BIO, int (*)(BIO*)>;
+using Certificate = std::unique_ptr<X509, void (*)(X509*)>;
+using Key = std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)>;
+
+Bio Text(const std::string& pem) {
+  return Bio(::BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), &::BIO_free);
+}
+
+bool BelongTogether(const std::string& cert, const std::string& key) {
+  const Certificate certificate(::PEM_read_bio_X509(Text(cert).get(), nullptr, nullptr, nullptr),
+                                &::X509_free);
+  const Key private_key(::PEM_read_bio_PrivateKey(Text(key).get(), nullptr, nullptr, nullptr),
+                        &::EVP_PKEY_free);
+  const bool together = certificate != nullptr && private_key != nullptr &&
+                        ::X509_check_private_key(certificate.get(), private_key.get()) == 1;
+  ::ERR_clear_error();
+  return together;
+}
+
+absl::Status Check(const TlsFiles& files, absl::string_view flags) {
+  const std::string key_flag = absl::StrCat(flags, "key");
+  ASSIGN_OR_RETURN(const std::string cert, ReadPem(absl::StrCat(flags, "cert"), files.cert, "CERTIFICATE"));
+  ASSIGN_OR_RETURN(const std::string key, ReadPem(key_flag, files.key, "PRIVATE KEY"));
+  RETURN_IF_ERROR(ReadPem(absl::StrCat(flags, "ca"), files.ca, "CERTIFICATE").status());
+  if (!BelongTogether(cert, key)) {
+    return FieldError(key_flag, absl::StrCat(files.key, " is not the key of ", files.cert));
+  }
+  return absl::OkStatus();
+}
+
+std::shared_ptr<grpc::experimental::CertificateProviderInterface> Watch(const TlsFiles& files) {
+  return std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(files.key, files.cert, files.ca,
+                                                                              kReadAgainSeconds);
 }
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsFiles& files) {
   if (!files.any()) return grpc::InsecureServerCredentials();
-  ASSIGN_OR_RETURN(Pem pem, ReadFiles(files, "--tls_"));
-  grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  options.pem_root_certs = pem.ca;
-  options.pem_key_cert_pairs.push_back({pem.key, pem.cert});
-  return grpc::SslServerCredentials(options);
+  RETURN_IF_ERROR(Check(files, "--tls_"));
+  grpc::experimental::TlsServerCredentialsOptions options(Watch(files));
+  options.watch_root_certs();
+  options.watch_identity_key_cert_pairs();
+  options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  return grpc::experimental::TlsServerCredentials(options);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsFiles& files,
                                                                                  absl::string_view flags) {
   if (!files.any()) return grpc::InsecureChannelCredentials();
-  ASSIGN_OR_RETURN(Pem pem, ReadFiles(files, flags));
-  grpc::SslCredentialsOptions options;
-  options.pem_root_certs = pem.ca;
-  options.pem_private_key = pem.key;
-  options.pem_cert_chain = pem.cert;
-  return grpc::SslCredentials(options);
+  RETURN_IF_ERROR(Check(files, flags));
+  grpc::experimental::TlsChannelCredentialsOptions options;
+  options.set_certificate_provider(Watch(files));
+  options.watch_root_certs();
+  options.watch_identity_key_cert_pairs();
+  return grpc::experimental::TlsCredentials(options);
 }
 
 absl::StatusOr<absl::Time> FirstExpiry(const std::string& pem) {
-  const std::unique_ptr<BIO, int (*)(BIO*)> text(::BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
-                                                 &::BIO_free);
+  const Bio text = Text(pem);
   ::ERR_clear_error();
   absl::Time first = absl::InfiniteFuture();
   while (true) {
-    const std::unique_ptr<X509, void (*)(X509*)> certificate(
-        ::PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr), &::X509_free);
+    const Certificate certificate(::PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr), &::X509_free);
     if (certificate == nullptr) break;
     std::tm end = {};
     if (::ASN1_TIME_to_tm(::X509_get0_notAfter(certificate.get()), &end) != 1) {

@@ -11,8 +11,12 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
-// Mutual TLS, or plain text. Files are PEM and read once, at start.
+// Mutual TLS, or plain text. Files are PEM. They are looked at again every kReadAgainSeconds: what was
+// renewed serves the connections made from then on. While one of them is absent the last ones serve; while
+// key and certificate do not belong together no new connection comes about.
 namespace cowherd {
+
+constexpr unsigned kReadAgainSeconds = 5;
 
 struct TlsFiles {
   std::string cert;  // this side's certificate chain
@@ -23,7 +27,8 @@ struct TlsFiles {
 };
 
 // With no files: plain text. With some but not all three: an error that names the flag (`flags` and "cert",
-// "key" or "ca") missing, as for a file that cannot be read or is not PEM. The server asks for a certificate
+// "key" or "ca") missing, as for a file that cannot be read or is not PEM, and for a key that is not the
+// certificate's. The server asks for a certificate
 // and refuses peers that show none signed by `ca`.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsFiles& files);
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(

@@ -7,7 +7,6 @@
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/impl/server_builder_plugin.h>
 #include <prometheus/exposer.h>
-#include <prometheus/gauge.h>
 
 #include <algorithm>
 #include <csignal>
@@ -24,6 +23,7 @@
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/base/version.h"
+#include "server/metrics/certificate_metrics.h"
 #include "server/metrics/grpc_metrics.h"
 #include "server/metrics/process_metrics.h"
 
@@ -83,24 +83,17 @@ void SetLimits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 }
 
-// `hint`: another possible cause, as a sentence. gRPC does not tell which it is.
-absl::Status CannotListen(absl::string_view flag, const std::string& address, absl::string_view hint = "") {
+absl::Status CannotListen(absl::string_view flag, const std::string& address) {
   return WithField(MakeError(absl::StatusCode::kUnavailable, "CANNOT_LISTEN",
                              absl::StrCat(flag, ": cannot listen on ", address,
-                                          ": is the port taken or the address not this machine's?", hint)),
+                                          ": is the port taken or the address not this machine's?")),
                    flag);
 }
 
-// When the certificates that were read end.
-absl::Status TellExpiry(const TlsFiles& files, prometheus::Registry& registry) {
+absl::Status CheckExpiry(const TlsFiles& files) {
   if (!files.any()) return absl::OkStatus();
-  auto& expiry = prometheus::BuildGauge()
-                     .Name("cowherd_tls_certificate_expiry_timestamp_seconds")
-                     .Help("When the first certificate of the file ends, as it was read at start.")
-                     .Register(registry);
   for (const auto& [file, path] : {std::pair("cert", files.cert), std::pair("ca", files.ca)}) {
     ASSIGN_OR_RETURN(const absl::Time end, FirstExpiryIn(path, absl::StrCat("--tls_", file)));
-    expiry.Add({{"file", file}}).Set(static_cast<double>(absl::ToUnixSeconds(end)));
     if (end < absl::Now() + kExpiryWarning) {
       Log(LogLevel::kWarning, "a certificate ends soon, or has ended",
           {{"file", path}, {"end", absl::FormatTime(absl::RFC3339_sec, end, absl::UTCTimeZone())}});
@@ -128,11 +121,12 @@ class GrpcServing final : public Serving {
           "serving plain text to other machines: anyone who reaches the port may command this node",
           {{"listen", flags.listen}});
     }
-    RETURN_IF_ERROR(TellExpiry(flags.tls, *registry));
+    RETURN_IF_ERROR(CheckExpiry(flags.tls));
     // Each call counts in the registry; the exposer holds all of them weakly.
     scraped_ = collectables;
     scraped_.push_back(registry);
     scraped_.push_back(std::make_shared<ProcessMetrics>());
+    if (flags.tls.any()) scraped_.push_back(std::make_shared<CertificateMetrics>(flags.tls));
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;
     SetLimits(builder);
@@ -145,8 +139,7 @@ class GrpcServing final : public Serving {
     server_ = builder.BuildAndStart();
     const bool unix_socket = flags.listen.rfind("unix:", 0) == 0;
     if (server_ == nullptr || (port_ == 0 && !unix_socket)) {
-      return CannotListen("--listen", flags.listen,
-                          flags.tls.any() ? " Or do --tls_cert and --tls_key not belong together?" : "");
+      return CannotListen("--listen", flags.listen);
     }
 
     if (!flags.health_listen.empty()) {

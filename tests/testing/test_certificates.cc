@@ -1,5 +1,6 @@
 #include "tests/testing/test_certificates.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 
@@ -32,7 +33,10 @@ void Make(const std::string& path, const std::string& ca) {
 
 TestCertificates::TestCertificates() {
   const char* const made = std::getenv("TEST_TMPDIR");
-  const std::string directory = made != nullptr ? made : "/tmp";
+  static std::atomic<int> sets = 0;
+  const std::string directory =
+      std::string(made != nullptr ? made : "/tmp") + "/certificates-" + std::to_string(++sets);
+  Run("mkdir -p " + directory);
   const auto files = [&](const std::string& name, const std::string& ca) {
     return TlsFiles{directory + "/" + name + ".pem", directory + "/" + name + ".key",
                     directory + "/" + ca + ".pem"};

@@ -217,7 +217,44 @@ INSTANTIATE_TEST_SUITE_P(Flags, TakenPortTest,
                                            PortCase{"--health_listen", &ServingFlags::health_listen}),
                          [](const auto& info) { return std::string(info.param.flag + 2); });
 
-TEST(ServingTest, KeyOfAnotherCertificateIsHintedAt) {
+// What a renewal does: every file is another, of another authority even.
+void CopyAll(const TlsFiles& from, const TlsFiles& to) {
+  for (const auto file : {&TlsFiles::ca, &TlsFiles::cert, &TlsFiles::key}) {
+    std::ofstream(to.*file + ".new") << std::ifstream(from.*file).rdbuf();
+    ASSERT_EQ(::rename((to.*file + ".new").c_str(), (to.*file).c_str()), 0);
+  }
+}
+
+TEST(ServingTest, RenewedCertificatesServeNewConnections) {
+  const std::string folder = ::testing::TempDir();
+  const TlsFiles server_files = {folder + "/renewed.pem", folder + "/renewed.key",
+                                 folder + "/renewed-ca.pem"};
+  const TlsFiles client_files = {folder + "/client.pem", folder + "/client.key", folder + "/client-ca.pem"};
+  CopyAll(Certificates().server, server_files);
+  CopyAll(Certificates().client, client_files);
+  ServingFlags flags = Loopback();
+  flags.tls = server_files;
+  const auto serving = Start(flags);
+  ASSERT_THAT(serving, IsOk());
+  const int port = (*serving)->port();
+  const auto client = *MakeChannelCredentials(client_files);
+  EXPECT_EQ(*Check(Channel(port, client)), HealthCheckResponse::SERVING);
+
+  const TestCertificates renewed;
+  CopyAll(renewed.server, server_files);
+  CopyAll(renewed.client, client_files);
+  const absl::Time end = absl::Now() + absl::Seconds(6 * kReadAgainSeconds);
+  const auto fresh = *MakeChannelCredentials(renewed.client);
+  while (!Check(Channel(port, fresh)).ok() && absl::Now() < end) absl::SleepFor(absl::Milliseconds(200));
+  EXPECT_EQ(*Check(Channel(port, fresh)), HealthCheckResponse::SERVING);
+  // Credentials that were made before read their files again too.
+  while (!Check(Channel(port, client)).ok() && absl::Now() < end) absl::SleepFor(absl::Milliseconds(200));
+  EXPECT_EQ(*Check(Channel(port, client)), HealthCheckResponse::SERVING);
+  EXPECT_THAT(Check(Channel(port, *MakeChannelCredentials(Certificates().client))), Not(IsOk()))
+      << "of the authority that is gone";
+}
+
+TEST(ServingTest, KeyOfAnotherCertificateIsNamed) {
   ServingFlags flags = Loopback();
   flags.tls = Certificates().server;
   flags.tls.key = Certificates().client.key;
