@@ -352,7 +352,7 @@ class Scene(cluster.ClusterTest):
 
     @staticmethod
     def healthy(server, name=""):
-        """What its health service says of a name; of one that does not answer it is not healthy."""
+        """What its health service says of a name. None: it does not answer."""
         # By a connection of its own, as a probe does.
         alone = [*controllers.CHANNEL, ("grpc.use_local_subchannel_pool", 1)]
         with controllers.grpc.insecure_channel(server.address, alone) as channel:
@@ -360,12 +360,12 @@ class Scene(cluster.ClusterTest):
             try:
                 return channel.unary_unary("/grpc.health.v1.Health/Check")(request, timeout=5) == b"\x08\x01"
             except controllers.grpc.RpcError:
-                return False
+                return None
 
     def await_health(self, server, *healthy, among=(SERVICE, "", "alive"), seconds=15.0):
         """Of these names, those that are SERVING are `healthy`, and no others."""
         wait_for(f"of {among} {healthy} are healthy",
-                 lambda: [name for name in among if self.healthy(server, name)] == list(healthy), seconds)
+                 lambda: all(self.healthy(server, name) is (name in healthy) for name in among), seconds)
 
     # The end.
 
