@@ -33,6 +33,7 @@ work= node_pid= controller_pid= prometheus_pid= page_pid=
 clean_up() {
   status=$?
   set +e
+  trap '' PIPE
   pids="$page_pid $prometheus_pid $controller_pid $node_pid"
   for pid in $pids; do kill "$pid" 2>/dev/null; done
   # All end by themselves within their grace period; not for ever, though.
@@ -49,7 +50,7 @@ clean_up() {
   exit "$status"
 }
 trap clean_up EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM HUP PIPE
 
 # What a server's log tells once it serves: the part that sed's expression finds.
 await() { # LOG EXPRESSION
@@ -126,6 +127,11 @@ EOF
   node deploy/monitoring/page/serve.mjs --prometheus "$prometheus" >"$work/page.log" 2>&1 &
   page_pid=$!
   page=$(await "$work/page.log" 'dashboards: \(http[^ ]*\)')
+  # What happens before Prometheus has looked once is no increase to it.
+  for _ in $(seq 100); do
+    curl -sS "$prometheus/api/v1/query?query=sum(up)" | grep -q ',"2"\]' && break
+    sleep 0.1
+  done
 fi
 
 say "Running a job on all nodes: cowherd job create --all --wait"
@@ -144,7 +150,7 @@ if [ -n "$monitoring" ]; then
   say "Going on until Ctrl-C: copies come, jobs find them"
   echo "dashboards: ${page}d/cowherd-overview?from=now-5m&to=now"
   echo "Prometheus: $prometheus"
-  trap 'exit 0' INT TERM
+  trap 'exit 0' INT TERM HUP
   for round in $(seq 1000000); do
     # Five copies that come again and again, and data of its own that nothing wins back.
     head -c 48M "$work/data/base.img" >"$work/data/night$((round % 5)).img"

@@ -98,7 +98,7 @@ def series(title, description, unit, *targets, width=12, height=8, stacked=False
         legend = {"displayMode": "list", "placement": "bottom", "calcs": []}
     options = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
     names = {each["legendFormat"] for each in targets}
-    any_name = names & {"{{state}}", "{{outcome}}", "{{reason}}"}
+    any_name = names & {"{{state}}", "{{outcome}}", "{{reason}}", "{{grpc_code}}"}
     overrides = [override(name, color={"mode": "fixed", "fixedColor": colour}) for name, colour in COLOURS.items() if any_name or name in names]
     return panel("timeseries", title, description, unit, list(targets), width, height, options, defaults, overrides)
 
@@ -216,7 +216,7 @@ OVERVIEW = [
     table("Alerts", "Alerts of cowherd that fire, or will if what they see lasts. Each has a runbook of its name.",
           {"alertname": "Alert", "alertstate": "State", "severity": "Severity", "instance": "Where"},
           [(None, "short", f'ALERTS{{{CLUSTER},alertname=~"Cowherd.*"}}')], width=10, empty="None: all is well",
-          mappings={"State": ALERT_STATE, "Where": {"mappings": [{"type": "special", "options": {"match": "empty", "result": {"text": "–"}}}]}}),
+          mappings={"Alert": {"custom.width": 190}, "State": ALERT_STATE, "Where": {"mappings": [{"type": "special", "options": {"match": "empty", "result": {"text": "–"}}}]}}),
 ]
 
 CALLS = "cowherd_node_dedupe_call_duration_seconds"
@@ -336,10 +336,10 @@ CONTROLLER = [
     series("Calls, 99 of 100", "How long a call takes at most in 99 of 100 cases. Watches, which last as long as their jobs, are left out.", "s",
            target(quantile(0.99, "grpc_server_handling_seconds", f'{API},grpc_type="unary"', "grpc_method"), "{{grpc_method}}"), right=True),
     series("Calls refused", "RPCs that ended with an error within five minutes, by status. Unavailable: asked of a controller that does not lead.", "short",
-           counted("grpc_server_handled_total", f'{API},grpc_code!="OK"', "grpc_code", "5m"), width=8, stacked=True, stairs=True),
+           counted("grpc_server_handled_total", f'{API},grpc_code!="OK"', "grpc_code", "5m"), width=6, stacked=True, stairs=True),
     series("Watches", "Calls that have begun and not ended: clients that watch jobs.", "short",
            target(f"sum by (instance) (grpc_server_started_total{{{WATCH}}}) - (sum by (instance) (grpc_server_handled_total{{{WATCH}}})"
-                  f" or 0 * sum by (instance) (grpc_server_started_total{{{WATCH}}}))", "{{instance}}"), width=8, stairs=True),
+                  f" or 0 * sum by (instance) (grpc_server_started_total{{{WATCH}}}))", "{{instance}}"), width=6, stairs=True),
     series("Processor", "Processor time of each controller, in cores.", "short",
            target(rate("process_cpu_seconds_total", CONTROLLER_JOB, "instance"), "{{instance}}"), width=8),
     series("Memory by controller", "Resident memory of each controller.", "bytes",
