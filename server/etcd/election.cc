@@ -169,10 +169,6 @@ absl::StatusOr<std::unique_ptr<Leadership>> Election::TryOnce() {
 }
 
 absl::StatusOr<std::unique_ptr<Leadership>> Election::Campaign() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    sees_key_ = false;
-  }
   for (;;) {
     // Also where one attempt is all that it would take.
     if (!Pause(absl::ZeroDuration())) return Stopped();

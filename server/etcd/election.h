@@ -85,8 +85,7 @@ class Election {
 
   // Who leads, as last seen. Empty: nobody is known to.
   std::string leader() const;
-  // Whether etcd answered when the leader's key was looked for last; false before the first look of a
-  // campaign.
+  // Whether etcd answered when the leader's key was looked for last; true before the first look.
   bool SeesKey() const;
 
  private:
@@ -108,7 +107,7 @@ class Election {
   bool stopped_ = false;
   EtcdClient::DeleteWatch* watch_ = nullptr;
   std::string leader_;
-  bool sees_key_ = false;
+  bool sees_key_ = true;
 };
 
 }  // namespace cowherd
