@@ -28,7 +28,7 @@ class BackupTest(cluster.ClusterTest):
         line, = [line for line in lines if all(part in line for part in parts)]
         for place, ours in (
             ("/var/lib/cowherd-controller", self.directory / "store"), ("/srv/backup", self.directory / "backup"),
-            ("etcd-1.example:2379", f"127.0.0.1:{self.etcd.clients[0]}"), ("cowherd-controller ", f"{CONTROLLER} "),
+            ("etcd-1.example:2379", self.etcd.clients[0]), ("cowherd-controller ", f"{CONTROLLER} "),
         ):
             line = line.replace(place, str(ours))
         self.assertNotIn("example", line)
