@@ -66,6 +66,7 @@ esac
 # Everything that tests mount lies below here; what a killed test left is swept.
 COWHERD_TEST_DIR=$(mktemp -d "${COWHERD_TEST_DIR:-/var/tmp}/cowherd-test.XXXXXX") || exit 1
 export COWHERD_TEST_DIR
+chmod 711 "$COWHERD_TEST_DIR" # servers that are not root run below it
 sweep() {
   for job in $(jobs -pr); do kill -- "-$job"; done
   wait

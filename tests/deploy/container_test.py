@@ -183,7 +183,10 @@ class ContainerTest(ClusterTest):
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             with grpc.insecure_channel(f"{address}:{container[probe]['grpc']['port']}") as channel:
                 check = channel.unary_unary("/grpc.health.v1.Health/Check")
-                self.assertEqual(check(b"", timeout=10), b"\x08\x01", f"{name}: {probe} is not answered with SERVING")
+                service = container[probe]["grpc"].get("service", "").encode()
+                request = b"\x0a" + bytes([len(service)]) + service
+                # As the kubelet does, which asks again.
+                wait_for(f"{name}: {probe} is answered with SERVING", lambda: check(request, timeout=10) == b"\x08\x01")
 
     def command_line(self, name, *words, controller="cowherd-controller.cowherd.svc:7400"):
         """The command line as a person has it with kubectl exec."""
