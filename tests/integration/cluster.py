@@ -118,7 +118,13 @@ class Server:
         process.wait()
 
     def freeze(self):
-        self.process.send_signal(signal.SIGSTOP)
+        """Until it stands still, no thread within a call of the kernel; or is dead."""
+        process = self.process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass  # it died, and another thread has seen that
 
     def thaw(self):
         self.process.send_signal(signal.SIGCONT)
