@@ -28,8 +28,7 @@ struct TlsFiles {
 
 // With no files: plain text. With some but not all three: an error that names the flag (`flags` and "cert",
 // "key" or "ca") missing, as for a file that cannot be read or is not PEM, and for a key that is not the
-// certificate's. The server asks for a certificate
-// and refuses peers that show none signed by `ca`.
+// certificate's. The server asks for a certificate and refuses peers that show none signed by `ca`.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsFiles& files);
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
     const TlsFiles& files, absl::string_view flags = "--tls_");

@@ -9,8 +9,8 @@
 #include "absl/strings/string_view.h"
 
 // One JSON object a line on standard error: "ts", "level", "msg", then the fields given. Nothing a caller
-// passes can break a line or a terminal: values are ASCII, the rest is escaped, and bytes that are not UTF-8 come as "<key>_base64". Any
-// thread.
+// passes can break a line or a terminal: values are ASCII, the rest is escaped, and bytes that are not UTF-8
+// come as "<key>_base64". Any thread.
 namespace cowherd {
 
 // "OK", or code and message, without payloads.

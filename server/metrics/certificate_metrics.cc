@@ -4,23 +4,20 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/metrics/scrape.h"
 
 namespace cowherd {
 
 std::vector<prometheus::MetricFamily> CertificateMetrics::Collect() const {
-  prometheus::MetricFamily family;
-  family.name = "cowherd_tls_certificate_expiry_timestamp_seconds";
-  family.help = "When the first certificate of the file ends.";
-  family.type = prometheus::MetricType::Gauge;
+  Scrape scrape;
   for (const auto& [file, path] : {std::pair("cert", files_.cert), std::pair("ca", files_.ca)}) {
     const absl::StatusOr<absl::Time> end = FirstExpiryIn(path, file);
     if (!end.ok()) continue;
-    prometheus::ClientMetric& metric = family.metric.emplace_back();
-    metric.label.push_back({"file", file});
-    metric.gauge.value = static_cast<double>(absl::ToUnixSeconds(*end));
+    scrape.Gauge("cowherd_tls_certificate_expiry_timestamp_seconds",
+                 "When the first certificate of the file ends.", {{"file", file}},
+                 static_cast<double>(absl::ToUnixSeconds(*end)));
   }
-  if (family.metric.empty()) return {};
-  return {family};
+  return scrape.Take();
 }
 
 }  // namespace cowherd

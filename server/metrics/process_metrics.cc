@@ -12,22 +12,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "server/base/read_file.h"
+#include "server/metrics/scrape.h"
 
 namespace cowherd {
 namespace {
-
-using prometheus::MetricFamily;
-using prometheus::MetricType;
-
-MetricFamily Family(const char* name, const char* help, MetricType type, double value) {
-  MetricFamily family;
-  family.name = name;
-  family.help = help;
-  family.type = type;
-  prometheus::ClientMetric& metric = family.metric.emplace_back();
-  (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-  return family;
-}
 
 double Seconds(clockid_t clock) {
   timespec now{};
@@ -72,38 +60,35 @@ absl::StatusOr<ProcessFacts> ParseProcessStat(absl::string_view stat, double tic
   return facts;
 }
 
-std::vector<MetricFamily> ProcessMetrics::Collect() const {
-  std::vector<MetricFamily> families;
-  const auto add = [&](const char* name, const char* help, MetricType type, double value) {
-    families.push_back(Family(name, help, type, value));
-  };
+std::vector<prometheus::MetricFamily> ProcessMetrics::Collect() const {
+  Scrape scrape;
   const absl::StatusOr<std::string> stat = ReadFile("/proc/self/stat");
   if (stat.ok()) {
     const absl::StatusOr<ProcessFacts> facts = ParseProcessStat(
         *stat, static_cast<double>(::sysconf(_SC_CLK_TCK)), static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)));
     if (facts.ok()) {
-      add("process_cpu_seconds_total", "Processor time used, in user and system mode.", MetricType::Counter,
-          facts->cpu_seconds);
-      add("process_resident_memory_bytes", "Memory in use.", MetricType::Gauge,
-          static_cast<double>(facts->resident_bytes));
-      add("process_virtual_memory_bytes", "Address space in use.", MetricType::Gauge,
-          static_cast<double>(facts->virtual_bytes));
-      add("process_threads", "Threads.", MetricType::Gauge, static_cast<double>(facts->threads));
+      scrape.Counter("process_cpu_seconds_total", "Processor time used, in user and system mode.", {},
+                     facts->cpu_seconds);
+      scrape.Gauge("process_resident_memory_bytes", "Memory in use.", {},
+                   static_cast<double>(facts->resident_bytes));
+      scrape.Gauge("process_virtual_memory_bytes", "Address space in use.", {},
+                   static_cast<double>(facts->virtual_bytes));
+      scrape.Gauge("process_threads", "Threads.", {}, static_cast<double>(facts->threads));
       // Asked for once: it would differ a little each time, as if the process had begun anew.
       static const double booted = Seconds(CLOCK_REALTIME) - Seconds(CLOCK_BOOTTIME);
-      add("process_start_time_seconds", "When the process began, since 1970.", MetricType::Gauge,
-          booted + facts->start_seconds);
+      scrape.Gauge("process_start_time_seconds", "When the process began, since 1970.", {},
+                   booted + facts->start_seconds);
     }
   }
   if (const int open = OpenFiles(); open >= 0) {
-    add("process_open_fds", "File descriptors in use.", MetricType::Gauge, open);
+    scrape.Gauge("process_open_fds", "File descriptors in use.", {}, open);
   }
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    add("process_max_fds", "File descriptors that may be in use.", MetricType::Gauge,
-        static_cast<double>(limit.rlim_cur));
+    scrape.Gauge("process_max_fds", "File descriptors that may be in use.", {},
+                 static_cast<double>(limit.rlim_cur));
   }
-  return families;
+  return scrape.Take();
 }
 
 }  // namespace cowherd
