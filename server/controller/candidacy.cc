@@ -17,7 +17,9 @@ constexpr std::chrono::seconds kPause(1);
 Candidacy::Candidacy(Election& election, Duties duties)
     : election_(election), duties_(std::move(duties)), thread_([this] { Run(); }) {}
 
-Candidacy::~Candidacy() {
+Candidacy::~Candidacy() { Stop(); }
+
+void Candidacy::Stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopped_ = true;
@@ -25,10 +27,10 @@ Candidacy::~Candidacy() {
   }
   stopping_.notify_all();
   election_.Stop();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
-absl::Status Candidacy::Hold(Leadership& leadership) {
+absl::StatusOr<std::unique_ptr<Term>> Candidacy::Hold(Leadership& leadership) {
   absl::StatusOr<std::unique_ptr<Term>> term = duties_.begin(leadership);
   if (!term.ok()) {
     Log(LogLevel::kError, "the term cannot begin", {{"error", term.status()}});
@@ -39,16 +41,18 @@ absl::Status Candidacy::Hold(Leadership& leadership) {
     leadership.Resign();
     std::unique_lock<std::mutex> lock(mutex_);
     stopping_.wait_for(lock, kPause, [this] { return stopped_; });
-    return absl::OkStatus();
+    return nullptr;
   }
   Log(LogLevel::kInfo, "leading");
   duties_.lead(**term);
   (*term)->Start();
   leadership.WaitUntilOver();
   duties_.follow();
-  term->reset();
+  (*term)->Stop();
+  // Another leads while this one still hangs up on its nodes.
+  leadership.Resign();
   Log(LogLevel::kInfo, "no longer leading");
-  return absl::OkStatus();
+  return term;
 }
 
 void Candidacy::Run() {
@@ -61,13 +65,19 @@ void Candidacy::Run() {
       leadership_ = won->get();
       if (stopped_) leadership_->Interrupt();
     }
-    const absl::Status held = Hold(**won);
+    absl::StatusOr<std::unique_ptr<Term>> held = Hold(**won);
     {
       std::lock_guard<std::mutex> lock(mutex_);
       leadership_ = nullptr;
+      if (stopped_ && held.ok()) {
+        last_leadership_ = *std::move(won);
+        last_term_ = *std::move(held);
+        return;
+      }
     }
-    won->reset();
-    if (!held.ok()) return duties_.give_up(held);
+    if (!held.ok()) return duties_.give_up(held.status());
+    // It speaks of the leadership.
+    held->reset();
   }
 }
 

@@ -14,14 +14,13 @@
 
 namespace cowherd {
 
-// Campaigns on a thread of its own, and holds a term each time it is elected, until it goes: then it lays
-// down the term and hands over at once.
+// Campaigns on a thread of its own, and holds a term each time it is elected, until it is stopped.
 class Candidacy {
  public:
   struct Duties {
     // Makes a term, ready to start.
     std::function<absl::StatusOr<std::unique_ptr<Term>>(const Leadership&)> begin;
-    // Before the term starts, and before it goes.
+    // Before the term starts, and before it stops.
     std::function<void(Term&)> lead;
     std::function<void()> follow;
     // No term will ever begin, whoever leads: the store cannot be used by this program. Once, at most.
@@ -29,14 +28,18 @@ class Candidacy {
   };
 
   Candidacy(Election& election, Duties duties);
+  // Stops.
   ~Candidacy();
   Candidacy(const Candidacy&) = delete;
   Candidacy& operator=(const Candidacy&) = delete;
 
+  // Lays down the term and hands over at once. What is left of the term goes with the candidacy.
+  void Stop();
+
  private:
   void Run();
-  // OK: the term was held to its end, or none was to be had just now.
-  absl::Status Hold(Leadership& leadership);
+  // Null: no term was to be had just now. Else it was held to its end and has stopped.
+  absl::StatusOr<std::unique_ptr<Term>> Hold(Leadership& leadership);
 
   Election& election_;
   const Duties duties_;
@@ -44,6 +47,9 @@ class Candidacy {
   std::condition_variable stopping_;
   bool stopped_ = false;
   Leadership* leadership_ = nullptr;
+  // What was held when the candidacy was stopped.
+  std::unique_ptr<Leadership> last_leadership_;
+  std::unique_ptr<Term> last_term_;
   std::thread thread_;
 };
 

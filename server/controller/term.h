@@ -47,7 +47,8 @@ class Term {
 
   // Runs the loop and looks for nodes. Once.
   void Start();
-  // Ends both. Calls that come later are refused: UNAVAILABLE "STOPPING".
+  // Ends both: nothing is written any more. Calls that come later are refused: UNAVAILABLE "STOPPING". The
+  // streams from nodes go with the term, which for a thousand of them costs the processor a second or two.
   void Stop();
 
   // Calls may be made until the term goes.

@@ -12,6 +12,10 @@ class LeaseClock {
  public:
   static constexpr absl::Duration kMargin = absl::Seconds(1);
 
+  // In the time to live, while all goes well: when etcd's own leader dies just before the next one, this leader
+  // has most of its lease left to wait for etcd's election, which takes one to two seconds with etcd's defaults.
+  static constexpr int kKeepalives = 10;
+
   // The lease was granted for `ttl` by a request sent at `sent`. ttl > kMargin.
   LeaseClock(absl::Duration sent, absl::Duration ttl) { Renewed(sent, ttl); }
 
@@ -20,7 +24,7 @@ class LeaseClock {
   void Renewed(absl::Duration sent, absl::Duration ttl) {
     if (sent + ttl - kMargin <= end_) return;
     end_ = sent + ttl - kMargin;
-    next_keepalive_ = sent + ttl / 3;
+    next_keepalive_ = sent + ttl / kKeepalives;
   }
 
   bool Holds(absl::Duration now) const { return now < end_; }

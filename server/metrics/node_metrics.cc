@@ -118,9 +118,9 @@ class NodeMetrics::VolumeCollector final : public prometheus::Collectable {
   VolumeCollector(const TotalsBook& book, std::function<std::vector<NodeMetrics::Volume>()> look)
       : book_(book), look_(std::move(look)) {}
 
-  void ScanEnded(const std::string& volume, uint64_t reclaimable, absl::Time at) {
+  void ScanEnded(const std::string& volume, uint64_t reclaimable) {
     std::lock_guard<std::mutex> lock(mutex_);
-    last_scans_[volume] = {reclaimable, at};
+    reclaimable_[volume] = reclaimable;
   }
 
   std::vector<MetricFamily> Collect() const override {
@@ -131,16 +131,11 @@ class NodeMetrics::VolumeCollector final : public prometheus::Collectable {
       scrape.Gauge("cowherd_node_volume_present", "1 if the root can be used now.", {name},
                    volume.present ? 1 : 0);
       SampleTotals(scrape, volume.name, sums[volume.name]);
-      const LastScan last = last_scan(volume.name);
       scrape.Gauge(
           "cowherd_node_reclaimable_bytes",
           "Space that the last scan of the whole volume found it could free and left: all of it after "
           "a dry run. 0 before the first.",
-          {name}, static_cast<double>(last.reclaimable));
-      scrape.Gauge(
-          "cowherd_node_last_scan_timestamp_seconds",
-          "When the last scan of the whole volume ended, since 1970. 0: none has since the node began.",
-          {name}, absl::ToDoubleSeconds(last.at - absl::UnixEpoch()));
+          {name}, static_cast<double>(reclaimable(volume.name)));
       if (!volume.present) continue;
       scrape.Gauge("cowherd_node_volume_info", "1; which filesystem the volume is.",
                    {name, {"fs_type", volume.filesystem}, {"fs_uuid", volume.uuid}}, 1);
@@ -162,21 +157,16 @@ class NodeMetrics::VolumeCollector final : public prometheus::Collectable {
   }
 
  private:
-  struct LastScan {
-    uint64_t reclaimable = 0;
-    absl::Time at = absl::UnixEpoch();
-  };
-
-  LastScan last_scan(const std::string& volume) const {
+  uint64_t reclaimable(const std::string& volume) const {
     std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = last_scans_.find(volume);
-    return found == last_scans_.end() ? LastScan() : found->second;
+    const auto found = reclaimable_.find(volume);
+    return found == reclaimable_.end() ? 0 : found->second;
   }
 
   const TotalsBook& book_;
   const std::function<std::vector<NodeMetrics::Volume>()> look_;
   mutable std::mutex mutex_;
-  std::map<std::string, LastScan> last_scans_;
+  std::map<std::string, uint64_t> reclaimable_;
 };
 
 NodeMetrics::NodeMetrics(const std::shared_ptr<prometheus::Registry>& registry, const TotalsBook& book,
@@ -247,8 +237,8 @@ void NodeMetrics::SetRights(const std::string& profile, const std::vector<std::s
 
 void NodeMetrics::SetIndexBudget(size_t bytes) { index_budget_.Set(static_cast<double>(bytes)); }
 
-void NodeMetrics::ScanEnded(const std::string& volume, bool dry_run, const Totals& totals, absl::Time at) {
-  volumes_->ScanEnded(volume, Reclaimable(dry_run, totals), at);
+void NodeMetrics::ScanEnded(const std::string& volume, bool dry_run, const Totals& totals) {
+  volumes_->ScanEnded(volume, Reclaimable(dry_run, totals));
 }
 
 std::shared_ptr<prometheus::Collectable> NodeMetrics::collectable() const { return volumes_; }

@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "server/dedupe/totals_book.h"
 
 namespace cowherd {
@@ -44,8 +43,8 @@ class NodeMetrics {
   void SetRights(const std::string& profile, const std::vector<std::string>& capabilities);
   // Of each scan.
   void SetIndexBudget(size_t bytes);
-  // A scan of a whole volume ended with `totals`, however; `at`: since 1970.
-  void ScanEnded(const std::string& volume, bool dry_run, const Totals& totals, absl::Time at);
+  // A scan of a whole volume ended with `totals`, however.
+  void ScanEnded(const std::string& volume, bool dry_run, const Totals& totals);
   void DedupeCall(double seconds);
   // An errno's name.
   void DedupeError(absl::string_view reason);

@@ -9,7 +9,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "server/base/grpc_status.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
@@ -139,7 +138,7 @@ absl::Status Node::RunScan(const RootedScan& scan, const Stop& stop, SharedTotal
   const bool whole = request.paths.empty() && request.include.empty() && request.exclude.empty();
   const Totals did = totals.Get();
   if (whole && (status.ok() || did.bytes_freeable > 0)) {
-    metrics_.ScanEnded(scan.root->name, request.dry_run, did, absl::Now());
+    metrics_.ScanEnded(scan.root->name, request.dry_run, did);
   }
   return status;
 }

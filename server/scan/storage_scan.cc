@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/scan/estimate.h"
@@ -49,12 +50,6 @@ uint64_t PageCacheFor(const ScanRequest& request) {
   if (request.bytes_per_second == 0) return PageCacheShare();
   const uint64_t rate = std::min(request.bytes_per_second, kMaxPageCache);
   return std::min(PageCacheShare(), std::max(kMaxGroupBytes, rate * kSeconds));
-}
-
-uint64_t BlocksOf(absl::Span<const BlockRun> runs) {
-  uint64_t blocks = 0;
-  for (const BlockRun& run : runs) blocks += run.blocks;
-  return blocks;
 }
 
 // Checksums of extents that were passed already; keeps those used last. One thread.
@@ -148,7 +143,7 @@ class StorageScan {
     if (!state_.kept()) {
       RETURN_IF_ERROR(Pass());
       AllIsLookedAt();
-      return CarryOut();
+      return absl::OkStatus();
     }
     ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
     if (!request_.full_scan) progress_ = state_.Load(generation);
@@ -177,7 +172,6 @@ class StorageScan {
     for (int round = 0;; ++round) {
       RETURN_IF_ERROR(Pass());
       AllIsLookedAt();
-      RETURN_IF_ERROR(CarryOut());
       progress_.base = progress_.target;
       progress_.next = 0;
       ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
@@ -193,11 +187,12 @@ class StorageScan {
     });
   }
 
+  // Ends with nothing planned that is not carried out.
   absl::Status Pass() {
     while (true) {
       ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents,
                        map_.Extents(progress_.next, kExtentsPerLook, progress_.base));
-      if (extents.empty()) return absl::OkStatus();
+      if (extents.empty()) return LookBack();
       if (!AnchorsAreLoaded()) continue;
       for (size_t first = 0; first < extents.size();) {
         size_t last = first;
@@ -311,16 +306,43 @@ class StorageScan {
         t.bytes_found = std::max(t.bytes_found, t.bytes_scanned);
       });
     }
-    const std::vector<BlockRun> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
-      const std::vector<uint64_t>* earlier = earlier_.Find(address);
-      return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*earlier);
-    });
-    earlier_.Keep(extent.address, {checksums.begin(), checksums.end()});
+    const std::vector<BlockRun> runs = RunsOf(extent, checksums);
     if (state_.kept()) KeepOpen(extent, checksums);
     if (runs.empty()) {
       if (NoneIn(checksums)) Unchecked(extent);
       return absl::OkStatus();
     }
+    ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(extent, checksums, runs));
+    switch (verdict) {
+      case ExtentVerdict::kHeldOutside:
+        Leave(extent, checksums, runs, &Totals::bytes_held);
+        break;
+      case ExtentVerdict::kFragments:
+        Leave(extent, checksums, runs, &Totals::bytes_fragmenting);
+        break;
+      case ExtentVerdict::kLittle:
+        Leave(extent, checksums, runs, &Totals::bytes_unprofitable);
+        break;
+      case ExtentVerdict::kUnique:
+      case ExtentVerdict::kOutside:
+      case ExtentVerdict::kPlanned:
+        break;
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<BlockRun> RunsOf(const StorageExtent& extent, absl::Span<const uint64_t> checksums) {
+    std::vector<BlockRun> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
+      const std::vector<uint64_t>* earlier = earlier_.Find(address);
+      return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*earlier);
+    });
+    earlier_.Keep(extent.address, {checksums.begin(), checksums.end()});
+    return runs;
+  }
+
+  // Plans the extent, and carries out the batch if it is full.
+  absl::StatusOr<ExtentVerdict> Judge(const StorageExtent& extent, absl::Span<const uint64_t> checksums,
+                                      absl::Span<const BlockRun> runs) {
     // Not kept: what the planner asks for next may push it out.
     const ExtentUse use = LookUp(extent);
     const ExtentVerdict verdict = planner_.Plan(
@@ -330,25 +352,67 @@ class StorageScan {
       finder_.Prefer(extent.address, checksums, part.begin / block_, part.end / block_);
       earlier_.Blank(part.source_extent, part.source_begin / block_, (part.end - part.begin) / block_);
     }
-    switch (verdict) {
-      case ExtentVerdict::kUnique:
-      case ExtentVerdict::kOutside:
-        return absl::OkStatus();
-      case ExtentVerdict::kHeldOutside:
-        totals_.Update([&](Totals& t) { t.bytes_held += BlocksOf(runs) * block_; });
-        return absl::OkStatus();
-      case ExtentVerdict::kFragments:
-        totals_.Update([&](Totals& t) { t.bytes_fragmenting += BlocksOf(runs) * block_; });
-        return absl::OkStatus();
-      case ExtentVerdict::kLittle:
-        totals_.Update([&](Totals& t) { t.bytes_unprofitable += BlocksOf(runs) * block_; });
-        return absl::OkStatus();
-      case ExtentVerdict::kPlanned:
-        break;
-    }
+    if (verdict != ExtentVerdict::kPlanned) return verdict;
     if (planner_.batch().size() == 1) batch_begin_ = std::chrono::steady_clock::now();
     RETURN_IF_ERROR(Tell(planner_.batch().at(extent.address)));
-    return BatchIsFull() ? CarryOut() : absl::OkStatus();
+    if (BatchIsFull()) RETURN_IF_ERROR(CarryOut());
+    return verdict;
+  }
+
+  // The extent stays with its duplicates. The extents before it that they equal may share with it instead.
+  void Leave(const StorageExtent& extent, absl::Span<const uint64_t> checksums,
+             absl::Span<const BlockRun> runs, uint64_t Totals::*left) {
+    uint64_t blocks = 0;
+    for (const BlockRun& run : runs) {
+      const bool stays =
+          run.source_extent != extent.address && planner_.batch().count(run.source_extent) == 0;
+      if (stays && (covered_.size() < max_open_ || covered_.contains(run.source_extent))) {
+        finder_.Prefer(extent.address, checksums, run.block, run.block + run.blocks);
+        Covered& covered = covered_[run.source_extent];
+        covered.blocks += run.blocks;
+        covered.left = left;
+      } else {
+        blocks += run.blocks;
+      }
+    }
+    totals_.Update([&](Totals& t) { t.*left += blocks * block_; });
+  }
+
+  // Looks once more at extents most of which later ones that stay hold too.
+  absl::Status LookBack() {
+    RETURN_IF_ERROR(CarryOut());
+    std::vector<std::pair<uint64_t, Covered>> all(covered_.begin(), covered_.end());
+    covered_.clear();
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    absl::flat_hash_set<uint64_t> sources;  // of the batch
+    for (const auto& [address, covered] : all) {
+      RETURN_IF_ERROR(stop_.Check());
+      pace_.Wait(0, stop_);
+      // What has become a source must have its new files told.
+      if (sources.contains(address)) RETURN_IF_ERROR(CarryOut());
+      ASSIGN_OR_RETURN(const ExtentVerdict verdict, JudgeAgain(address, covered.blocks));
+      if (planner_.batch().empty()) sources.clear();
+      const auto planned = planner_.batch().find(address);
+      if (planned != planner_.batch().end()) {
+        for (const Segment& segment : planned->second.segments) sources.insert(segment.source_storage.extent);
+      }
+      if (verdict != ExtentVerdict::kPlanned) {
+        totals_.Update(
+            [&, blocks = covered.blocks, left = covered.left](Totals& t) { t.*left += blocks * block_; });
+      }
+    }
+    return CarryOut();
+  }
+
+  absl::StatusOr<ExtentVerdict> JudgeAgain(uint64_t address, uint64_t covered) {
+    ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(address, 1, 0));
+    if (extents.empty() || extents[0].address != address) return ExtentVerdict::kUnique;
+    const uint64_t blocks = extents[0].length / block_;
+    if (covered * 2 < blocks) return ExtentVerdict::kLittle;
+    ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums, map_.Checksums(address, blocks));
+    const std::vector<BlockRun> runs = RunsOf(extents[0], checksums);
+    if (runs.empty()) return ExtentVerdict::kUnique;
+    return Judge(extents[0], checksums, runs);
   }
 
   bool MaySplit(const ExtentPlan& plan) {
@@ -511,6 +575,13 @@ class StorageScan {
   const size_t max_open_;
   std::map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their hashes
   std::set<uint64_t> tried_again_;     // addresses
+  // Blocks of an extent that extents after it which stay hold too.
+  struct Covered {
+    uint64_t blocks = 0;
+    // Where they count if they are left as they are.
+    uint64_t Totals::*left = nullptr;
+  };
+  absl::flat_hash_map<uint64_t, Covered> covered_;  // by address
   Reclaim reclaim_;
   absl::flat_hash_map<uint64_t, ExtentUse> uses_;
   size_t known_references_ = 0;

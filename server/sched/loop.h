@@ -70,8 +70,8 @@ class Loop {
   // Does what was posted and what is due, without waiting. Returns when to call it again at the latest.
   absl::Time Step();
 
-  // Does what was posted, stores what is not stored yet and drops all streams. Tasks go on on their nodes.
-  // Last.
+  // Does what was posted and stores what is not stored yet. Tasks go on on their nodes; the streams from them
+  // go with the loop. Last.
   void Stop();
 
   // `listener` is called whenever a job has ended, from within the call that ended it: it must not call the

@@ -86,15 +86,6 @@ const News& Runs::NewsOf(TaskKey task) const {
   return found == tasks_.end() ? *none : found->second.news;
 }
 
-void Runs::DropAll() {
-  tasks_.clear();
-  streams_.clear();
-  closing_.clear();
-  ended_.clear();
-  due_.clear();
-  by_node_.clear();
-}
-
 void Runs::DropStream(Open& open) {
   const auto count = by_node_.find(open.node);
   if (--count->second == 0) by_node_.erase(count);

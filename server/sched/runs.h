@@ -65,9 +65,6 @@ class Runs {
   // Its news are stored.
   void Stored(TaskKey task, absl::Time now);
 
-  // Drops all streams and news.
-  void DropAll();
-
   // Tasks with a stream, by node.
   const std::map<std::string, size_t>& by_node() const { return by_node_; }
 

@@ -180,10 +180,7 @@ void Tries::StoreNews() {
   Store(keys);
 }
 
-void Tries::Stop() {
-  Store(runs_.WithNews());
-  runs_.DropAll();
-}
+void Tries::Stop() { Store(runs_.WithNews()); }
 
 void Tries::Store(const std::vector<TaskKey>& keys) {
   const absl::Time now = ledger_.Now();

@@ -83,7 +83,7 @@ class Tries {
   // When to take steps again, at the latest; since it was asked last.
   absl::Time TakeWake();
 
-  // Stores all news that there are and drops all streams; runs go on.
+  // Stores all news that there are. The streams stay open.
   void Stop();
 
   // Nothing of the job is to run now.

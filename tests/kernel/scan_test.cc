@@ -386,6 +386,51 @@ TEST(CoveredScanTest, SharesWhatLiesBeneathAMount) {
   EXPECT_FALSE(std::filesystem::exists(covered + "/above"));
 }
 
+// An extent whose halves lie in an extent before it and in one behind it: when the first is looked at nothing
+// else is known, and when the whole is, half of it would have to be moved.
+TEST(StayingScanTest, ExtentsBeforeOneThatStaysGoFreeToo) {
+  LoopFilesystem::Options options;
+  options.type = "btrfs";
+  const absl::StatusOr<std::unique_ptr<LoopFilesystem>> loop = LoopFilesystem::Make(options);
+  ASSERT_TRUE(loop.ok()) << loop.status();
+  std::mt19937_64 random(1);
+  std::string content(2048 * kBlock, '\0');
+  for (char& c : content) c = static_cast<char>(random());
+  const size_t half = content.size() / 2;
+  LinuxExtentOps ops;
+  uint64_t behind = 0;
+  const auto write = [&](const char* name, const std::string& bytes) {
+    const std::string path = absl::StrCat((*loop)->path(), "/", name);
+    std::ofstream(path, std::ios::binary) << bytes;
+    const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const auto list = ops.Extents(fd.get(), 0, bytes.size(), 10, /*flush=*/true);
+    ASSERT_TRUE(list.ok()) << list.status();
+    ASSERT_EQ(list->extents.size(), 1u);
+    ASSERT_GT(list->extents[0].physical, behind);
+    behind = list->extents[0].physical;
+  };
+  write("first", content.substr(0, half));
+  write("whole", content);
+  write("second", content.substr(half));
+  ::sync();
+  ASSERT_FALSE(testing::Test::HasFatalFailure());
+  for (const bool dry_run : {true, false}) {
+    uint64_t told = 0;
+    const Totals totals = ScanBtrfs(**loop, dry_run, [&](const Duplicate& duplicate) {
+      EXPECT_EQ(duplicate.source_path, "whole");
+      told += duplicate.length;
+    });
+    EXPECT_EQ(told, content.size());
+    EXPECT_EQ(totals.bytes_freeable, content.size());
+    EXPECT_EQ(totals.bytes_moved, 0u);
+    EXPECT_EQ(totals.bytes_unprofitable, 0u);
+    EXPECT_EQ(totals.bytes_scanned, 2 * content.size());
+    EXPECT_EQ(totals.bytes_accepted, dry_run ? 0 : content.size());
+  }
+  EXPECT_TRUE(Content((*loop)->path() + "/first") == content.substr(0, half));
+  EXPECT_TRUE(Content((*loop)->path() + "/second") == content.substr(half));
+}
+
 INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,
                          testing::Values(Config{"btrfs", "btrfs", {}, "", false},
                                          Config{"nodatasum", "btrfs", {}, "nodatasum", false},

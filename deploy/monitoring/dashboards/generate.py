@@ -161,6 +161,10 @@ UP = {
     "mappings": [{"type": "value", "options": {"1": {"text": "up", "color": "green"}, "0": {"text": "down", "color": "red"}}}],
     "custom.cellOptions": {"type": "color-text"},
 }
+PRESENT = {
+    "mappings": [{"type": "value", "options": {"1": {"text": "yes", "color": "green"}, "0": {"text": "no", "color": "red"}}}],
+    "custom.cellOptions": {"type": "color-text"},
+}
 ALERT_STATE = {
     "mappings": [{"type": "value", "options": {"firing": {"text": "firing", "color": "red"}, "pending": {"text": "pending", "color": "orange"}}}],
     "custom.cellOptions": {"type": "color-text"},
@@ -258,6 +262,13 @@ NODES = [
            target(f"sum by (reason) (cowherd_node_left_bytes_total{{{VOLUME}}})", "{{reason}}"), width=8, stacked=True),
     series("Tasks ended", "Runs of tasks that ended within an hour, by outcome.", "short",
            target(f"sum by (outcome) (increase(cowherd_node_tasks_ended_total{{{NODE}}}[1h]))", "{{outcome}}"), width=8, stacked=True, stairs=True),
+    table("Volumes", "What stands between a volume and space won: a root that is absent, rights that the process lacks (the node's log says which and what "
+          "is lost), or no scan that succeeded. –: none since the node began.", {"instance": "Node", "volume": "Volume"},
+          [("Present", "short", f"max by (instance, volume) (cowherd_node_volume_present{{{VOLUME}}})"),
+           ("Rights missing", "short", f"sum by (instance, volume) (cowherd_node_capability_missing{{{VOLUME}}})"),
+           ("Last success ago", "s", f"min by (instance, volume) (time() - cowherd_node_scan_last_success_timestamp_seconds{{{VOLUME}}})"),
+           ("Could go free", "bytes", f"sum by (instance, volume) (cowherd_node_reclaimable_bytes{{{VOLUME}}})")],
+          mappings={"Present": PRESENT}),
     series("Calls to the node", "RPCs that ended per second, by method and status.", "reqps",
            target(rate("grpc_server_handled_total", NODE_JOB, "grpc_method", "grpc_code", more=',grpc_service=~"cowherd[.].*"') + " > 0",
                   "{{grpc_method}} {{grpc_code}}"), right=True),
@@ -296,14 +307,20 @@ JOBS = [
            counted(TRIES, CLUSTER, "reason", "1h"), width=8, stacked=True, stairs=True),
     series("Runs of schedules", "Runs that were due or asked for within a day, by what became of them: started, or why they were skipped.", "short",
            counted("cowherd_controller_schedule_runs_total", CLUSTER, "outcome", "1d"), width=8, stacked=True, stairs=True),
+    table("Schedules", "When each runs next, how long ago the last run that succeeded was due, and by when one must succeed lest an alert fires. –: it is "
+          "suspended, or has never succeeded.", {"schedule": "Schedule"},
+          [("Next run in", "s", f"max by (cluster, schedule) (cowherd_controller_schedule_next_run_timestamp_seconds{{{CLUSTER}}} - time())"),
+           ("Last success ago", "s", f"min by (cluster, schedule) (time() - cowherd_controller_schedule_last_success_timestamp_seconds{{{CLUSTER}}})"),
+           ("To succeed within", "s", f"min by (cluster, schedule) (cowherd_controller_schedule_overdue_timestamp_seconds{{{CLUSTER}}} - time())")],
+          width=12),
     series("Planned", "Space that tasks plan to free and data that they move for it, since the controllers began, dry runs included.", "bytes",
            target(f"sum(cowherd_controller_bytes_freeable_total{{{CLUSTER}}})", "to go free"),
            target(f"sum(cowherd_controller_bytes_moved_total{{{CLUSTER}}})", "to be moved")),
     series("Left alone", "Filesystems that tasks found full, over quota, read-only or broken, and that get no tasks for a while.", "short",
-           target(f"sum by (cluster) (cowherd_controller_paused_filesystems{{{CLUSTER}}})", "filesystems {{cluster}}"), width=6, stairs=True),
+           target(f"sum by (cluster) (cowherd_controller_paused_filesystems{{{CLUSTER}}})", "filesystems {{cluster}}"), stairs=True),
     series("Given up", "Tasks that failed within a day because their nodes were lost, and how often a node was.", "short",
            target(f"sum(increase(cowherd_controller_tasks_given_up_total{{{CLUSTER}}}[1d]))", "tasks"),
-           target(f"sum(increase(cowherd_controller_nodes_lost_total{{{CLUSTER}}}[1d]))", "nodes lost"), width=6, stairs=True),
+           target(f"sum(increase(cowherd_controller_nodes_lost_total{{{CLUSTER}}}[1d]))", "nodes lost"), stairs=True),
 ]
 
 WRITES = 'operation=~"write|create|raise_epoch|delete|put_record|delete_record"'

@@ -20,12 +20,12 @@ TEST(LeaseClock, CountsFromWhenTheRequestWasSent) {
     double next_keepalive;
   };
   const Row kRows[] = {
-      {"none", {}, 104, 100 + 5.0 / 3},
-      {"one", {{102, 5}}, 106, 102 + 5.0 / 3},
-      {"an answer that came late counts from its request", {{102, 5}, {103.5, 5}}, 107.5, 103.5 + 5.0 / 3},
-      {"answers out of order never shorten it", {{103, 5}, {102, 5}}, 107, 103 + 5.0 / 3},
-      {"etcd gave more than asked", {{102, 10}}, 111, 102 + 10.0 / 3},
-      {"etcd says that less is left", {{102, 3}}, 104, 100 + 5.0 / 3},
+      {"none", {}, 104, 100 + 5.0 / 10},
+      {"one", {{102, 5}}, 106, 102 + 5.0 / 10},
+      {"an answer that came late counts from its request", {{102, 5}, {103.5, 5}}, 107.5, 103.5 + 5.0 / 10},
+      {"answers out of order never shorten it", {{103, 5}, {102, 5}}, 107, 103 + 5.0 / 10},
+      {"etcd gave more than asked", {{102, 10}}, 111, 102 + 10.0 / 10},
+      {"etcd says that less is left", {{102, 3}}, 104, 100 + 5.0 / 10},
   };
   for (const Row& row : kRows) {
     SCOPED_TRACE(row.what);

@@ -27,16 +27,14 @@ class NodeMetricsTest : public ::testing::Test {
 
 TEST_F(NodeMetricsTest, NothingIsKnownBeforeAScan) {
   EXPECT_EQ(Reclaimable(), 0);
-  EXPECT_EQ(Value("cowherd_node_last_scan_timestamp_seconds"), 0);
 }
 
 TEST_F(NodeMetricsTest, ADryRunLeavesAllThatItFound) {
   Totals found;
   found.duplicate_bytes = 100;
   found.bytes_freeable = 90;
-  metrics_.ScanEnded("data", /*dry_run=*/true, found, absl::FromUnixSeconds(1000));
+  metrics_.ScanEnded("data", /*dry_run=*/true, found);
   EXPECT_EQ(Reclaimable(), 90);
-  EXPECT_EQ(Value("cowherd_node_last_scan_timestamp_seconds"), 1000);
 }
 
 TEST_F(NodeMetricsTest, ARunLeavesWhatTheKernelDidNotAccept) {
@@ -44,15 +42,15 @@ TEST_F(NodeMetricsTest, ARunLeavesWhatTheKernelDidNotAccept) {
   done.duplicate_bytes = 100;
   done.bytes_freeable = 90;
   done.bytes_accepted = 60;
-  metrics_.ScanEnded("data", /*dry_run=*/false, done, absl::FromUnixSeconds(1000));
+  metrics_.ScanEnded("data", /*dry_run=*/false, done);
   EXPECT_EQ(Reclaimable(), 40);
   // Never more than the plan would free,
   done.bytes_accepted = 0;
-  metrics_.ScanEnded("data", /*dry_run=*/false, done, absl::FromUnixSeconds(1001));
+  metrics_.ScanEnded("data", /*dry_run=*/false, done);
   EXPECT_EQ(Reclaimable(), 90);
   // and nothing where more was accepted than is duplicate, as with snapshots.
   done.bytes_accepted = 300;
-  metrics_.ScanEnded("data", /*dry_run=*/false, done, absl::FromUnixSeconds(1002));
+  metrics_.ScanEnded("data", /*dry_run=*/false, done);
   EXPECT_EQ(Reclaimable(), 0);
 }
 

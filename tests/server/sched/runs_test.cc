@@ -157,9 +157,6 @@ TEST_F(RunsTest, ProgressOfVeryManyIsStoredLessOften) {
   runs_.Stored({1, 0}, kNow);
   Say(*link_.streams[0], Progress("r1", 2));
   EXPECT_EQ(runs_.wake(), kNow + absl::Seconds(3));
-  runs_.DropAll();
-  EXPECT_TRUE(link_.streams[2'999]->dropped);
-  EXPECT_TRUE(runs_.by_node().empty());
 }
 
 }  // namespace
