@@ -139,6 +139,17 @@ class StorageScan {
   static constexpr uint64_t kStayed = 0;  // as the hash of an OpenExtent
   static constexpr size_t kExtentsPerProbe = 32;
 
+  // A part of an extent that a later one which stays, `by`, holds too.
+  struct Covered {
+    uint64_t extent = 0;  // address
+    uint64_t block = 0;
+    uint64_t by = 0;  // address
+    uint64_t by_block = 0;
+    uint64_t blocks = 0;
+    // Where it counts if it is left as it is.
+    uint64_t Totals::*left = nullptr;
+  };
+
   absl::Status Run() {
     if (!state_.kept()) {
       RETURN_IF_ERROR(Pass());
@@ -315,13 +326,13 @@ class StorageScan {
     ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(extent, checksums, runs));
     switch (verdict) {
       case ExtentVerdict::kHeldOutside:
-        Leave(extent, checksums, runs, &Totals::bytes_held);
+        Leave(extent, runs, &Totals::bytes_held);
         break;
       case ExtentVerdict::kFragments:
-        Leave(extent, checksums, runs, &Totals::bytes_fragmenting);
+        Leave(extent, runs, &Totals::bytes_fragmenting);
         break;
       case ExtentVerdict::kLittle:
-        Leave(extent, checksums, runs, &Totals::bytes_unprofitable);
+        Leave(extent, runs, &Totals::bytes_unprofitable);
         break;
       case ExtentVerdict::kUnique:
       case ExtentVerdict::kOutside:
@@ -355,64 +366,83 @@ class StorageScan {
     if (verdict != ExtentVerdict::kPlanned) return verdict;
     if (planner_.batch().size() == 1) batch_begin_ = std::chrono::steady_clock::now();
     RETURN_IF_ERROR(Tell(planner_.batch().at(extent.address)));
+    if (request_.dry_run && given_up_.size() < max_open_) given_up_.insert(extent.address);
     if (BatchIsFull()) RETURN_IF_ERROR(CarryOut());
     return verdict;
   }
 
   // The extent stays with its duplicates. The extents before it that they equal may share with it instead.
-  void Leave(const StorageExtent& extent, absl::Span<const uint64_t> checksums,
-             absl::Span<const BlockRun> runs, uint64_t Totals::*left) {
-    uint64_t blocks = 0;
+  void Leave(const StorageExtent& extent, absl::Span<const BlockRun> runs, uint64_t Totals::*left) {
     for (const BlockRun& run : runs) {
-      const bool stays =
-          run.source_extent != extent.address && planner_.batch().count(run.source_extent) == 0;
-      if (stays && (covered_.size() < max_open_ || covered_.contains(run.source_extent))) {
-        finder_.Prefer(extent.address, checksums, run.block, run.block + run.blocks);
-        Covered& covered = covered_[run.source_extent];
-        covered.blocks += run.blocks;
-        covered.left = left;
+      if (run.source_extent != extent.address && MayLookBackAt(run.source_extent)) {
+        covered_.push_back(
+            {run.source_extent, run.source_block, extent.address, run.block, run.blocks, left});
       } else {
-        blocks += run.blocks;
+        CountLeft(left, run.blocks);
       }
     }
+  }
+
+  bool MayLookBackAt(uint64_t address) const {
+    if (covered_.size() >= max_open_ || planner_.batch().count(address) > 0) return false;
+    return !request_.dry_run || (given_up_.size() < max_open_ && !given_up_.contains(address));
+  }
+
+  void CountLeft(uint64_t Totals::*left, uint64_t blocks) {
     totals_.Update([&](Totals& t) { t.*left += blocks * block_; });
   }
 
-  // Looks once more at extents most of which later ones that stay hold too.
+  // Looks once more at extents that later ones which stay hold too, in part or as a whole.
   absl::Status LookBack() {
     RETURN_IF_ERROR(CarryOut());
-    std::vector<std::pair<uint64_t, Covered>> all(covered_.begin(), covered_.end());
-    covered_.clear();
-    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<Covered> all = std::exchange(covered_, {});
+    std::stable_sort(all.begin(), all.end(),
+                     [](const Covered& a, const Covered& b) { return a.extent < b.extent; });
     absl::flat_hash_set<uint64_t> sources;  // of the batch
-    for (const auto& [address, covered] : all) {
+    for (size_t first = 0; first < all.size();) {
       RETURN_IF_ERROR(stop_.Check());
       pace_.Wait(0, stop_);
-      // What has become a source must have its new files told.
+      const uint64_t address = all[first].extent;
+      size_t last = first;
+      while (last < all.size() && all[last].extent == address) ++last;
+      // The files that share with it since it became a source are to be known.
       if (sources.contains(address)) RETURN_IF_ERROR(CarryOut());
-      ASSIGN_OR_RETURN(const ExtentVerdict verdict, JudgeAgain(address, covered.blocks));
+      ASSIGN_OR_RETURN(const bool planned, PlanAgain(absl::MakeConstSpan(all).subspan(first, last - first)));
       if (planner_.batch().empty()) sources.clear();
-      const auto planned = planner_.batch().find(address);
-      if (planned != planner_.batch().end()) {
-        for (const Segment& segment : planned->second.segments) sources.insert(segment.source_storage.extent);
+      const auto plan = planner_.batch().find(address);
+      if (plan != planner_.batch().end()) {
+        for (const Segment& segment : plan->second.segments) sources.insert(segment.source_storage.extent);
       }
-      if (verdict != ExtentVerdict::kPlanned) {
-        totals_.Update(
-            [&, blocks = covered.blocks, left = covered.left](Totals& t) { t.*left += blocks * block_; });
+      for (; first < last; ++first) {
+        if (!planned) CountLeft(all[first].left, all[first].blocks);
       }
     }
     return CarryOut();
   }
 
-  absl::StatusOr<ExtentVerdict> JudgeAgain(uint64_t address, uint64_t covered) {
+  // Of one extent. Later ones are taken as its sources just for that, unless it is planned.
+  absl::StatusOr<bool> PlanAgain(absl::Span<const Covered> covered) {
+    const uint64_t address = covered.front().extent;
     ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(address, 1, 0));
-    if (extents.empty() || extents[0].address != address) return ExtentVerdict::kUnique;
+    if (extents.empty() || extents[0].address != address) return false;
     const uint64_t blocks = extents[0].length / block_;
-    if (covered * 2 < blocks) return ExtentVerdict::kLittle;
     ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums, map_.Checksums(address, blocks));
+    for (const Covered& part : covered) {
+      const std::vector<uint64_t>* const by = earlier_.Find(part.by);
+      if (by != nullptr) finder_.Prefer(part.by, *by, part.by_block, part.by_block + part.blocks);
+    }
     const std::vector<BlockRun> runs = RunsOf(extents[0], checksums);
-    if (runs.empty()) return ExtentVerdict::kUnique;
-    return Judge(extents[0], checksums, runs);
+    uint64_t found = 0;
+    for (const BlockRun& run : runs) found += run.blocks;
+    // Its files are asked for only where it may be worth it; parts that no file has count for nothing.
+    if (found * 2 >= blocks) {
+      ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(extents[0], checksums, runs));
+      if (verdict == ExtentVerdict::kPlanned) return true;
+    }
+    for (const Covered& part : covered) {
+      finder_.Prefer(address, checksums, part.block, part.block + part.blocks);
+    }
+    return false;
   }
 
   bool MaySplit(const ExtentPlan& plan) {
@@ -575,13 +605,9 @@ class StorageScan {
   const size_t max_open_;
   std::map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their hashes
   std::set<uint64_t> tried_again_;     // addresses
-  // Blocks of an extent that extents after it which stay hold too.
-  struct Covered {
-    uint64_t blocks = 0;
-    // Where they count if they are left as they are.
-    uint64_t Totals::*left = nullptr;
-  };
-  absl::flat_hash_map<uint64_t, Covered> covered_;  // by address
+  std::vector<Covered> covered_;
+  // Planned by a dry run, and so still there. Once there are too many, it does not look back.
+  absl::flat_hash_set<uint64_t> given_up_;
   Reclaim reclaim_;
   absl::flat_hash_map<uint64_t, ExtentUse> uses_;
   size_t known_references_ = 0;

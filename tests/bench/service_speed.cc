@@ -265,7 +265,10 @@ class Bench {
     Pace pace(0, nullptr, totals);
     RETURN_IF_ERROR(
         ScanTree(ops, *tree, ScanRequest(), 64 << 20, pace, Stop(), totals, [](const Duplicate&) {}));
-    return totals.Get().bytes_accepted == size ? absl::OkStatus() : absl::InternalError(absl::StrCat("not all shared: ", totals.Get().bytes_accepted, " of ", size, ", duplicate ", totals.Get().duplicate_bytes));
+    // btrfs cuts large files where free space is in pieces: some blocks then have to be moved.
+    const Totals did = totals.Get();
+    return did.bytes_accepted + did.bytes_moved >= size ? absl::OkStatus()
+                                                        : absl::InternalError("not all shared");
   }
 
  private:
@@ -369,12 +372,11 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
   const uint64_t size = kLongPair.length();
   constexpr uint64_t kPart = kSize / 8;
   constexpr uint64_t kStep = 16 << 20;
-  ASSIGN_OR_RETURN(
-      const std::vector<double> seconds,
-      bench.Compare(kLongPair, true,
-                    {[&] { return bench.Bare(kLongPair, kStep, kPart); },
-                     [&] { return bench.Serve(kLongPair, size, 1); }, [&] { return bench.Scan(size); },
-                     [&] { return bench.Read(size); }}));
+  ASSIGN_OR_RETURN(const std::vector<double> seconds,
+                   bench.Compare(kLongPair, true,
+                                 {[&] { return bench.Bare(kLongPair, kStep, kPart); },
+                                  [&] { return bench.Serve(kLongPair, size, 1); },
+                                  [&] { return bench.Scan(size); }, [&] { return bench.Read(size); }}));
   const double bare = kPart / kMiB / seconds[0];
   const double disk = size * 2 / kMiB / seconds[3];
   Print(type + ", cold: DedupeRanges / ioctl", "MiB/s", bare, size / kMiB / seconds[1], 8);
