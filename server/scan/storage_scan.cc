@@ -41,6 +41,8 @@ constexpr size_t kMaxKnownReferences = 1 << 17;
 constexpr size_t kLeastOpenExtents = 1 << 18;
 // On a filesystem that others write to there is always something new; the rest is for the next scan.
 constexpr int kMaxRounds = 4;
+// To look back for less is not worth its extents: what is in so short runs all over is zeros mostly.
+constexpr uint64_t kLeastLookedBackFor = 128 << 10;
 // Checksums of extents looked back at.
 constexpr size_t kMaxEarlierBlocks = 4 << 20;
 
@@ -374,7 +376,8 @@ class StorageScan {
   // The extent stays with its duplicates. The extents before it that they equal may share with it instead.
   void Leave(const StorageExtent& extent, absl::Span<const BlockRun> runs, uint64_t Totals::*left) {
     for (const BlockRun& run : runs) {
-      if (run.source_extent != extent.address && MayLookBackAt(run.source_extent)) {
+      const bool other = run.source_extent != extent.address && run.blocks * block_ >= kLeastLookedBackFor;
+      if (other && MayLookBackAt(run.source_extent)) {
         covered_.push_back(
             {run.source_extent, run.source_block, extent.address, run.block, run.blocks, left});
       } else {
