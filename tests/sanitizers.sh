@@ -4,12 +4,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deploy/install_packages.sh --tests
-for sanitizer in asan ubsan tsan; do
-  echo "== $sanitizer"
-  bazel test --noshow_progress --config="$sanitizer" -- //tests/...
-  [ "$sanitizer" = tsan ] || [ "$(id -u)" -ne 0 ] && continue
+for sanitizers in "asan ubsan" tsan; do
+  echo "== $sanitizers"
+  configs=()
+  for sanitizer in $sanitizers; do configs+=(--config="$sanitizer"); done
+  bazel test --noshow_progress "${configs[@]}" -- //tests/...
+  [ "$sanitizers" = tsan ] || [ "$(id -u)" -ne 0 ] && continue
   for target in $(bazel query --noshow_progress 'attr(tags, loopfs, tests(//tests/kernel/...))' 2>/dev/null); do
-    bazel build --noshow_progress --ui_event_filters=-info --config="$sanitizer" "$target"
+    bazel build --noshow_progress --ui_event_filters=-info "${configs[@]}" "$target"
     "bazel-bin/tests/kernel/${target##*:}" --gtest_brief=1
   done
 done
