@@ -50,12 +50,12 @@ class QuickstartTest(unittest.TestCase):
             (board,) = node("draw.mjs", page, "--from", "now-1m", "--only", "cowherd-overview")
             self.assertEqual(board["errors"], [])
             panels = {panel["title"]: panel for panel in board["panels"]}
-            return panels if "demo-node" in panels["Accepted by node"]["text"] else None
+            # Until the node and the controller have been asked a few times, the alert for those that do not know one another is pending.
+            known = "demo-node" in panels["Accepted by node"]["text"] and "all is well" in panels["Alerts"]["text"]
+            return panels if known else None
 
-        panels = wait_for("Prometheus knows the node", overview, 60)
-        # No alert fires here: that table says so.
+        panels = wait_for("Prometheus knows the node, and no alert is pending", overview, 60)
         self.assertEqual({title for title, panel in panels.items() if panel["state"] != "drawn"}, {"Alerts"})
-        self.assertIn("all is well", panels["Alerts"]["text"])
         self.assertGreater(panels["Accepted by node"]["coloured"], 100)
         # 320 MiB of the first job, and those of what went on since.
         self.assertRegex(panels["Space won in all"]["text"], r"[3-9]\d\d(\.\d+)?\s*MiB|GiB")
