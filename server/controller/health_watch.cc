@@ -14,16 +14,7 @@ constexpr std::chrono::milliseconds kEvery(200);
 
 HealthWatch::HealthWatch(Serving& serving, Look look) : serving_(serving), look_(std::move(look)) {
   Tell();
-  thread_ = std::thread([this] { Run(); });
-}
-
-HealthWatch::~HealthWatch() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    ended_ = true;
-  }
-  ending_.notify_all();
-  thread_.join();
+  thread_.emplace(kEvery, [this] { Tell(); });
 }
 
 void HealthWatch::Tell() {
@@ -37,11 +28,6 @@ void HealthWatch::Tell() {
     told_[name] = healthy;
     serving_.SetServing(name, healthy);
   }
-}
-
-void HealthWatch::Run() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  while (!ending_.wait_for(lock, kEvery, [this] { return ended_; })) Tell();
 }
 
 }  // namespace cowherd

@@ -1,13 +1,12 @@
 #ifndef COWHERD_SERVER_CONTROLLER_HEALTH_WATCH_H_
 #define COWHERD_SERVER_CONTROLLER_HEALTH_WATCH_H_
 
-#include <condition_variable>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <string>
-#include <thread>
 
+#include "absl/types/optional.h"
+#include "server/base/repeating_thread.h"
 #include "server/serving/serving.h"
 
 namespace cowherd {
@@ -20,22 +19,15 @@ class HealthWatch {
 
   // The first look is over when this returns. `serving` must outlive it.
   HealthWatch(Serving& serving, Look look);
-  ~HealthWatch();
-  HealthWatch(const HealthWatch&) = delete;
-  HealthWatch& operator=(const HealthWatch&) = delete;
 
  private:
   void Tell();
-  void Run();
 
   Serving& serving_;
   const Look look_;
   // What was told last.
   std::map<std::string, bool> told_;
-  std::mutex mutex_;
-  std::condition_variable ending_;
-  bool ended_ = false;
-  std::thread thread_;
+  absl::optional<RepeatingThread> thread_;
 };
 
 }  // namespace cowherd

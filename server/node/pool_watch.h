@@ -3,12 +3,10 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <thread>
 
+#include "server/base/repeating_thread.h"
 #include "server/base/work_pool.h"
 
 namespace cowherd {
@@ -21,21 +19,22 @@ class PoolWatch {
   // watch. `pool` must outlive the watch, which does not wait for it when it goes.
   PoolWatch(WorkPool& pool, std::chrono::milliseconds interval, std::chrono::milliseconds limit,
             std::function<void(bool well)> told);
-  ~PoolWatch();
-  PoolWatch(const PoolWatch&) = delete;
-  PoolWatch& operator=(const PoolWatch&) = delete;
 
  private:
-  void Run();
+  using Clock = std::chrono::steady_clock;
+
+  void Look();
 
   WorkPool& pool_;
-  const std::chrono::milliseconds interval_;
   const std::chrono::milliseconds limit_;
   const std::function<void(bool)> told_;
-  std::mutex mutex_;
-  std::condition_variable stopping_;
-  bool stopped_ = false;
-  std::thread thread_;
+  bool well_ = true;
+  Clock::time_point given_ = Clock::now();
+  // Whether the pool has taken what it was given last.
+  bool taken_ = true;
+  // Kept by the pool, too: it may get to it after this watch has gone.
+  std::shared_ptr<std::atomic<bool>> done_ = std::make_shared<std::atomic<bool>>(true);
+  RepeatingThread thread_;
 };
 
 }  // namespace cowherd

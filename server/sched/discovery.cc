@@ -106,35 +106,19 @@ absl::StatusOr<std::vector<std::string>> Resolve(const DnsName& name) {
 
 DnsWatch::DnsWatch(DnsName name, absl::Duration interval, Resolver resolver, OnTargets on_targets)
     : name_(std::move(name)),
-      interval_(absl::ToChronoMilliseconds(interval)),
       resolver_(std::move(resolver)),
       on_targets_(std::move(on_targets)),
-      thread_([this] { Run(); }) {}
+      thread_(absl::ToChronoMilliseconds(interval), [this] { ResolveOnce(); }) {}
 
-DnsWatch::~DnsWatch() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    ending_ = true;
+void DnsWatch::ResolveOnce() const {
+  absl::StatusOr<std::vector<std::string>> addresses = resolver_(name_);
+  if (!addresses.ok()) {
+    Log(LogLevel::kWarning, "name not resolved", {{"host", name_.host}, {"error", addresses.status()}});
+    return;
   }
-  changed_.notify_all();
-  thread_.join();
-}
-
-void DnsWatch::Run() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  while (!ending_) {
-    lock.unlock();
-    absl::StatusOr<std::vector<std::string>> addresses = resolver_(name_);
-    if (addresses.ok()) {
-      std::vector<Target> targets;
-      for (std::string& address : *addresses) targets.push_back({"", {std::move(address), name_.host}});
-      on_targets_(std::move(targets));
-    } else {
-      Log(LogLevel::kWarning, "name not resolved", {{"host", name_.host}, {"error", addresses.status()}});
-    }
-    lock.lock();
-    changed_.wait_for(lock, interval_, [this] { return ending_; });
-  }
+  std::vector<Target> targets;
+  for (std::string& address : *addresses) targets.push_back({"", {std::move(address), name_.host}});
+  on_targets_(std::move(targets));
 }
 
 }  // namespace cowherd

@@ -1,17 +1,14 @@
 #ifndef COWHERD_SERVER_SCHED_DISCOVERY_H_
 #define COWHERD_SERVER_SCHED_DISCOVERY_H_
 
-#include <chrono>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/base/repeating_thread.h"
 #include "server/sched/node_registry.h"
 
 // How nodes are found: named one by one, or by a DNS name that is resolved again and again.
@@ -42,21 +39,14 @@ class DnsWatch {
   using OnTargets = std::function<void(std::vector<Target>)>;
 
   DnsWatch(DnsName name, absl::Duration interval, Resolver resolver, OnTargets on_targets);
-  ~DnsWatch();
-  DnsWatch(const DnsWatch&) = delete;
-  DnsWatch& operator=(const DnsWatch&) = delete;
 
  private:
-  void Run();
+  void ResolveOnce() const;
 
   const DnsName name_;
-  const std::chrono::milliseconds interval_;
   const Resolver resolver_;
   const OnTargets on_targets_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool ending_ = false;
-  std::thread thread_;
+  RepeatingThread thread_;
 };
 
 }  // namespace cowherd
