@@ -327,6 +327,8 @@ TEST_F(LoopTest, StopStoresTheLastFigures) {
   loop_->Stop();
   EXPECT_EQ(store_.Get(id)->tasks[0].current.bytes_accepted, 6u);
   EXPECT_EQ(store_.Get(id)->tasks[0].state, TaskState::kRunning);
+  EXPECT_FALSE(Last().dropped);
+  loop_.reset();
   EXPECT_TRUE(Last().dropped);
 }
 
