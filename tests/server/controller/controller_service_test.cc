@@ -59,8 +59,8 @@ class Controller {
   Controller(const std::string& store, const std::vector<Target>& nodes)
       : metrics_(registry_, "1", {}, {std::begin(kStoreOperations), std::end(kStoreOperations)}),
         store_(OpenSqliteStore(store).value(), metrics_, pulse_),
-        link_(std::make_unique<GrpcNodeLink>(LinkOptions())),
-        loop_(store_, *link_, clock_, mailbox_, metrics_, ReadPlan, random_, LoopOptions()),
+        link_(LinkOptions()),
+        loop_(store_, link_, clock_, mailbox_, metrics_, ReadPlan, random_, LoopOptions()),
         schedules_(store_, loop_, clock_, MakeScheduleCodec(), metrics_, random_),
         node_windows_(store_, loop_, ReadNodeWindows),
         service_(loop_, mailbox_),
@@ -84,7 +84,6 @@ class Controller {
   ~Controller() {
     thread_.reset();
     server_->Shutdown();
-    link_.reset();
   }
 
   v1::ControllerService::Stub& stub() { return *stub_; }
@@ -110,7 +109,7 @@ class Controller {
   RealClock clock_;
   absl::BitGen random_;
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(100);
-  std::unique_ptr<GrpcNodeLink> link_;
+  GrpcNodeLink link_;
   Loop loop_;
   Schedules schedules_;
   NodeWindows node_windows_;
