@@ -61,9 +61,12 @@ void Candidacy::Run() {
     if (absl::IsCancelled(won.status())) return;
     if (!won.ok()) return duties_.give_up(won.status());
     {
-      std::lock_guard<std::mutex> lock(mutex_);
+      std::unique_lock<std::mutex> lock(mutex_);
+      if (stopped_) {
+        lock.unlock();
+        return (*won)->Resign();
+      }
       leadership_ = won->get();
-      if (stopped_) leadership_->Interrupt();
     }
     absl::StatusOr<std::unique_ptr<Term>> held = Hold(**won);
     {

@@ -44,12 +44,12 @@ Term::Term(std::unique_ptr<JobStore> store, NodeLink& link, const Clock& clock, 
 
 Term::~Term() {
   Stop();
-  metrics_.TermEnds();
+  watches_.clear();
 }
 
 void Term::Stop() {
-  watches_.clear();
   thread_.reset();
+  metrics_.TermEnds();
 }
 
 void Term::Start() {

@@ -47,8 +47,9 @@ class Term {
 
   // Runs the loop and looks for nodes. Once.
   void Start();
-  // Ends both: nothing is written any more. Calls that come later are refused: UNAVAILABLE "STOPPING". The
-  // streams from nodes go with the term, which for a thousand of them costs the processor a second or two.
+  // Ends the loop: nothing is written any more. Calls that come later are refused: UNAVAILABLE "STOPPING".
+  // What takes longer goes with the term: streams from nodes (for a thousand of them the processor is busy
+  // for a second or two), and names that are being resolved.
   void Stop();
 
   // Calls may be made until the term goes.

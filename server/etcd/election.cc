@@ -96,7 +96,7 @@ void Leadership::KeepAlive() {
       continue;
     }
     if (*ttl <= absl::ZeroDuration()) {
-      Log(LogLevel::kError, "leadership lost: the lease is gone");
+      if (!over_) Log(LogLevel::kError, "leadership lost: the lease is gone");
       break;
     }
     clock_.Renewed(/*sent=*/now, *ttl);

@@ -52,6 +52,7 @@ void Append(std::vector<Segment>& segments, const Segment& next) {
 
 void ExtentPlanner::NextBatch() {
   batch_.clear();
+  sources_.clear();
   places_ = 0;
   moved_bytes_ = 0;
 }
@@ -89,6 +90,9 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   if (places > kMaxPlanPlaces || !may_split(plan)) return ExtentVerdict::kFragments;
   places_ += places;
   moved_bytes_ += plan.moved_bytes;
+  for (const Segment& segment : plan.segments) {
+    if (!segment.move) sources_.insert(segment.source_storage.extent);
+  }
   batch_.emplace(plan.extent.address, std::move(plan));
   return ExtentVerdict::kPlanned;
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "server/fs/storage_map.h"
@@ -69,7 +70,7 @@ struct PlanOptions {
   uint64_t min_length = 4096;
 };
 
-// Plans extents in the order of their addresses, so that what an earlier plan of the same batch gives up is
+// Plans extents one after another, so that what an earlier plan of the same batch gives up is
 // not taken as a source. Pure. One thread.
 class ExtentPlanner {
  public:
@@ -97,6 +98,9 @@ class ExtentPlanner {
   // Of the batch: places that are to share, and bytes to be copied.
   size_t places() const { return places_; }
   uint64_t moved_bytes() const { return moved_bytes_; }
+  // Whether a plan of the batch shares with that extent. It must not be planned before the next batch: those
+  // who share with it are not told by its references yet.
+  bool IsSource(uint64_t extent) const { return sources_.contains(extent); }
   void NextBatch();
 
  private:
@@ -118,6 +122,7 @@ class ExtentPlanner {
 
   const PlanOptions options_;
   std::map<uint64_t, ExtentPlan> batch_;
+  absl::flat_hash_set<uint64_t> sources_;  // addresses
   std::vector<Part> sourceless_;
   size_t places_ = 0;
   uint64_t moved_bytes_ = 0;

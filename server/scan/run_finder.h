@@ -11,7 +11,7 @@
 
 namespace cowherd {
 
-// Blocks of an extent whose checksums equal those of an earlier place.
+// Blocks of an extent whose checksums equal those of a place seen before.
 struct BlockRun {
   uint64_t block = 0;          // in the extent
   uint64_t source_extent = 0;  // address
@@ -19,7 +19,7 @@ struct BlockRun {
   uint64_t blocks = 0;
 };
 
-// Finds, extent by extent, the runs that were seen before: in earlier extents or earlier in the same one.
+// Finds, extent by extent, the runs that were seen before: in other extents or earlier in the same one.
 // Checksums of 32 bits are looked up two neighbours at a time, since one alone says little (3 % of the blocks
 // of 1 TiB would be taken for another's); extents of one block only match such. Pure but for `checksums_of`.
 // One thread.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <map>
 #include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -41,9 +42,12 @@ constexpr size_t kMaxKnownReferences = 1 << 17;
 constexpr size_t kLeastOpenExtents = 1 << 18;
 // On a filesystem that others write to there is always something new; the rest is for the next scan.
 constexpr int kMaxRounds = 4;
-// To look back for less is not worth its extents: what is in so short runs all over is zeros mostly.
+// Shorter duplicates are not looked back for: they are all over, zeros mostly, and would cut files into
+// pieces.
 constexpr uint64_t kLeastLookedBackFor = 128 << 10;
-// Checksums of extents looked back at.
+// Some 48 bytes each.
+constexpr size_t kMaxCovered = 1 << 16;
+// Checksums of extents that are compared with later ones.
 constexpr size_t kMaxEarlierBlocks = 4 << 20;
 
 // A slow scan reads no further ahead than it shares within some seconds.
@@ -154,9 +158,7 @@ class StorageScan {
 
   absl::Status Run() {
     if (!state_.kept()) {
-      RETURN_IF_ERROR(Pass());
-      AllIsLookedAt();
-      return absl::OkStatus();
+      return Pass();
     }
     ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
     if (!request_.full_scan) progress_ = state_.Load(generation);
@@ -171,10 +173,12 @@ class StorageScan {
     if (progress_.next == 0) progress_.target = generation;
     RETURN_IF_ERROR(LookAgain());
     absl::Status status = CatchUp();
-    // What was planned before a stop is not begun: it is for the next scan.
-    if (!planner_.batch().empty()) {
+    // What was planned before a stop is not begun: it is for the next scan. So is what was to be looked back
+    // for.
+    if (!looks_back_ && !planner_.batch().empty()) {
       progress_.next = std::min(progress_.next, planner_.batch().begin()->first);
     }
+    for (const Covered& part : covered_) progress_.next = std::min(progress_.next, part.by);
     // Where nothing is new, the state stays as it is.
     if (anchors_loaded_) Save();
     return status;
@@ -184,7 +188,6 @@ class StorageScan {
   absl::Status CatchUp() {
     for (int round = 0;; ++round) {
       RETURN_IF_ERROR(Pass());
-      AllIsLookedAt();
       progress_.base = progress_.target;
       progress_.next = 0;
       ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
@@ -205,7 +208,10 @@ class StorageScan {
     while (true) {
       ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents,
                        map_.Extents(progress_.next, kExtentsPerLook, progress_.base));
-      if (extents.empty()) return LookBack();
+      if (extents.empty()) {
+        AllIsLookedAt();
+        return LookBack();
+      }
       if (!AnchorsAreLoaded()) continue;
       for (size_t first = 0; first < extents.size();) {
         size_t last = first;
@@ -226,13 +232,10 @@ class StorageScan {
                                            (extent.address - begin) / block_, extent.length / block_)));
         }
         progress_.next = extents[last - 1].address + 1;
-        const auto now = std::chrono::steady_clock::now();
-        // Plans age: files change, and snapshots come.
-        if (!planner_.batch().empty() && now - batch_begin_ > kMaxBatchAge) RETURN_IF_ERROR(CarryOut());
-        if (state_.CheckpointDue(now)) {
-          RETURN_IF_ERROR(CarryOut());
-          Save();
-        }
+        RETURN_IF_ERROR(CarryOutOld());
+        const bool due = state_.CheckpointDue(std::chrono::steady_clock::now());
+        if (due || covered_.size() >= kMaxCovered) RETURN_IF_ERROR(LookBack());
+        if (due) Save();
       }
     }
   }
@@ -373,11 +376,10 @@ class StorageScan {
     return verdict;
   }
 
-  // The extent stays with its duplicates. The extents before it that they equal may share with it instead.
+  // The extent stays with its duplicates. The extents that it shares them with may go free instead.
   void Leave(const StorageExtent& extent, absl::Span<const BlockRun> runs, uint64_t Totals::*left) {
     for (const BlockRun& run : runs) {
-      const bool other = run.source_extent != extent.address && run.blocks * block_ >= kLeastLookedBackFor;
-      if (other && MayLookBackAt(run.source_extent)) {
+      if (MayLookBackFor(extent, run)) {
         covered_.push_back(
             {run.source_extent, run.source_block, extent.address, run.block, run.blocks, left});
       } else {
@@ -386,59 +388,82 @@ class StorageScan {
     }
   }
 
-  bool MayLookBackAt(uint64_t address) const {
-    if (covered_.size() >= max_open_ || planner_.batch().count(address) > 0) return false;
-    return !request_.dry_run || (given_up_.size() < max_open_ && !given_up_.contains(address));
+  bool MayLookBackFor(const StorageExtent& extent, const BlockRun& run) const {
+    if (run.source_extent == extent.address || run.blocks * block_ < kLeastLookedBackFor) return false;
+    if (planner_.batch().count(run.source_extent) > 0) return false;
+    // Parts that no file has any more.
+    for (const ExtentPlanner::Part& part : planner_.sourceless()) {
+      if (part.begin < (run.block + run.blocks) * block_ && run.block * block_ < part.end) return false;
+    }
+    return !request_.dry_run || (given_up_.size() < max_open_ && !given_up_.contains(run.source_extent));
   }
 
   void CountLeft(uint64_t Totals::*left, uint64_t blocks) {
     totals_.Update([&](Totals& t) { t.*left += blocks * block_; });
   }
 
-  // Looks once more at extents that later ones which stay hold too, in part or as a whole.
+  // Carries out the batch, and looks once more at extents that later ones which stay hold too.
   absl::Status LookBack() {
     RETURN_IF_ERROR(CarryOut());
-    std::vector<Covered> all = std::exchange(covered_, {});
-    std::stable_sort(all.begin(), all.end(),
-                     [](const Covered& a, const Covered& b) { return a.extent < b.extent; });
-    absl::flat_hash_set<uint64_t> sources;  // of the batch
-    for (size_t first = 0; first < all.size();) {
-      RETURN_IF_ERROR(stop_.Check());
-      pace_.Wait(0, stop_);
-      const uint64_t address = all[first].extent;
-      size_t last = first;
-      while (last < all.size() && all[last].extent == address) ++last;
-      // The files that share with it since it became a source are to be known.
-      if (sources.contains(address)) RETURN_IF_ERROR(CarryOut());
-      ASSIGN_OR_RETURN(const bool planned, PlanAgain(absl::MakeConstSpan(all).subspan(first, last - first)));
-      if (planner_.batch().empty()) sources.clear();
-      const auto plan = planner_.batch().find(address);
-      if (plan != planner_.batch().end()) {
-        for (const Segment& segment : plan->second.segments) sources.insert(segment.source_storage.extent);
+    looks_back_ = true;
+    std::sort(covered_.begin(), covered_.end(), [](const Covered& a, const Covered& b) {
+      return std::tie(a.extent, a.block, a.by, a.by_block) < std::tie(b.extent, b.block, b.by, b.by_block);
+    });
+    std::vector<Covered> all = covered_;
+    std::vector<Covered> left;
+    absl::flat_hash_set<uint64_t> planned;
+    while (!all.empty()) {
+      // What others share with in this batch is for the next one.
+      std::vector<Covered> waiting;
+      for (size_t first = 0; first < all.size();) {
+        RETURN_IF_ERROR(stop_.Check());
+        pace_.Wait(0, stop_);
+        size_t last = first;
+        while (last < all.size() && all[last].extent == all[first].extent) ++last;
+        const auto parts = absl::MakeConstSpan(all).subspan(first, last - first);
+        first = last;
+        if (planner_.IsSource(parts.front().extent)) {
+          waiting.insert(waiting.end(), parts.begin(), parts.end());
+          continue;
+        }
+        ASSIGN_OR_RETURN(const bool is_planned, PlanAgain(parts));
+        if (is_planned) {
+          planned.insert(parts.front().extent);
+        } else {
+          left.insert(left.end(), parts.begin(), parts.end());
+        }
+        RETURN_IF_ERROR(CarryOutOld());
       }
-      for (; first < last; ++first) {
-        if (!planned) CountLeft(all[first].left, all[first].blocks);
-      }
+      RETURN_IF_ERROR(CarryOut());
+      all = std::move(waiting);
     }
-    return CarryOut();
+    for (const Covered& part : left) {
+      if (!planned.contains(part.by)) CountLeft(part.left, part.blocks);
+    }
+    covered_.clear();
+    looks_back_ = false;
+    return absl::OkStatus();
   }
 
-  // Of one extent. Later ones are taken as its sources just for that, unless it is planned.
+  // Of one extent. If it is not planned, later extents are no sources for it any more.
   absl::StatusOr<bool> PlanAgain(absl::Span<const Covered> covered) {
     const uint64_t address = covered.front().extent;
     ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(address, 1, 0));
     if (extents.empty() || extents[0].address != address) return false;
     const uint64_t blocks = extents[0].length / block_;
     ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums, map_.Checksums(address, blocks));
+    uint64_t most = 0;
+    for (const Covered& part : covered) most += part.blocks;
+    for (const BlockRun& run : RunsOf(extents[0], checksums)) most += run.blocks;
+    // Its files are asked for only where it may be worth it.
+    if (most * 2 < blocks) return false;
     for (const Covered& part : covered) {
+      if (given_up_.contains(part.by)) continue;
       const std::vector<uint64_t>* const by = earlier_.Find(part.by);
       if (by != nullptr) finder_.Prefer(part.by, *by, part.by_block, part.by_block + part.blocks);
     }
     const std::vector<BlockRun> runs = RunsOf(extents[0], checksums);
-    uint64_t found = 0;
-    for (const BlockRun& run : runs) found += run.blocks;
-    // Its files are asked for only where it may be worth it; parts that no file has count for nothing.
-    if (found * 2 >= blocks) {
+    if (!runs.empty()) {
       ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(extents[0], checksums, runs));
       if (verdict == ExtentVerdict::kPlanned) return true;
     }
@@ -497,6 +522,12 @@ class StorageScan {
       found_(duplicate);
     }
     return absl::OkStatus();
+  }
+
+  // Plans age: files change, and snapshots come.
+  absl::Status CarryOutOld() {
+    const bool old = std::chrono::steady_clock::now() - batch_begin_ > kMaxBatchAge;
+    return old && !planner_.batch().empty() ? CarryOut() : absl::OkStatus();
   }
 
   bool BatchIsFull() const {
@@ -609,6 +640,7 @@ class StorageScan {
   std::map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their hashes
   std::set<uint64_t> tried_again_;     // addresses
   std::vector<Covered> covered_;
+  bool looks_back_ = false;
   // Planned by a dry run, and so still there. Once there are too many, it does not look back.
   absl::flat_hash_set<uint64_t> given_up_;
   Reclaim reclaim_;

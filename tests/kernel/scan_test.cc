@@ -386,49 +386,109 @@ TEST(CoveredScanTest, SharesWhatLiesBeneathAMount) {
   EXPECT_FALSE(std::filesystem::exists(covered + "/above"));
 }
 
-// An extent whose halves lie in an extent before it and in one behind it: when the first is looked at nothing
-// else is known, and when the whole is, half of it would have to be moved.
-TEST(StayingScanTest, ExtentsBeforeOneThatStaysGoFreeToo) {
-  LoopFilesystem::Options options;
-  options.type = "btrfs";
-  const absl::StatusOr<std::unique_ptr<LoopFilesystem>> loop = LoopFilesystem::Make(options);
-  ASSERT_TRUE(loop.ok()) << loop.status();
-  std::mt19937_64 random(1);
-  std::string content(2048 * kBlock, '\0');
-  for (char& c : content) c = static_cast<char>(random());
-  const size_t half = content.size() / 2;
-  LinuxExtentOps ops;
-  uint64_t behind = 0;
-  const auto write = [&](const char* name, const std::string& bytes) {
-    const std::string path = absl::StrCat((*loop)->path(), "/", name);
+// Extents behind one another, each a file of its own, of parts that are 4 MiB or what is told.
+class LookBackTest : public testing::Test {
+ protected:
+  static constexpr size_t kPart = 4 << 20;
+
+  void SetUp() override {
+    LoopFilesystem::Options options;
+    options.type = "btrfs";
+    absl::StatusOr<std::unique_ptr<LoopFilesystem>> made = LoopFilesystem::Make(options);
+    ASSERT_TRUE(made.ok()) << made.status();
+    loop_ = *std::move(made);
+  }
+
+  std::string Part(size_t size = kPart) {
+    std::string bytes(size, '\0');
+    for (char& c : bytes) c = static_cast<char>(random_());
+    return bytes;
+  }
+
+  void Write(const std::string& name, const std::string& bytes) {
+    const std::string path = absl::StrCat(loop_->path(), "/", name);
+    for (int ballast = 0; ballast < 50; ++ballast) {
+      const uint64_t address = Address(path, bytes);
+      if (address > behind_) {
+        behind_ = address;
+        contents_[path] = bytes;
+        return;
+      }
+      // Free space before the last one was taken: something else is to fill it.
+      std::filesystem::remove(path);
+      ::sync();
+      Address(absl::StrCat(path, ".ballast", ballast), Part(bytes.size()));
+    }
+    FAIL() << name << " is not put behind the others";
+  }
+
+  // 0: not in one piece.
+  uint64_t Address(const std::string& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary) << bytes;
     const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    const auto list = ops.Extents(fd.get(), 0, bytes.size(), 10, /*flush=*/true);
-    ASSERT_TRUE(list.ok()) << list.status();
-    ASSERT_EQ(list->extents.size(), 1u);
-    ASSERT_GT(list->extents[0].physical, behind);
-    behind = list->extents[0].physical;
-  };
-  write("first", content.substr(0, half));
-  write("whole", content);
-  write("second", content.substr(half));
-  ::sync();
-  ASSERT_FALSE(testing::Test::HasFatalFailure());
-  for (const bool dry_run : {true, false}) {
-    uint64_t told = 0;
-    const Totals totals = ScanBtrfs(**loop, dry_run, [&](const Duplicate& duplicate) {
-      EXPECT_EQ(duplicate.source_path, "whole");
-      told += duplicate.length;
-    });
-    EXPECT_EQ(told, content.size());
-    EXPECT_EQ(totals.bytes_freeable, content.size());
-    EXPECT_EQ(totals.bytes_moved, 0u);
-    EXPECT_EQ(totals.bytes_unprofitable, 0u);
-    EXPECT_EQ(totals.bytes_scanned, 2 * content.size());
-    EXPECT_EQ(totals.bytes_accepted, dry_run ? 0 : content.size());
+    const auto list = ops_.Extents(fd.get(), 0, bytes.size(), 10, /*flush=*/true);
+    EXPECT_TRUE(list.ok()) << list.status();
+    return list.ok() && list->extents.size() == 1 ? list->extents[0].physical : 0;
   }
-  EXPECT_TRUE(Content((*loop)->path() + "/first") == content.substr(0, half));
-  EXPECT_TRUE(Content((*loop)->path() + "/second") == content.substr(half));
+
+  // A dry run and a run share so much, at these places ("destination source"), and all of it goes free.
+  void ExpectShared(uint64_t bytes, const std::set<std::string>& places, uint64_t moved = 0) {
+    ::sync();
+    for (const bool dry_run : {true, false}) {
+      std::set<std::string> told;
+      const Totals totals = ScanBtrfs(*loop_, dry_run, [&](const Duplicate& duplicate) {
+        told.insert(absl::StrCat(duplicate.destination_path, " ", duplicate.source_path));
+      });
+      EXPECT_EQ(told, places);
+      EXPECT_EQ(totals.duplicate_bytes, bytes);
+      EXPECT_EQ(totals.bytes_freeable, bytes);
+      EXPECT_EQ(totals.bytes_moved, moved);
+      EXPECT_EQ(totals.bytes_unprofitable, 0u);
+      EXPECT_EQ(totals.bytes_accepted, dry_run ? 0 : bytes);
+    }
+    for (const auto& [path, bytes_there] : contents_) EXPECT_TRUE(Content(path) == bytes_there) << path;
+  }
+
+  std::mt19937_64 random_{1};
+  LinuxExtentOps ops_;
+  std::unique_ptr<LoopFilesystem> loop_;
+  uint64_t behind_ = 0;
+  std::map<std::string, std::string> contents_;
+};
+
+// When the first is looked at nothing else is known, and when the whole is, half of it would have to be
+// moved.
+TEST_F(LookBackTest, ExtentsBeforeOneThatStaysGoFreeToo) {
+  const std::string one = Part();
+  const std::string two = Part();
+  Write("first", one);
+  Write("whole", one + two);
+  Write("second", two);
+  ASSERT_FALSE(HasFatalFailure());
+  ExpectShared(2 * kPart, {"first whole", "second whole"});
+}
+
+// Neither of the others is covered enough; the one between them is, by both.
+TEST_F(LookBackTest, OneBetweenOthersThatStayGoesFree) {
+  const std::string one = Part();
+  const std::string two = Part();
+  Write("before", Part(4 * kPart) + one);
+  Write("between", one + two);
+  Write("behind", two + Part(4 * kPart));
+  ASSERT_FALSE(HasFatalFailure());
+  ExpectShared(2 * kPart, {"between before", "between behind"});
+}
+
+// The first shares with the second, which must stay until that is done. Then it goes free, but for a part
+// that is moved.
+TEST_F(LookBackTest, WhatOthersShareWithIsLookedAtAfterThem) {
+  const std::string one = Part();
+  const std::string rest = Part(4 * kPart);
+  Write("first", one);
+  Write("second", one + rest);
+  Write("third", rest + Part(16 * kPart));
+  ASSERT_FALSE(HasFatalFailure());
+  ExpectShared(5 * kPart, {"first second", "second third"}, /*moved=*/kPart);
 }
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,
