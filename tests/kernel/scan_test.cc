@@ -491,6 +491,39 @@ TEST_F(LookBackTest, WhatOthersShareWithIsLookedAtAfterThem) {
   ExpectShared(5 * kPart, {"first second", "second third"}, /*moved=*/kPart);
 }
 
+// What was cut short before it was looked back for is looked at by the next scan, which goes on from there.
+TEST_F(LookBackTest, IsTakenUpAgainAfterACancel) {
+  const std::string one = Part();
+  const std::string two = Part();
+  Write("first", one);
+  Write("whole", one + two);
+  Write("second", two);
+  ASSERT_FALSE(HasFatalFailure());
+  ::sync();
+  std::string state = absl::StrCat(testing::TempDir(), "/look_back.XXXXXX");
+  ASSERT_NE(::mkdtemp(&state[0]), nullptr);
+  const absl::Cleanup remove = [&state] { std::filesystem::remove_all(state); };
+  LinuxFileTrees trees;
+  uint64_t accepted = 0;
+  for (const absl::StatusCode expected : {absl::StatusCode::kCancelled, absl::StatusCode::kOk}) {
+    const auto tree = trees.OpenRoot({"test", loop_->path(), loop_->path()});
+    ASSERT_TRUE(tree.ok()) << tree.status();
+    ScanRequest request;
+    request.state_dir = state;
+    SharedTotals totals;
+    Pace pace(0, nullptr, totals);
+    Stop stop;
+    const absl::Status status =
+        ScanTree(ops_, **tree, request, 1 << 20, pace, stop, totals, [&](const Duplicate& duplicate) {
+          EXPECT_EQ(duplicate.source_path, "whole");
+          if (expected == absl::StatusCode::kCancelled) stop.Request();
+        });
+    EXPECT_EQ(status.code(), expected) << status;
+    accepted += totals.Get().bytes_accepted;
+  }
+  EXPECT_EQ(accepted, 2 * kPart);
+}
+
 INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,
                          testing::Values(Config{"btrfs", "btrfs", {}, "", false},
                                          Config{"nodatasum", "btrfs", {}, "nodatasum", false},
