@@ -422,6 +422,15 @@ class LookBackTest : public testing::Test {
     FAIL() << name << " is not put behind the others";
   }
 
+  // A whole between its halves.
+  void WriteHalves() {
+    const std::string one = Part();
+    const std::string two = Part();
+    Write("first", one);
+    Write("whole", one + two);
+    Write("second", two);
+  }
+
   // 0: not in one piece.
   uint64_t Address(const std::string& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary) << bytes;
@@ -459,11 +468,7 @@ class LookBackTest : public testing::Test {
 // When the first is looked at nothing else is known, and when the whole is, half of it would have to be
 // moved.
 TEST_F(LookBackTest, ExtentsBeforeOneThatStaysGoFreeToo) {
-  const std::string one = Part();
-  const std::string two = Part();
-  Write("first", one);
-  Write("whole", one + two);
-  Write("second", two);
+  WriteHalves();
   ASSERT_FALSE(HasFatalFailure());
   ExpectShared(2 * kPart, {"first whole", "second whole"});
 }
@@ -493,11 +498,7 @@ TEST_F(LookBackTest, WhatOthersShareWithIsLookedAtAfterThem) {
 
 // What was cut short before it was looked back for is looked at by the next scan, which goes on from there.
 TEST_F(LookBackTest, IsTakenUpAgainAfterACancel) {
-  const std::string one = Part();
-  const std::string two = Part();
-  Write("first", one);
-  Write("whole", one + two);
-  Write("second", two);
+  WriteHalves();
   ASSERT_FALSE(HasFatalFailure());
   ::sync();
   std::string state = absl::StrCat(testing::TempDir(), "/look_back.XXXXXX");
