@@ -254,8 +254,8 @@ class Controller {
     }
     (*serving)->Shutdown();
     Log(LogLevel::kInfo, "stopped");
-    // To hang up on a thousand nodes takes seconds of processor that the new leader may need; the kernel does it
-    // for nothing. All that had to be written is.
+    // To hang up on a thousand nodes takes seconds of processor that the new leader may need; the kernel does
+    // it for nothing. All that had to be written is.
     std::_Exit(code);
   }
 

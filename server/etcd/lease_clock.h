@@ -12,8 +12,9 @@ class LeaseClock {
  public:
   static constexpr absl::Duration kMargin = absl::Seconds(1);
 
-  // In the time to live, while all goes well: when etcd's own leader dies just before the next one, this leader
-  // has most of its lease left to wait for etcd's election, which takes one to two seconds with etcd's defaults.
+  // In the time to live, while all goes well: when etcd's own leader dies just before the next one, this
+  // leader has most of its lease left to wait for etcd's election, which takes one to two seconds with etcd's
+  // defaults.
   static constexpr int kKeepalives = 10;
 
   // The lease was granted for `ttl` by a request sent at `sent`. ttl > kMargin.

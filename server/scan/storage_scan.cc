@@ -636,11 +636,11 @@ class StorageScan {
   StorageState state_;
   StorageProgress progress_;
   bool anchors_loaded_ = true;
+  bool looks_back_ = false;
   const size_t max_open_;
   std::map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their hashes
   std::set<uint64_t> tried_again_;     // addresses
   std::vector<Covered> covered_;
-  bool looks_back_ = false;
   // Planned by a dry run, and so still there. Once there are too many, it does not look back.
   absl::flat_hash_set<uint64_t> given_up_;
   Reclaim reclaim_;

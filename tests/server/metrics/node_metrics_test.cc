@@ -25,9 +25,7 @@ class NodeMetricsTest : public ::testing::Test {
                        }};
 };
 
-TEST_F(NodeMetricsTest, NothingIsKnownBeforeAScan) {
-  EXPECT_EQ(Reclaimable(), 0);
-}
+TEST_F(NodeMetricsTest, NothingIsKnownBeforeAScan) { EXPECT_EQ(Reclaimable(), 0); }
 
 TEST_F(NodeMetricsTest, ADryRunLeavesAllThatItFound) {
   Totals found;
