@@ -55,7 +55,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeControllerChannel(const std::
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
   // A name is looked up again when nobody answers: by default half a minute after the last time.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 2'000);
-  return Make(address, flags, std::move(arguments));
+  return Make(address, flags, arguments);
 }
 
 }  // namespace cowherd

@@ -62,9 +62,9 @@ absl::Status Controllers::Run(Repeat repeat, absl::Duration timeout, Try one_try
     ASSIGN_OR_RETURN(const Channel channel, Current(address));
     const bool connected = Connect(*channel, end);
     // Without a connection the call fails at once, and tells why; but it might be made just then.
-    const absl::Status status = connected || repeatable
-                                    ? one_try(channel, end - absl::Now())
-                                    : absl::UnavailableError(absl::StrCat("cannot connect to ", address));
+    absl::Status status = connected || repeatable
+                              ? one_try(channel, end - absl::Now())
+                              : absl::UnavailableError(absl::StrCat("cannot connect to ", address));
     absl::optional<absl::Duration> wait;
     if (!status.ok()) {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -81,7 +81,7 @@ absl::Status Controllers::Follow(absl::Duration timeout, Stream stream, OnBroken
     std::string address;
     ASSIGN_OR_RETURN(const Channel channel, Current(address));
     Connect(*channel, end);
-    const absl::Status status = stream(channel, end - absl::Now(), tries);
+    absl::Status status = stream(channel, end - absl::Now(), tries);
     absl::optional<absl::Duration> wait;
     if (!status.ok()) {
       std::lock_guard<std::mutex> lock(mutex_);

@@ -144,7 +144,7 @@ void Add(CLI::App& group, Context& context, const Command& command, bool of_node
 }  // namespace
 
 std::string Asker(const Context& context) {
-  const std::string user = context.console.environment("USER");
+  std::string user = context.console.environment("USER");
   std::array<char, 256> host{};
   if (::gethostname(host.data(), host.size() - 1) != 0) return user;
   return absl::StrCat(user, "@", host.data());

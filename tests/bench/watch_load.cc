@@ -99,6 +99,7 @@ int Run(int argc, char** argv) {
         grpc::CreateCustomChannel(argv[1], grpc::InsecureChannelCredentials(), arguments)));
   }
   std::vector<std::unique_ptr<Watcher>> watchers;
+  watchers.reserve(static_cast<size_t>(watches));
   for (int i = 0; i < watches; ++i) {
     watchers.push_back(std::make_unique<Watcher>(*stubs[static_cast<size_t>(i % channels)], argv[2],
                                                  /*slow=*/i >= watches - slow));
