@@ -243,7 +243,7 @@ google::protobuf::Timestamp Node::started() const {
 }
 
 absl::Status Node::CancelTask(const v1::CancelTaskRequest& request) {
-  const absl::Status cancelled = tasks_.Cancel(request.task_id(), request.epoch());
+  absl::Status cancelled = tasks_.Cancel(request.task_id(), request.epoch());
   if (!cancelled.ok()) {
     metrics_.OrderRefused(ReasonOf(cancelled));
     return cancelled;

@@ -253,11 +253,11 @@ class FindStream final : public grpc::ServerWriteReactor<v1::FindDuplicatesRespo
           WriteOrFinish(std::move(lock));
         });
     std::unique_lock<std::mutex> lock(mutex_);
+    status_ = largest.status();
     if (largest.ok()) {
       *unsent_.emplace_back().mutable_largest() = *std::move(largest);
       *unsent_.emplace_back().mutable_summary() = Progress();
     }
-    status_ = largest.status();
     scanned_ = true;
     alarm_.Cancel();
     WriteOrFinish(std::move(lock));

@@ -104,6 +104,7 @@ absl::Status Reclaim::MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, 
   // Files of different sizes may hold the same storage: what is left now needs a copy of its own, place by
   // place.
   std::vector<ShareGroup> alone;
+  alone.reserve(differ.size());
   for (const Share& place : differ) alone.push_back({{place}, /*move=*/true});
   ASSIGN_OR_RETURN(const std::vector<Share> staying, Carry(PlanParts(std::move(alone))));
   if (!staying.empty()) {

@@ -173,6 +173,7 @@ bool NodeRegistry::Refresh(const std::string& name, absl::Time now) {
   if (two) {
     node.state = NodeState::kRefused;
     std::vector<std::string> claims;
+    claims.reserve(up.size());
     for (const AddressEntry* entry : up) claims.push_back(entry->endpoint.address);
     node.error = NameTaken(name, claims);
   } else if (unsure) {

@@ -32,8 +32,8 @@ struct Row {
   uint32_t failures_before;
   // What comes of it.
   TaskState state;
-  bool open;
   uint32_t failures;
+  bool open;
   bool waits;
   bool error;
 };
@@ -41,20 +41,20 @@ struct Row {
 using S = TaskState;
 using V = Verdict;
 const Row kRows[] = {
-    {"lost", V::kLost, false, false, 4, S::kWaiting, true, 4, true, true},
-    {"lost under a cancel", V::kLost, true, true, 4, S::kWaiting, true, 4, true, true},
-    {"busy", V::kBusy, false, false, 4, S::kWaiting, true, 4, true, true},
-    {"fenced", V::kFenced, false, false, 4, S::kWaiting, true, 4, false, true},
-    {"retry", V::kRetry, false, false, 0, S::kWaiting, false, 1, true, true},
-    {"retry once too often", V::kRetry, false, false, 9, S::kFailed, false, 10, false, true},
-    {"retry under a cancel", V::kRetry, true, true, 9, S::kCancelled, false, 9, false, true},
-    {"filesystem", V::kFilesystem, false, false, 2, S::kWaiting, false, 3, true, true},
-    {"filesystem once too often", V::kFilesystem, false, false, 9, S::kFailed, false, 10, false, true},
-    {"final", V::kFinal, false, false, 0, S::kFailed, false, 0, false, true},
-    {"final under a cancel", V::kFinal, true, true, 0, S::kFailed, false, 0, false, true},
-    {"stopped as asked", V::kStopped, false, true, 1, S::kWaiting, false, 1, false, false},
-    {"stopped by somebody", V::kStopped, false, false, 1, S::kWaiting, false, 2, true, true},
-    {"stopped under a cancel", V::kStopped, true, true, 1, S::kCancelled, false, 1, false, true},
+    {"lost", V::kLost, false, false, 4, S::kWaiting, 4, true, true, true},
+    {"lost under a cancel", V::kLost, true, true, 4, S::kWaiting, 4, true, true, true},
+    {"busy", V::kBusy, false, false, 4, S::kWaiting, 4, true, true, true},
+    {"fenced", V::kFenced, false, false, 4, S::kWaiting, 4, true, false, true},
+    {"retry", V::kRetry, false, false, 0, S::kWaiting, 1, false, true, true},
+    {"retry once too often", V::kRetry, false, false, 9, S::kFailed, 10, false, false, true},
+    {"retry under a cancel", V::kRetry, true, true, 9, S::kCancelled, 9, false, false, true},
+    {"filesystem", V::kFilesystem, false, false, 2, S::kWaiting, 3, false, true, true},
+    {"filesystem once too often", V::kFilesystem, false, false, 9, S::kFailed, 10, false, false, true},
+    {"final", V::kFinal, false, false, 0, S::kFailed, 0, false, false, true},
+    {"final under a cancel", V::kFinal, true, true, 0, S::kFailed, 0, false, false, true},
+    {"stopped as asked", V::kStopped, false, true, 1, S::kWaiting, 1, false, false, false},
+    {"stopped by somebody", V::kStopped, false, false, 1, S::kWaiting, 2, false, true, true},
+    {"stopped under a cancel", V::kStopped, true, true, 1, S::kCancelled, 1, false, false, true},
 };
 
 TEST(FailTry, Verdicts) {
