@@ -3,8 +3,6 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/support/channel_arguments.h>
 
-#include <utility>
-
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
 

@@ -42,10 +42,7 @@ Term::Term(std::unique_ptr<JobStore> store, NodeLink& link, const Clock& clock, 
       schedule_service_(schedules_, node_windows_, clock, mailbox_),
       hold_service_(loop_, mailbox_) {}
 
-Term::~Term() {
-  Stop();
-  watches_.clear();
-}
+Term::~Term() { Stop(); }
 
 void Term::Stop() {
   thread_.reset();

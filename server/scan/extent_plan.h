@@ -70,8 +70,8 @@ struct PlanOptions {
   uint64_t min_length = 4096;
 };
 
-// Plans extents one after another, so that what an earlier plan of the same batch gives up is
-// not taken as a source. Pure. One thread.
+// Plans extents one after another, so that what an earlier plan of the same batch gives up is not taken as a
+// source. Pure. One thread.
 class ExtentPlanner {
  public:
   // Null: not known any more.

@@ -157,9 +157,7 @@ class StorageScan {
   };
 
   absl::Status Run() {
-    if (!state_.kept()) {
-      return Pass();
-    }
+    if (!state_.kept()) return Pass();
     ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
     if (!request_.full_scan) progress_ = state_.Load(generation);
     anchors_loaded_ = progress_.target == 0;

@@ -21,14 +21,13 @@
 namespace cowherd {
 
 // The scan of a filesystem that keeps checksums: reads no data to find duplicates. Goes through the storage
-// by address, at each extent once however many files and snapshots share it; extents whose space would
-// come back are planned in batches, and each batch is carried out before the next. An extent is compared with
+// by address, at each extent once however many files and snapshots share it; extents whose space would come
+// back are planned in batches, and each batch is carried out before the next. An extent is compared with
 // those before it; where it stays nevertheless, those are looked at once more, now and then and at the end,
 // as they may share with it instead (a dry run of more duplicate extents than it can remember, 262,144 or
-// more, leaves that out). `wanted` says by its path
-// whether a file is within the scan. Else as ScanTree; `won` has begun, and is measured now and then, and
-// bytes_found of `totals` is what is in use on the filesystem. Returns the paths of files that have no
-// checksums.
+// more, leaves that out). `wanted` says by its path whether a file is within the scan. Else as ScanTree;
+// `won` has begun, and is measured now and then, and bytes_found of `totals` is what is in use on the
+// filesystem. Returns the paths of files that have no checksums.
 //
 // With `state` (null: none), extents that were there when the last scan ended are not looked at again: only
 // what is newer is, against the anchors kept; and a scan that was cut short goes on from its last checkpoint.

@@ -253,8 +253,8 @@ def served(volume):
         ask = lambda *more: subprocess.run([cluster.COWHERD, *more, "--controller", controller.address], stdout=subprocess.PIPE,
                                            stderr=subprocess.DEVNULL, check=True, timeout=600).stdout
         cluster.wait_for("the node is up", lambda: b"NODE_UP" in ask("-o", "json", "node", "list"))
-        told = ask("-o", "json", "job", "create", "--all", "--wait", "--min_extent_length", "4k", "--min_file_size", "1")
-        job = json.loads(told.splitlines()[-1])
+        answer = ask("-o", "json", "job", "create", "--all", "--wait", "--min_extent_length", "4k", "--min_file_size", "1")
+        job = json.loads(answer.splitlines()[-1])
         # As the engine's own words, these leave out how long programs take to begin.
         at = lambda what: datetime.datetime.fromisoformat(job[what]).timestamp()
         return at("ended") - at("created")

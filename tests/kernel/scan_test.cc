@@ -22,6 +22,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -34,6 +35,7 @@
 #include "tests/kernel/space_model.h"
 #include "tests/testing/command.h"
 #include "tests/testing/loop_filesystem.h"
+#include "tests/testing/test_data.h"
 
 namespace cowherd {
 namespace {
@@ -139,7 +141,24 @@ class Tree {
   int names_ = 0;
 };
 
-class ScanTest : public testing::TestWithParam<Config> {
+struct Scanned {
+  absl::Status status;
+  Totals totals;
+};
+
+Scanned ScanLoop(const LoopFilesystem& loop, const ScanRequest& request, const Stop& stop,
+                 absl::FunctionRef<void(const Duplicate&)> found) {
+  LinuxFileTrees trees;
+  const auto tree = trees.OpenRoot({"test", loop.path(), loop.path()});
+  if (!tree.ok()) return {tree.status(), {}};
+  LinuxExtentOps ops;
+  SharedTotals totals;
+  Pace pace(0, nullptr, totals);
+  absl::Status status = ScanTree(ops, **tree, request, 1 << 20, pace, stop, totals, found);
+  return {std::move(status), totals.Get()};
+}
+
+class ScanTest : public ::testing::TestWithParam<Config> {
  protected:
   void Make() {
     LoopFilesystem::Options options;
@@ -155,20 +174,15 @@ class ScanTest : public testing::TestWithParam<Config> {
   }
 
   Totals Scan() {
-    const auto tree = trees_.OpenRoot({"test", loop_->path(), loop_->path()});
-    EXPECT_TRUE(tree.ok()) << tree.status();
     ScanRequest request;
     request.min_extent_length = kBlock;
     request.min_file_size = 1;
     request.workers = 2;
-    SharedTotals totals;
-    Pace pace(0, nullptr, totals);
-    const Stop stop;
-    EXPECT_EQ(ScanTree(ops_, **tree, request, 1 << 20, pace, stop, totals, [](const Duplicate&) {}),
-              absl::OkStatus());
-    EXPECT_EQ(totals.Get().bytes_scanned, totals.Get().bytes_found);
-    EXPECT_EQ(totals.Get().work_done, totals.Get().work_planned);
-    return totals.Get();
+    const Scanned scanned = ScanLoop(*loop_, request, Stop(), [](const Duplicate&) {});
+    EXPECT_EQ(scanned.status, absl::OkStatus());
+    EXPECT_EQ(scanned.totals.bytes_scanned, scanned.totals.bytes_found);
+    EXPECT_EQ(scanned.totals.work_done, scanned.totals.work_planned);
+    return scanned.totals;
   }
 
   std::map<std::string, FileLook> LookAtAll() {
@@ -305,16 +319,11 @@ size_t CachedPages(const std::string& path) {
 }
 
 Totals ScanBtrfs(const LoopFilesystem& loop, bool dry_run, absl::FunctionRef<void(const Duplicate&)> found) {
-  LinuxFileTrees trees;
-  const auto tree = trees.OpenRoot({"test", loop.path(), loop.path()});
-  EXPECT_TRUE(tree.ok()) << tree.status();
   ScanRequest request;
   request.dry_run = dry_run;
-  SharedTotals totals;
-  Pace pace(0, nullptr, totals);
-  LinuxExtentOps ops;
-  EXPECT_EQ(ScanTree(ops, **tree, request, 1 << 20, pace, Stop(), totals, found), absl::OkStatus());
-  return totals.Get();
+  const Scanned scanned = ScanLoop(loop, request, Stop(), found);
+  EXPECT_EQ(scanned.status, absl::OkStatus());
+  return scanned.totals;
 }
 
 class CacheScanTest : public ScanTest {};
@@ -387,7 +396,7 @@ TEST(CoveredScanTest, SharesWhatLiesBeneathAMount) {
 }
 
 // Extents behind one another, each a file of its own, of parts that are 4 MiB or what is told.
-class LookBackTest : public testing::Test {
+class LookBackTest : public ::testing::Test {
  protected:
   static constexpr size_t kPart = 4 << 20;
 
@@ -399,11 +408,7 @@ class LookBackTest : public testing::Test {
     loop_ = *std::move(made);
   }
 
-  std::string Part(size_t size = kPart) {
-    std::string bytes(size, '\0');
-    for (char& c : bytes) c = static_cast<char>(random_());
-    return bytes;
-  }
+  std::string Part(size_t size = kPart) { return testing::Bytes(++parts_, size); }
 
   void Write(const std::string& name, const std::string& bytes) {
     const std::string path = absl::StrCat(loop_->path(), "/", name);
@@ -458,7 +463,7 @@ class LookBackTest : public testing::Test {
     for (const auto& [path, bytes_there] : contents_) EXPECT_TRUE(Content(path) == bytes_there) << path;
   }
 
-  std::mt19937_64 random_{1};
+  uint64_t parts_ = 0;
   LinuxExtentOps ops_;
   std::unique_ptr<LoopFilesystem> loop_;
   uint64_t behind_ = 0;
@@ -501,43 +506,37 @@ TEST_F(LookBackTest, IsTakenUpAgainAfterACancel) {
   WriteHalves();
   ASSERT_FALSE(HasFatalFailure());
   ::sync();
-  std::string state = absl::StrCat(testing::TempDir(), "/look_back.XXXXXX");
+  std::string state = absl::StrCat(::testing::TempDir(), "/look_back.XXXXXX");
   ASSERT_NE(::mkdtemp(&state[0]), nullptr);
   const absl::Cleanup remove = [&state] { std::filesystem::remove_all(state); };
-  LinuxFileTrees trees;
+  ScanRequest request;
+  request.state_dir = state;
   uint64_t accepted = 0;
   for (const absl::StatusCode expected : {absl::StatusCode::kCancelled, absl::StatusCode::kOk}) {
-    const auto tree = trees.OpenRoot({"test", loop_->path(), loop_->path()});
-    ASSERT_TRUE(tree.ok()) << tree.status();
-    ScanRequest request;
-    request.state_dir = state;
-    SharedTotals totals;
-    Pace pace(0, nullptr, totals);
     Stop stop;
-    const absl::Status status =
-        ScanTree(ops_, **tree, request, 1 << 20, pace, stop, totals, [&](const Duplicate& duplicate) {
-          EXPECT_EQ(duplicate.source_path, "whole");
-          if (expected == absl::StatusCode::kCancelled) stop.Request();
-        });
-    EXPECT_EQ(status.code(), expected) << status;
-    accepted += totals.Get().bytes_accepted;
+    const Scanned scanned = ScanLoop(*loop_, request, stop, [&](const Duplicate& duplicate) {
+      EXPECT_EQ(duplicate.source_path, "whole");
+      if (expected == absl::StatusCode::kCancelled) stop.Request();
+    });
+    EXPECT_EQ(scanned.status.code(), expected) << scanned.status;
+    accepted += scanned.totals.bytes_accepted;
   }
   EXPECT_EQ(accepted, 2 * kPart);
 }
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,
-                         testing::Values(Config{"btrfs", "btrfs", {}, "", false},
-                                         Config{"nodatasum", "btrfs", {}, "nodatasum", false},
-                                         Config{"xfs", "xfs", {}, "", false}),
+                         ::testing::Values(Config{"btrfs", "btrfs", {}, "", false},
+                                           Config{"nodatasum", "btrfs", {}, "nodatasum", false},
+                                           Config{"xfs", "xfs", {}, "", false}),
                          [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, ScanTest,
-                         testing::Values(Config{"btrfs", "btrfs", {}, "", false},
-                                         Config{"xxhash", "btrfs", {"--checksum", "xxhash"}, "", false},
-                                         Config{"compressed", "btrfs", {}, "compress-force=zstd", false},
-                                         Config{"snapshots", "btrfs", {}, "", true},
-                                         Config{"nodatasum", "btrfs", {}, "nodatasum", false},
-                                         Config{"xfs", "xfs", {}, "", false}),
+                         ::testing::Values(Config{"btrfs", "btrfs", {}, "", false},
+                                           Config{"xxhash", "btrfs", {"--checksum", "xxhash"}, "", false},
+                                           Config{"compressed", "btrfs", {}, "compress-force=zstd", false},
+                                           Config{"snapshots", "btrfs", {}, "", true},
+                                           Config{"nodatasum", "btrfs", {}, "nodatasum", false},
+                                           Config{"xfs", "xfs", {}, "", false}),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -157,18 +157,16 @@ def won(window):
     return f"sum(increase({come}{{{CLUSTER}}}[{window}])) - sum(increase({gone}{{{CLUSTER}}}[{window}]))"
 
 
-UP = {
-    "mappings": [{"type": "value", "options": {"1": {"text": "up", "color": "green"}, "0": {"text": "down", "color": "red"}}}],
-    "custom.cellOptions": {"type": "color-text"},
-}
-PRESENT = {
-    "mappings": [{"type": "value", "options": {"1": {"text": "yes", "color": "green"}, "0": {"text": "no", "color": "red"}}}],
-    "custom.cellOptions": {"type": "color-text"},
-}
-ALERT_STATE = {
-    "mappings": [{"type": "value", "options": {"firing": {"text": "firing", "color": "red"}, "pending": {"text": "pending", "color": "orange"}}}],
-    "custom.cellOptions": {"type": "color-text"},
-}
+def words(by_value):
+    """How a column says its values: {value: (text, colour)}."""
+    options = {value: {"text": text, "color": colour} for value, (text, colour) in by_value.items()}
+    return {"mappings": [{"type": "value", "options": options}], "custom.cellOptions": {"type": "color-text"}}
+
+
+UP = words({"1": ("up", "green"), "0": ("down", "red")})
+PRESENT = words({"1": ("yes", "green"), "0": ("no", "red")})
+ALERT_STATE = words({"firing": ("firing", "red"), "pending": ("pending", "orange")})
+OF_VOLUME = "sum by (cluster, instance, volume)"
 
 OVERVIEW = [
     stat("Space won in all", "Free space that jobs won, measured after a commit, less what other writers took meanwhile: for as long as "
@@ -265,9 +263,9 @@ NODES = [
     table("Volumes", "What stands between a volume and space won: a root that is absent, rights that the process lacks (the node's log says which and what "
           "is lost), or no scan that succeeded. –: none since the node began.", {"instance": "Node", "volume": "Volume"},
           [("Present", "short", f"max by (cluster, instance, volume) (cowherd_node_volume_present{{{VOLUME}}})"),
-           ("Rights missing", "short", f"sum by (cluster, instance, volume) (cowherd_node_capability_missing{{{VOLUME}}})"),
+           ("Rights missing", "short", f"{OF_VOLUME} (cowherd_node_capability_missing{{{VOLUME}}})"),
            ("Last success ago", "s", f"min by (cluster, instance, volume) (time() - cowherd_node_scan_last_success_timestamp_seconds{{{VOLUME}}})"),
-           ("Could go free", "bytes", f"sum by (cluster, instance, volume) (cowherd_node_reclaimable_bytes{{{VOLUME}}})")],
+           ("Could go free", "bytes", f"{OF_VOLUME} (cowherd_node_reclaimable_bytes{{{VOLUME}}})")],
           mappings={"Present": PRESENT}),
     series("Calls to the node", "RPCs that ended per second, by method and status.", "reqps",
            target(rate("grpc_server_handled_total", NODE_JOB, "grpc_method", "grpc_code", more=',grpc_service=~"cowherd[.].*"') + " > 0",
@@ -368,7 +366,6 @@ CONTROLLER = [
 SIZE = f"cowherd_node_volume_size_bytes{{{VOLUME}}}"
 FREE = f"cowherd_node_volume_free_bytes{{{VOLUME}}}"
 WON = f"cowherd_node_dedupe_won_bytes{{{VOLUME}}}"
-OF_VOLUME = "sum by (cluster, instance, volume)"
 # Bytes a second; what does not fill is left out.
 FILLING = f"(-deriv({FREE}[1d]) > 0)"
 FILLING_WITHOUT = f"((deriv({WON}[1d]) - deriv({FREE}[1d])) > 0)"
