@@ -53,6 +53,7 @@ void Append(std::vector<Segment>& segments, const Segment& next) {
 void ExtentPlanner::NextBatch() {
   batch_.clear();
   sources_.clear();
+  bytes_ = 0;
   places_ = 0;
   moved_bytes_ = 0;
 }
@@ -70,7 +71,7 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   const auto encoded = [](const Reference& r) { return r.encoded; };
   if (std::any_of(use.references.begin(), use.references.end(),
                   [](const Reference& r) { return r.unwritten; })) {
-    return ExtentVerdict::kUnique;
+    return ExtentVerdict::kLittle;
   }
   if (std::any_of(use.references.begin(), use.references.end(), encoded)) {
     if (!PlanEncoded(plan, runs, use_of)) return ExtentVerdict::kLittle;
@@ -88,6 +89,7 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   }
   const size_t places = plan.segments.size() * plan.references.size();
   if (places > kMaxPlanPlaces || !may_split(plan)) return ExtentVerdict::kFragments;
+  bytes_ += plan.duplicate_bytes + plan.moved_bytes;
   places_ += places;
   moved_bytes_ += plan.moved_bytes;
   for (const Segment& segment : plan.segments) {

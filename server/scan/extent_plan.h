@@ -58,8 +58,10 @@ enum class ExtentVerdict {
   kPlanned,
   kOutside,      // no file of the scan refers to it
   kHeldOutside,  // files that may not be touched refer to it too: it would stay
-  kLittle,       // too much would have to be moved for what goes free, or nothing can be shared
-  kFragments,    // a file would get too many extents
+  // Too much would have to be moved for what goes free, or nothing can be shared, or a file keeps the extent
+  // for what it has not written yet.
+  kLittle,
+  kFragments,  // a file would get too many extents
 };
 
 struct PlanOptions {
@@ -95,7 +97,8 @@ class ExtentPlanner {
   const std::vector<Part>& sourceless() const { return sourceless_; }
 
   const std::map<uint64_t, ExtentPlan>& batch() const { return batch_; }
-  // Of the batch: places that are to share, and bytes to be copied.
+  // Of the batch: bytes of its extents that files refer to, places that are to share, and bytes to be copied.
+  uint64_t bytes() const { return bytes_; }
   size_t places() const { return places_; }
   uint64_t moved_bytes() const { return moved_bytes_; }
   // Whether a plan of the batch shares with that extent. It must not be planned before the next batch: those
@@ -124,6 +127,7 @@ class ExtentPlanner {
   std::map<uint64_t, ExtentPlan> batch_;
   absl::flat_hash_set<uint64_t> sources_;  // addresses
   std::vector<Part> sourceless_;
+  uint64_t bytes_ = 0;
   size_t places_ = 0;
   uint64_t moved_bytes_ = 0;
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/scan/share.h"
+
 namespace cowherd {
 namespace {
 
@@ -11,7 +13,8 @@ uint64_t PiecesOf(const ExtentPlan& plan, const Reference& reference) {
   for (const Segment& segment : plan.segments) {
     if (segment.offset < reference.extent_offset + reference.length &&
         reference.extent_offset < segment.offset + segment.length) {
-      pieces += segment.pieces;
+      // btrfs joins no extents that came by several calls.
+      pieces += segment.pieces + (segment.move ? 0 : (segment.length - 1) / kMaxShareLength);
     }
   }
   return pieces;

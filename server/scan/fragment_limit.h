@@ -22,7 +22,7 @@ class FragmentLimit {
 
   // True, and booked: no file comes to have more, as far as plans add to it; one that has more already is
   // left alone. What a plan adds is counted by the places it shares with, some of which may turn out to be
-  // one extent.
+  // one extent; what is moved counts as one, though it may be compressed into several.
   bool Take(const ExtentPlan& plan, ExtentsOf extents_of);
 
  private:

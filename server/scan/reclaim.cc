@@ -40,8 +40,9 @@ std::vector<std::pair<uint64_t, uint64_t>> Parts(const ExtentPlan& plan, const S
 }  // namespace
 
 absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
-  std::vector<ShareGroup> first;
+  stay_.clear();
   std::vector<Share> duplicates;
+  std::vector<ShareGroup> moves;
   // What shares with moved data is to share where that lies from now on.
   std::vector<Share> of_moved;
   for (const auto& [address, plan] : batch) {
@@ -64,7 +65,7 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
         if (places.empty()) continue;
         if (segment.move) {
           for (uint64_t done = 0; done < share.length; done += kMaxShareLength) {
-            first.push_back(
+            moves.push_back(
                 {PartOf(places, done, std::min(kMaxShareLength, share.length - done)), /*move=*/true});
           }
         } else {
@@ -74,14 +75,30 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
       }
     }
   }
-  for (ShareGroup& group : GroupShares(std::move(duplicates))) first.push_back(std::move(group));
-  std::vector<std::vector<ShareGroup>> first_parts = PlanParts(std::move(first));
+  std::vector<std::vector<ShareGroup>> duplicate_parts = PlanParts(GroupShares(std::move(duplicates)));
+  std::vector<std::vector<ShareGroup>> move_parts = PlanParts(std::move(moves));
   std::vector<std::vector<ShareGroup>> more_parts = PlanParts(GroupShares(std::move(of_moved)));
-  ASSIGN_OR_RETURN(std::vector<Share> leftover, Carry(std::move(first_parts)));
-  ASSIGN_OR_RETURN(const std::vector<Share> more, Carry(std::move(more_parts)));
-  leftover.insert(leftover.end(), more.begin(), more.end());
+  ASSIGN_OR_RETURN(std::vector<Share> leftover, Carry(std::move(duplicate_parts)));
+  leftover = WorthMoving(batch, std::move(leftover));
+  DropStaying(move_parts);
+  for (std::vector<std::vector<ShareGroup>>* parts : {&move_parts, &more_parts}) {
+    ASSIGN_OR_RETURN(const std::vector<Share> more, Carry(std::move(*parts)));
+    leftover.insert(leftover.end(), more.begin(), more.end());
+  }
   RETURN_IF_ERROR(MoveLeftover(batch, std::move(leftover)));
   return ops_.Commit(tree_.root_fd());
+}
+
+void Reclaim::DropStaying(std::vector<std::vector<ShareGroup>>& parts) {
+  const uint64_t planned = WorkOf(parts);
+  for (std::vector<ShareGroup>& part : parts) {
+    part.erase(std::remove_if(
+                   part.begin(), part.end(),
+                   [this](const ShareGroup& group) { return stay_.contains(group.places.front().extent); }),
+               part.end());
+  }
+  const uint64_t dropped = planned - WorkOf(parts);
+  totals_.Update([dropped](Totals& t) { t.work_done += dropped; });
 }
 
 // One block that stays would hold its whole extent.
@@ -98,6 +115,9 @@ absl::Status Reclaim::MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, 
     }
     groups.back().places.push_back(share);
   }
+  uint64_t moved = 0;
+  for (const ShareGroup& group : groups) moved += group.length();
+  totals_.Update([moved](Totals& t) { t.bytes_moved += moved; });
   // There is more room, once what was shared is gone.
   if (!groups.empty()) RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
   ASSIGN_OR_RETURN(const std::vector<Share> differ, Carry(PlanParts(std::move(groups))));
@@ -125,18 +145,18 @@ std::vector<Share> Reclaim::WorthMoving(const std::map<uint64_t, ExtentPlan>& ba
   }
   const auto pays = [&](uint64_t extent) {
     const auto plan = batch.find(extent);
-    return plan != batch.end() &&
+    return plan != batch.end() && !stay_.contains(extent) &&
            (plan->second.moved_bytes + bytes[extent]) * freed_per_moved_ <= plan->second.extent.length;
   };
-  uint64_t moved = 0;
-  for (const auto& [extent, more] : bytes) moved += pays(extent) ? more : 0;
+  for (const auto& entry : bytes) {
+    if (!pays(entry.first)) stay_.insert(entry.first);
+  }
   const size_t all = leftover.size();
   leftover.erase(std::remove_if(leftover.begin(), leftover.end(),
-                                [&](const Share& share) { return !pays(share.extent); }),
+                                [this](const Share& share) { return stay_.contains(share.extent); }),
                  leftover.end());
-  totals_.Update([&](Totals& t) { t.bytes_moved += moved; });
   if (leftover.size() < all) {
-    Log(LogLevel::kWarning, "extents stay: too much of them is no duplicate after all",
+    Log(LogLevel::kWarning, "extents stay: too much of them is no duplicate after all, or a file refused",
         {{"ranges", all - leftover.size()}});
   }
   return leftover;
@@ -151,7 +171,9 @@ std::vector<std::vector<ShareGroup>> Reclaim::PlanParts(std::vector<ShareGroup> 
 absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<std::vector<ShareGroup>> parts) {
   std::vector<Share> leftover;
   for (std::vector<ShareGroup>& part : parts) {
+    if (part.empty()) continue;
     for (const Share& share : workers_.CarryOut(std::move(part))) leftover.push_back(share);
+    for (const Share& share : workers_.failed()) stay_.insert(share.extent);
     RETURN_IF_ERROR(stop_.Check());
   }
   return leftover;

@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/base/stop.h"
@@ -20,9 +21,10 @@
 
 namespace cowherd {
 
-// Carries out plans: copies what is unique into unlinked files and shares the original places with the
-// copies, and shares the duplicates with their sources. The kernel compares all of it, so no content can
-// change; what differs by now is counted and moved too. One thread calls.
+// Carries out plans: shares the duplicates with their sources, copies what is unique into unlinked files and
+// shares the original places with the copies. The kernel compares all of it, so no content can change; what
+// differs by now is counted and moved too. Nothing is copied for an extent that has to stay since a place of
+// it refused to share, as all of a snapshot that is being sent do. One thread calls.
 class Reclaim {
  public:
   // At most `workers` (1 or more) threads share at a time. `page_cache` bytes are brought into the page cache
@@ -48,8 +50,10 @@ class Reclaim {
   std::vector<StorageExtent> TakeMoved() { return workers_.TakeMoved(); }
 
  private:
+  // What was to be moved of extents that stay; it counts as done.
+  void DropStaying(std::vector<std::vector<ShareGroup>>& parts);
   absl::Status MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover);
-  // Those of extents that still give up enough.
+  // Those of extents that still give up enough; the others stay.
   std::vector<Share> WorthMoving(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover);
   // Counts them as planned work.
   std::vector<std::vector<ShareGroup>> PlanParts(std::vector<ShareGroup> groups);
@@ -64,6 +68,7 @@ class Reclaim {
   const size_t open_files_;
   const Stop& stop_;
   SharedTotals& totals_;
+  absl::flat_hash_set<uint64_t> stay_;  // of a batch: addresses of extents that cannot go free
 };
 
 }  // namespace cowherd

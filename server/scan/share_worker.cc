@@ -46,12 +46,17 @@ void ShareWorker::Read(ShareQueue& queue, size_t range) {
   queue.Opened(range, std::move(file), brought_in);
 }
 
-std::shared_ptr<const OpenFile> ShareWorker::Open(const FileKey& file, uint64_t places) {
+void ShareWorker::Fail(absl::Span<const Share> places) {
+  totals_.Update([&](Totals& t) { t.ranges_failed += places.size(); });
+  failed_.insert(failed_.end(), places.begin(), places.end());
+}
+
+std::shared_ptr<const OpenFile> ShareWorker::Open(const FileKey& file, absl::Span<const Share> places) {
   absl::StatusOr<std::shared_ptr<const OpenFile>> open = files_.Open(file);
   if (open.ok()) return *std::move(open);
   const int error = ErrnoOf(open.status());
   if (error != ENOENT && error != ESTALE && !absl::IsNotFound(open.status())) {
-    totals_.Update([places](Totals& t) { t.ranges_failed += places; });
+    Fail(places);
     LogFew(LogLevel::kWarning, "cannot open a file to share it",
            {{"path", files_.Path(file).value_or("")}, {"error", open.status()}});
   }
@@ -63,21 +68,23 @@ void ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
   pace_.Wait(0, stop_);
   const ShareGroup& group = queue.group(index);
   const absl::Span<const size_t> ranges = queue.RangesOf(index);
-  const auto open = [&](size_t range, uint64_t places) {
+  const auto open = [&](size_t range, absl::Span<const Share> places) {
     std::shared_ptr<const OpenFile> file = queue.FileOf(range);
     return file != nullptr ? file : Open(queue.range(range).file, places);
   };
-  const std::shared_ptr<const OpenFile> first = open(ranges.front(), group.places.size());
+  const std::shared_ptr<const OpenFile> first = open(ranges.front(), group.places);
   if (group.move) {
     Copy(first, group.places);
   } else if (first != nullptr) {
     std::vector<Place> places;
     for (size_t i = 0; i < group.places.size(); ++i) {
-      std::shared_ptr<const OpenFile> file = open(ranges[i + 1], 1);
+      std::shared_ptr<const OpenFile> file = open(ranges[i + 1], {&group.places[i], 1});
       if (file != nullptr) places.push_back({group.places[i], std::move(file)});
     }
     ShareWith({first->fd.get(), first->facts.size, group.places.front().source.offset}, places,
               /*duplicates=*/true);
+  } else {
+    leftover_.insert(leftover_.end(), group.places.begin(), group.places.end());
   }
   for (CachedRange& range : queue.Done(index)) {
     if (group.move) {
@@ -93,7 +100,7 @@ void ShareWorker::Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> 
   // Any of the places will do.
   while (file == nullptr && places.size() > 1) {
     places.erase(places.begin());
-    file = Open(places.front().destination.file, 1);
+    file = Open(places.front().destination.file, {&places.front(), 1});
   }
   if (file == nullptr) return;
   const absl::StatusOr<uint64_t> copied = copy_out_.Add(file->fd.get(), places);
@@ -110,7 +117,7 @@ void ShareWorker::NotCopied(const absl::Status& why, absl::Span<const Share> pla
     // There may be more once what was shared is committed.
     leftover_.insert(leftover_.end(), places.begin(), places.end());
   } else {
-    totals_.Update([&](Totals& t) { t.ranges_failed += places.size(); });
+    Fail(places);
   }
   LogFew(LogLevel::kWarning, "what holds an extent is not moved",
          {{"path", files_.Path(places.front().destination.file).value_or("")},
@@ -140,7 +147,7 @@ void ShareWorker::FinishCopies() {
     };
     for (const Share& place : copy.places) {
       pace_.Wait(copy.length, stop_);
-      std::shared_ptr<const OpenFile> file = Open(place.destination.file, 1);
+      std::shared_ptr<const OpenFile> file = Open(place.destination.file, {&place, 1});
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
       if (ops_.StartReading(file->fd.get(), place.destination.offset, copy.length) == CachedPart::kLittle) {
@@ -191,6 +198,8 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
       Share rest = equal[i].share.Rest(result.bytes_accepted);
       rest.length = length - result.bytes_accepted;
       if (result.outcome == DedupeOutcome::kFailed) {
+        failed_.push_back(rest);
+        if (!duplicates) totals_.Update([](Totals& t) { ++t.ranges_failed; });
         LogFew(LogLevel::kWarning, "cannot share a range",
                {{"path", files_.Path(equal[i].share.destination.file).value_or("")},
                 {"offset", targets[i].offset},

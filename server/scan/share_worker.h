@@ -47,9 +47,12 @@ class ShareWorker {
   // Shares the places of what was copied with the copies, and lets go of these; after a stop, only that.
   void FinishCopies();
 
-  // Since the last call: what could not be shared, because it differs or is not whole blocks, or not be moved
-  // for lack of room or since the file it was to be copied from is shorter by now.
+  // Since the last call: what could not be shared, because it differs, is not whole blocks or its source is
+  // gone, or not be moved for lack of room or since the file it was to be copied from is shorter by now.
   std::vector<Share> TakeLeftover() { return std::exchange(leftover_, {}); }
+  // Since the last call: places that could not be opened, shared or moved for an error. They keep their
+  // storage.
+  std::vector<Share> TakeFailed() { return std::exchange(failed_, {}); }
   // Since the last call: where moved data lies.
   std::vector<StorageExtent> TakeMoved() { return std::exchange(moved_, {}); }
 
@@ -65,8 +68,10 @@ class ShareWorker {
   };
 
   void Read(ShareQueue& queue, size_t range);
-  // Null: it cannot be opened.
-  std::shared_ptr<const OpenFile> Open(const FileKey& file, uint64_t places);
+  // Null: it cannot be opened. Unless it is gone, the places that need it fail.
+  std::shared_ptr<const OpenFile> Open(const FileKey& file, absl::Span<const Share> places);
+  // Counts.
+  void Fail(absl::Span<const Share> places);
   void ShareOrCopy(ShareQueue& queue, size_t group);
   void Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> places);
   void NotCopied(const absl::Status& why, absl::Span<const Share> places);
@@ -82,6 +87,7 @@ class ShareWorker {
   CopyOut copy_out_;
   CachedRanges copied_;  // read to be copied; to be read again when that is shared
   std::vector<Share> leftover_;
+  std::vector<Share> failed_;
   std::vector<StorageExtent> moved_;
 };
 

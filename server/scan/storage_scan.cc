@@ -31,11 +31,14 @@ namespace {
 constexpr size_t kExtentsPerLook = 4096;
 // Checksums of so much storage are fetched at once while going through it.
 constexpr uint64_t kWindowBytes = 64 << 20;
-// A batch is carried out when it holds so much; it ends with a commit. Copies come before anything goes free:
-// they must fit into what is left on a filesystem that is nearly full.
+// A batch is carried out when it holds so much, or takes so long to plan or, at a given rate, to share; it
+// ends with a commit. Copies come before anything goes free: they must fit into what is left on a filesystem
+// that is nearly full. And a snapshot that comes meanwhile holds all that was planned.
 constexpr size_t kMaxBatchPlaces = 1 << 16;
 constexpr uint64_t kMaxBatchMoved = 256 << 20;
-constexpr auto kMaxBatchAge = std::chrono::seconds(20);
+constexpr uint64_t kLeastBatchBytes = 256 << 20;
+constexpr uint64_t kMaxBatchBytes = uint64_t{8} << 30;
+constexpr std::chrono::seconds kMaxBatchAge(20);
 constexpr size_t kMaxUnchecked = 1 << 18;
 constexpr size_t kMaxKnownReferences = 1 << 17;
 // Some 64 bytes each.
@@ -56,6 +59,12 @@ uint64_t PageCacheFor(const ScanRequest& request) {
   if (request.bytes_per_second == 0) return PageCacheShare();
   const uint64_t rate = std::min(request.bytes_per_second, kMaxPageCache);
   return std::min(PageCacheShare(), std::max(kMaxGroupBytes, rate * kSeconds));
+}
+
+uint64_t BatchBytesFor(const ScanRequest& request) {
+  if (request.bytes_per_second == 0) return kMaxBatchBytes;
+  const uint64_t rate = std::min(request.bytes_per_second, kMaxBatchBytes);
+  return std::clamp(rate * static_cast<uint64_t>(kMaxBatchAge.count()), kLeastBatchBytes, kMaxBatchBytes);
 }
 
 // Checksums of extents that were passed already; keeps those used last. One thread.
@@ -107,6 +116,7 @@ class StorageScan {
         won_(won),
         found_(found),
         block_(map.block_size()),
+        max_batch_bytes_(BatchBytesFor(request)),
         earlier_(map),
         finder_(index_budget, block_, map.checksum_bits()),
         planner_({block_, request.min_freed_per_moved, request.min_extent_length}),
@@ -529,7 +539,8 @@ class StorageScan {
   }
 
   bool BatchIsFull() const {
-    return planner_.places() >= kMaxBatchPlaces || planner_.moved_bytes() >= kMaxBatchMoved;
+    return planner_.bytes() >= max_batch_bytes_ || planner_.places() >= kMaxBatchPlaces ||
+           planner_.moved_bytes() >= kMaxBatchMoved;
   }
 
   absl::Status CarryOut() {
@@ -624,6 +635,7 @@ class StorageScan {
   SpaceWon& won_;
   absl::FunctionRef<void(const Duplicate&)> found_;
   const uint32_t block_;
+  const uint64_t max_batch_bytes_;
   EarlierExtents earlier_;
   RunFinder finder_;
   ExtentPlanner planner_;

@@ -43,6 +43,17 @@ TEST_F(FragmentLimitTest, FilesThatAreNotSplitAreNotAskedAbout) {
   EXPECT_TRUE(asked_.empty());
 }
 
+// They are shared by several calls.
+TEST_F(FragmentLimitTest, LongDuplicatesBecomeSeveralExtents) {
+  constexpr uint64_t kLength = 128 << 20;
+  ExtentPlan plan;
+  plan.extent = {0, kLength};
+  plan.references.push_back({kOne, 0, 0, kLength, false, false});
+  plan.segments.push_back({0, kLength, false, {}});
+  EXPECT_TRUE(Take(plan));   // 8 then
+  EXPECT_FALSE(Take(plan));  // and 7 more
+}
+
 TEST_F(FragmentLimitTest, HoldsOverAllPlans) {
   EXPECT_TRUE(Take(Cut({kOne}, 4)));
   EXPECT_TRUE(Take(Cut({kOne}, 4)));

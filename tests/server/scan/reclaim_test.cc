@@ -1,0 +1,150 @@
+#include "server/scan/reclaim.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/base/status.h"
+#include "server/fs/fake_filesystem.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/test_data.h"
+
+namespace cowherd {
+namespace {
+
+using testing::Blocks;
+using testing::IsOk;
+using testing::kBlock;
+
+// Counts the copies that are begun; none of them succeeds.
+class CountingTree final : public FileTree {
+ public:
+  explicit CountingTree(std::unique_ptr<FileTree> tree) : tree_(std::move(tree)) {}
+
+  absl::StatusOr<OpenFile> Open(absl::string_view relative, bool for_destination) override {
+    return tree_->Open(relative, for_destination);
+  }
+  absl::StatusOr<OpenFile> OpenByNumber(const FileKey& file, uint64_t generation) override {
+    return tree_->OpenByNumber(file, generation);
+  }
+  absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) override {
+    return tree_->List(relative);
+  }
+  std::vector<absl::optional<FileFacts>> Look(absl::Span<const NamedFile> files, const Stop& stop) override {
+    return tree_->Look(files, stop);
+  }
+  absl::StatusOr<Fd> MakeScratch() override {
+    ++copies;
+    return tree_->MakeScratch();
+  }
+  absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() override { return tree_->OpenStorageMap(); }
+  int root_fd() const override { return tree_->root_fd(); }
+
+  int copies = 0;
+
+ private:
+  const std::unique_ptr<FileTree> tree_;
+};
+
+// Files a and b have one extent of 8 blocks, to go free: all but its last block is as in file "source".
+class ReclaimTest : public ::testing::Test {
+ protected:
+  ReclaimTest() : tree_(Prepared(fs_)) {
+    for (const char* name : {"source", "a", "b"}) keys_.push_back(KeyOf(name));
+  }
+
+  static std::unique_ptr<FileTree> Prepared(FakeFilesystem& fs) {
+    fs.AddFile("/data/source", Blocks(1, 7));
+    fs.AddFile("/data/a", Blocks(1, 7) + Blocks(2, 1));
+    fs.AddFile("/data/b", Blocks(1, 7) + Blocks(2, 1));
+    return testing::OpenData(fs);
+  }
+
+  FileKey KeyOf(const std::string& name) {
+    const FileFacts facts = tree_.Open(name, false)->facts;
+    return {facts.device, facts.inode};
+  }
+
+  Totals Run() {
+    ExtentPlan plan;
+    plan.extent = {1 << 20, 8 * kBlock};
+    for (const FileKey& file : {keys_[1], keys_[2]}) {
+      Reference reference;
+      reference.file = file;
+      reference.length = 8 * kBlock;
+      plan.references.push_back(reference);
+    }
+    plan.segments.push_back({0, 7 * kBlock, false, {keys_[0], 0}, 1, {1 << 16, 0}});
+    plan.segments.push_back({7 * kBlock, kBlock, true, {}});
+    plan.duplicate_bytes = 7 * kBlock;
+    plan.moved_bytes = kBlock;
+
+    ScanFiles files(tree_, [this](const FileKey& file) -> absl::StatusOr<ScanFile> {
+      const char* const names[] = {"source", "a", "b"};
+      for (size_t i = 0; i < keys_.size(); ++i) {
+        if (keys_[i] == file) return ScanFile{names[i], 0, false};
+      }
+      return absl::NotFoundError("no such file");
+    });
+    SharedTotals totals;
+    Pace pace(0, nullptr, totals);
+    const Stop stop;
+    Reclaim reclaim(fs_, tree_, files, kBlock, 1, 4, 64 << 20, 16, pace, stop, totals);
+    EXPECT_THAT(reclaim.Run({{plan.extent.address, plan}}), IsOk());
+    EXPECT_EQ(totals.Get().work_done, totals.Get().work_planned);
+    return totals.Get();
+  }
+
+  FakeFilesystem fs_;
+  CountingTree tree_;
+  std::vector<FileKey> keys_;
+};
+
+TEST_F(ReclaimTest, SharesTheDuplicatesAndThenCopiesTheRest) {
+  int copies_before = -1;
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) { copies_before = tree_.copies; });
+  EXPECT_EQ(Run().bytes_accepted, 14 * kBlock);
+  EXPECT_EQ(copies_before, 0);
+  EXPECT_EQ(tree_.copies, 1);
+}
+
+// The extent stays: a copy would only take space.
+TEST_F(ReclaimTest, CopiesNothingWhereAPlaceRefuses) {
+  fs_.Fail(FakeFilesystem::Operation::kDedupeTarget, "/data/b", EAGAIN);
+  const Totals totals = Run();
+  EXPECT_EQ(totals.bytes_accepted, 7 * kBlock);
+  EXPECT_EQ(totals.ranges_failed, 1U);
+  EXPECT_EQ(tree_.copies, 0);
+}
+
+TEST_F(ReclaimTest, CopiesNothingWhereAPlaceCannotBeOpened) {
+  fs_.Fail(FakeFilesystem::Operation::kOpen, "/data/b", EMFILE);
+  const Totals totals = Run();
+  EXPECT_EQ(totals.bytes_accepted, 7 * kBlock);
+  EXPECT_EQ(totals.ranges_failed, 1U);
+  EXPECT_EQ(tree_.copies, 0);
+}
+
+// It holds nothing any more.
+TEST_F(ReclaimTest, AFileThatIsGoneIsNoHindrance) {
+  fs_.Remove("/data/b");
+  const Totals totals = Run();
+  EXPECT_EQ(totals.bytes_accepted, 7 * kBlock);
+  EXPECT_EQ(tree_.copies, 1);
+}
+
+// Too much of the extent would have to be copied.
+TEST_F(ReclaimTest, CopiesNothingWhereTheSourceIsGone) {
+  fs_.Remove("/data/source");
+  const Totals totals = Run();
+  EXPECT_EQ(totals.bytes_accepted, 0U);
+  EXPECT_EQ(tree_.copies, 0);
+}
+
+}  // namespace
+}  // namespace cowherd
