@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "server/base/grpc_status.h"
+#include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/controller/call_on_loop.h"
 #include "server/controller/caller.h"
@@ -70,9 +71,12 @@ grpc::ServerUnaryReactor* ControllerService::ListJobs(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* ControllerService::CancelJob(grpc::CallbackServerContext* context,
                                                        const v1::CancelJobRequest* request,
                                                        v1::Job* response) {
-  return OnLoop(context, [this, request, response]() -> absl::Status {
+  const std::string by = CallerOf(*context, context->peer());
+  return OnLoop(context, [this, request, by, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return Answer(loop_.CancelJob(request->id()), response);
+    RETURN_IF_ERROR(Answer(loop_.CancelJob(request->id()), response));
+    Log(LogLevel::kInfo, "asked to cancel a job", {{"job", request->id()}, {"by", by}});
+    return absl::OkStatus();
   });
 }
 
@@ -89,18 +93,24 @@ grpc::ServerUnaryReactor* ControllerService::PauseJob(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* ControllerService::ResumeJob(grpc::CallbackServerContext* context,
                                                        const v1::ResumeJobRequest* request,
                                                        v1::Job* response) {
-  return OnLoop(context, [this, request, response]() -> absl::Status {
+  const std::string by = CallerOf(*context, context->peer());
+  return OnLoop(context, [this, request, by, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return Answer(loop_.ResumeJob(request->id()), response);
+    RETURN_IF_ERROR(Answer(loop_.ResumeJob(request->id()), response));
+    Log(LogLevel::kInfo, "asked to resume a job", {{"job", request->id()}, {"by", by}});
+    return absl::OkStatus();
   });
 }
 
 grpc::ServerUnaryReactor* ControllerService::DeleteJob(grpc::CallbackServerContext* context,
                                                        const v1::DeleteJobRequest* request,
                                                        google::protobuf::Empty*) {
-  return OnLoop(context, [this, request]() -> absl::Status {
+  const std::string by = CallerOf(*context, context->peer());
+  return OnLoop(context, [this, request, by]() -> absl::Status {
     RETURN_IF_ERROR(CheckJobId(request->id()));
-    return loop_.DeleteJob(request->id());
+    RETURN_IF_ERROR(loop_.DeleteJob(request->id()));
+    Log(LogLevel::kInfo, "asked to delete a job", {{"job", request->id()}, {"by", by}});
+    return absl::OkStatus();
   });
 }
 

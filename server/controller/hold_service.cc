@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/controller/call_on_loop.h"
 #include "server/controller/caller.h"
@@ -62,9 +63,11 @@ grpc::ServerUnaryReactor* HoldService::DrainNode(grpc::CallbackServerContext* co
 grpc::ServerUnaryReactor* HoldService::ResumeNode(grpc::CallbackServerContext* context,
                                                   const v1::ResumeNodeRequest* request,
                                                   v1::NodeHold* response) {
-  return CallOnLoop(*mailbox_, context, [this, request, response]() -> absl::Status {
+  const std::string by = CallerOf(*context, context->peer());
+  return CallOnLoop(*mailbox_, context, [this, request, by, response]() -> absl::Status {
     RETURN_IF_ERROR(CheckNode(request->node()));
     RETURN_IF_ERROR(loop_.ResumeNode(request->node()));
+    Log(LogLevel::kInfo, "asked to resume a node", {{"node", request->node()}, {"by", by}});
     response->set_node(request->node());
     return absl::OkStatus();
   });
@@ -84,7 +87,12 @@ grpc::ServerUnaryReactor* HoldService::DrainCluster(grpc::CallbackServerContext*
 
 grpc::ServerUnaryReactor* HoldService::ResumeCluster(grpc::CallbackServerContext* context,
                                                      const v1::ResumeClusterRequest*, v1::ClusterHold*) {
-  return CallOnLoop(*mailbox_, context, [this] { return loop_.ResumeCluster(); });
+  const std::string by = CallerOf(*context, context->peer());
+  return CallOnLoop(*mailbox_, context, [this, by]() -> absl::Status {
+    RETURN_IF_ERROR(loop_.ResumeCluster());
+    Log(LogLevel::kInfo, "asked to resume the cluster", {{"by", by}});
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace cowherd
