@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -53,11 +55,46 @@ bool IsKnown(absl::string_view service, absl::string_view method) {
   return pool->FindMethodByName(absl::StrCat(service, ".", method)) != nullptr;
 }
 
-// One call. gRPC owns it and deletes it when the call is over.
-class Call final : public Interceptor {
+}  // namespace
+
+// The series of one method. To find one by its labels takes longer than to count.
+class GrpcMetrics::Method {
  public:
-  Call(Labels labels, prometheus::Family<prometheus::Counter>& handled, prometheus::Histogram& seconds)
-      : labels_(std::move(labels)), handled_(handled), seconds_(seconds) {}
+  Method(Labels labels, const GrpcMetrics& metrics)
+      : labels_(std::move(labels)),
+        started_(metrics.started_.Add(labels_)),
+        seconds_(metrics.seconds_.Add(labels_, kSeconds)),
+        handled_family_(metrics.handled_) {}
+
+  void Started() { started_.Increment(); }
+
+  void Handled(grpc::StatusCode code, double seconds) {
+    size_t index = static_cast<size_t>(code);
+    if (index >= kCodes.size()) index = grpc::StatusCode::UNKNOWN;
+    prometheus::Counter* handled = handled_[index].load();
+    if (handled == nullptr) {
+      Labels labels = labels_;
+      labels["grpc_code"] = kCodes[index];
+      // The same one for whoever asks first.
+      handled = &handled_family_.Add(labels);
+      handled_[index].store(handled);
+    }
+    handled->Increment();
+    seconds_.Observe(seconds);
+  }
+
+ private:
+  const Labels labels_;
+  prometheus::Counter& started_;
+  prometheus::Histogram& seconds_;
+  prometheus::Family<prometheus::Counter>& handled_family_;
+  std::array<std::atomic<prometheus::Counter*>, kCodes.size()> handled_ = {};
+};
+
+// One call. gRPC owns it and deletes it when the call is over.
+class GrpcMetrics::Call final : public Interceptor {
+ public:
+  explicit Call(Method& method) : method_(method) { method_.Started(); }
 
   // A call that ends without a status was given up by the client.
   ~Call() override {
@@ -74,19 +111,13 @@ class Call final : public Interceptor {
  private:
   void Done(grpc::StatusCode code) {
     done_ = true;
-    labels_["grpc_code"] = code >= 0 && static_cast<size_t>(code) < kCodes.size() ? kCodes[code] : "Unknown";
-    handled_.Add(labels_).Increment();
-    seconds_.Observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count());
+    method_.Handled(code, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count());
   }
 
-  Labels labels_;
-  prometheus::Family<prometheus::Counter>& handled_;
-  prometheus::Histogram& seconds_;
+  Method& method_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   bool done_ = false;
 };
-
-}  // namespace
 
 GrpcMetrics::GrpcMetrics(prometheus::Registry& registry)
     : started_(prometheus::BuildCounter()
@@ -102,19 +133,28 @@ GrpcMetrics::GrpcMetrics(prometheus::Registry& registry)
                    .Help("Time from a call's begin to its status.")
                    .Register(registry)) {}
 
-Interceptor* GrpcMetrics::CreateServerInterceptor(ServerRpcInfo* info) {
-  absl::string_view path = info->method();  // "/package.Service/Method"
-  path.remove_prefix(path.empty() ? 0 : 1);
-  const size_t slash = std::min(path.find('/'), path.size());
-  const absl::string_view service = path.substr(0, slash);
-  const absl::string_view method = absl::StripPrefix(path.substr(slash), "/");
+GrpcMetrics::~GrpcMetrics() = default;
+
+GrpcMetrics::Method& GrpcMetrics::Find(absl::string_view path, const char* type) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (const auto known = methods_.find(path); known != methods_.end()) return *known->second;
+  absl::string_view name = absl::StripPrefix(path, "/");  // "/package.Service/Method"
+  const size_t slash = std::min(name.find('/'), name.size());
+  const absl::string_view service = name.substr(0, slash);
+  const absl::string_view method = absl::StripPrefix(name.substr(slash), "/");
   const bool known = IsKnown(service, method);
-  Labels labels = {{"grpc_service", known ? std::string(service) : "other"},
-                   {"grpc_method", known ? std::string(method) : "other"},
-                   {"grpc_type", TypeName(info->type())}};
-  started_.Add(labels).Increment();
-  prometheus::Histogram& seconds = seconds_.Add(labels, kSeconds);
-  return new Call(std::move(labels), handled_, seconds);
+  std::unique_ptr<Method>& found = methods_[known ? std::string(path) : std::string(type)];
+  if (found == nullptr) {
+    found = std::make_unique<Method>(Labels{{"grpc_service", known ? std::string(service) : "other"},
+                                            {"grpc_method", known ? std::string(method) : "other"},
+                                            {"grpc_type", type}},
+                                     *this);
+  }
+  return *found;
+}
+
+Interceptor* GrpcMetrics::CreateServerInterceptor(ServerRpcInfo* info) {
+  return new Call(Find(info->method(), TypeName(info->type())));
 }
 
 }  // namespace cowherd

@@ -7,6 +7,11 @@
 #include <prometheus/registry.h>
 
 #include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 
 namespace cowherd {
 
@@ -16,12 +21,21 @@ namespace cowherd {
 class GrpcMetrics final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
   explicit GrpcMetrics(prometheus::Registry& registry);
+  ~GrpcMetrics() override;
   grpc::experimental::Interceptor* CreateServerInterceptor(grpc::experimental::ServerRpcInfo* info) override;
 
  private:
+  class Method;
+  class Call;
+
+  Method& Find(absl::string_view path, const char* type);
+
   prometheus::Family<prometheus::Counter>& started_;
   prometheus::Family<prometheus::Counter>& handled_;
   prometheus::Family<prometheus::Histogram>& seconds_;
+  std::mutex mutex_;
+  // By path; those that are not known, by type.
+  absl::flat_hash_map<std::string, std::unique_ptr<Method>> methods_;
 };
 
 }  // namespace cowherd
