@@ -195,26 +195,31 @@ def each_run_counts_once(_, final):
 
 def stops_hold(calls, final):
     """A job that was cancelled, or paused and not resumed since, begins nothing."""
-    resumed = {}
-    for call in asked(calls, "ResumeJob"):
-        resumed.setdefault(call["request"]["id"], []).append(call)
+    asked_of = {}
+    for call in asked(calls, "ResumeJob") + asked(calls, "PauseJob"):
+        asked_of.setdefault(call["request"]["id"], []).append(call)
+    runs = {}
+    for run in final["runs"]:
+        runs.setdefault(run["task"].rsplit("-", 1)[0], []).append(run)
     stops = [("paused", call) for call in acknowledged(calls, "PauseJob")]
     stops += [("cancelled", call) for call in acknowledged(calls, "CancelJob")]
     for what, call in stops:
         job_id = call["request"]["id"]
+        others = asked_of.get(job_id, [])
         until = float("inf")
         if what == "cancelled":
             final_job = final["jobs"].get(job_id)
             if final_job is not None and final_job["state"] not in ENDED:
                 yield f"job {job_id} was cancelled and is {final_job['state']}"
-            for other in resumed.get(job_id, []) + asked(calls, "PauseJob"):
-                if (other["request"]["id"], other["code"]) == (job_id, "OK") and other["start"] > call["end"]:
+            for other in others:
+                if other["code"] == "OK" and other["start"] > call["end"]:
                     yield f"job {job_id} was cancelled, and {other['call']} was accepted after that"
         else:
             # Also one that was asked for meanwhile.
-            until = min((other["start"] for other in resumed.get(job_id, []) if other["end"] > call["start"]), default=until)
-        for run in final["runs"]:
-            if run["task"].startswith(job_id + "-") and call["end"] + final["order_seconds"] < run["began"] < until:
+            resumed = [other["start"] for other in others if other["call"] == "ResumeJob" and other["end"] > call["start"]]
+            until = min(resumed, default=until)
+        for run in runs.get(job_id, []):
+            if call["end"] + final["order_seconds"] < run["began"] < until:
                 yield f"task {run['task']} began {run['began'] - call['end']:.1f} s after its job was {what}"
 
 

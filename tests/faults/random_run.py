@@ -14,6 +14,8 @@ from scene import ENDED, Restarter
 CLIENTS = 3
 # Jobs of one client that have not ended.
 OPEN = 3
+# Jobs of one client that have, and are not deleted: a store keeps the last 1,000 of all.
+KEPT = 200
 
 
 class Client(threading.Thread):
@@ -24,6 +26,7 @@ class Client(threading.Thread):
         self.stage = stage
         self.luck = random.Random(seed)
         self.open = []
+        self.kept = []
         self.sent = []
         self.watches = []
         self.stopped = threading.Event()
@@ -44,6 +47,8 @@ class Client(threading.Thread):
         if len(self.open) >= OPEN:
             acts = acts[1:]
         act = self.luck.choices([act for _, act in acts], [weight for weight, _ in acts])[0]
+        if len(self.kept) > KEPT:
+            act = self.forget
         try:
             act()
         except controllers.Failed:
@@ -97,6 +102,7 @@ class Client(threading.Thread):
             state = self.stage.protos.controller.JobState.Name(answer.state)
             if state in ENDED and self.luck.random() < 0.7:
                 self.open.remove(job)
+                self.kept.append(job)
 
     def look(self):
         self.one_call("GetJob")
@@ -115,6 +121,14 @@ class Client(threading.Thread):
         if job is not None:
             self.stage.api.once("DeleteJob", self.stage.request("DeleteJob", id=job))
             self.open.remove(job)
+
+    def forget(self):
+        try:
+            self.stage.api.once("DeleteJob", self.stage.request("DeleteJob", id=self.kept[0]))
+        except controllers.Failed as failed:
+            if failed.reason != "JOB_UNKNOWN":
+                raise
+        self.kept.pop(0)
 
     def watch(self):
         job = self.some()
