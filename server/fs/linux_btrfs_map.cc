@@ -34,6 +34,8 @@ constexpr size_t kManyBlocks = 4096;
 // BTRFS_FEATURE_INCOMPAT_EXTENT_TREE_V2 (linux/btrfs.h, since 5.18; experimental).
 constexpr uint64_t kSeveralExtentTrees = uint64_t{1} << 13;
 constexpr size_t kMaxDirectories = 1 << 14;
+// Of a file, that are looked at.
+constexpr size_t kMaxNames = 1000;
 constexpr uint64_t kImmutable = 1 << 6;  // BTRFS_INODE_IMMUTABLE, linux/btrfs_tree.h since 6.2
 constexpr BtrfsKey kLastKey = {UINT64_MAX, UINT32_MAX, UINT64_MAX};
 
@@ -73,6 +75,7 @@ class BtrfsMap final : public StorageMap {
     if (::fstat(root_, &stat) != 0) return ErrnoError(errno, "fstat");
     root_key_ = {own.treeid, stat.st_ino};
     ASSIGN_OR_RETURN(prefix_, PathFromTop(own.treeid, stat.st_ino));
+    if (!prefix_.empty()) prefix_ += '/';
     // Fails here, not in the middle, where the rights are missing.
     const absl::Status may = Extents(0, 1, 0).status();
     Forget();
@@ -145,11 +148,11 @@ class BtrfsMap final : public StorageMap {
     return AllReferences(extent);
   }
 
-  absl::StatusOr<std::string> PathOf(const FileKey& file) override {
-    ASSIGN_OR_RETURN(std::string path, PathFromTop(file.subvolume, file.inode));
-    if (prefix_.empty()) return path;
-    if (!absl::StartsWith(path, absl::StrCat(prefix_, "/"))) return absl::NotFoundError("not below the root");
-    return path.substr(prefix_.size() + 1);
+  absl::StatusOr<std::string> PathOf(const FileKey& file, Wanted wanted) override {
+    ASSIGN_OR_RETURN(std::string path, NameFromTop(file, [&](const std::string& name) {
+                       return absl::StartsWith(name, prefix_) && wanted(name.substr(prefix_.size()));
+                     }));
+    return path.substr(prefix_.size());
   }
 
   absl::StatusOr<InodeFacts> InodeOf(const FileKey& file) override {
@@ -318,34 +321,52 @@ class BtrfsMap final : public StorageMap {
                      item.type == BTRFS_FILE_EXTENT_PREALLOC};
   }
 
+  // Of a directory.
   absl::StatusOr<std::string> PathFromTop(uint64_t subvolume, uint64_t inode) {
+    if (inode != BTRFS_FIRST_FREE_OBJECTID) {
+      return NameFromTop({subvolume, inode}, [](const std::string&) { return true; });
+    }
     ASSIGN_OR_RETURN(const std::string* top, SubvolumePath(subvolume));
-    if (inode == BTRFS_FIRST_FREE_OBJECTID) return *top;
-    ASSIGN_OR_RETURN(std::string path, PathInSubvolume(subvolume, inode));
-    return top->empty() ? path : absl::StrCat(*top, "/", path);
+    return *top;
   }
 
-  // By the file's first name.
-  absl::StatusOr<std::string> PathInSubvolume(uint64_t subvolume, uint64_t inode) {
-    absl::optional<uint64_t> directory;
-    std::string name;
-    RETURN_IF_ERROR(
-        trees_.Read(subvolume, {inode, BTRFS_INODE_REF_KEY, 0}, {inode, BTRFS_INODE_EXTREF_KEY, UINT64_MAX},
-                    [&](const BtrfsKey& key, absl::string_view item) {
-                      if (key.type == BTRFS_INODE_REF_KEY) {
-                        const auto ref = ItemAs<btrfs_inode_ref>(item);
-                        directory = key.offset;
-                        name = std::string(item.substr(std::min(item.size(), sizeof(ref)), ref.name_len));
-                      } else {
-                        const auto ref = ItemAs<btrfs_inode_extref>(item);
-                        directory = ref.parent_objectid;
-                        name = std::string(item.substr(std::min(item.size(), sizeof(ref)), ref.name_len));
-                      }
-                      return false;
-                    }));
-    if (!directory) return absl::NotFoundError("the file has no name");
-    ASSIGN_OR_RETURN(const std::string* above, DirectoryPath({subvolume, *directory}));
-    return absl::StrCat(*above, name);
+  // The first of its names that is wanted.
+  absl::StatusOr<std::string> NameFromTop(const FileKey& file, Wanted wanted) {
+    ASSIGN_OR_RETURN(const std::string* top, SubvolumePath(file.subvolume));
+    absl::Status none = absl::NotFoundError("the file has no name there");
+    absl::optional<std::string> found;
+    size_t names = 0;
+    const auto is_wanted = [&](uint64_t directory, absl::string_view name) {
+      const absl::StatusOr<const std::string*> above = DirectoryPath({file.subvolume, directory});
+      if (!above.ok()) {
+        none = above.status();
+        return false;
+      }
+      std::string path = absl::StrCat(*top, top->empty() ? "" : "/", **above, name);
+      if (!wanted(path)) return false;
+      found = std::move(path);
+      return true;
+    };
+    // An item holds all names in one directory, or, of those for which there is no room there, all whose hash
+    // is the same.
+    const auto take = [&](const BtrfsKey& key, absl::string_view item) {
+      const bool extended = key.type == BTRFS_INODE_EXTREF_KEY;
+      const size_t head = extended ? sizeof(btrfs_inode_extref) : sizeof(btrfs_inode_ref);
+      while (item.size() > head) {
+        const auto ref = ItemAs<btrfs_inode_ref>(item);
+        const auto extref = ItemAs<btrfs_inode_extref>(item);
+        const size_t length = extended ? extref.name_len : ref.name_len;
+        if (is_wanted(extended ? extref.parent_objectid : key.offset, item.substr(head, length)))
+          return false;
+        if (++names == kMaxNames) return false;
+        item.remove_prefix(std::min(item.size(), head + length));
+      }
+      return true;
+    };
+    RETURN_IF_ERROR(trees_.Read(file.subvolume, {file.inode, BTRFS_INODE_REF_KEY, 0},
+                                {file.inode, BTRFS_INODE_EXTREF_KEY, UINT64_MAX}, take));
+    if (!found) return none;
+    return *std::move(found);
   }
 
   // Within its subvolume; "" or with a slash at the end.
@@ -398,7 +419,7 @@ class BtrfsMap final : public StorageMap {
   size_t checksum_bytes_ = 0;
   uint64_t item_span_ = 0;
   FileKey root_key_;
-  std::string prefix_;
+  std::string prefix_;  // of the root's paths, from the top; "" or with a slash at the end
   std::map<uint64_t, std::string> subvolumes_;
   std::map<uint64_t, uint64_t> last_snapshots_;
   absl::flat_hash_map<FileKey, std::string> directories_;

@@ -216,10 +216,11 @@ class LinuxFileTree final : public FileTree {
   absl::StatusOr<Fd> MakeScratch() override {
     Fd fd(::openat(root_.get(), ".", O_TMPFILE | O_RDWR | kSafe, 0600));
     if (!fd.valid()) return ErrnoError(errno, "make a scratch file");
-    // What has no checksums cannot share with what has (fs/btrfs/reflink.c), and the directory may pass that
-    // on.
+    // What has no checksums cannot share with what has (fs/btrfs/reflink.c). The directory may pass that on,
+    // and so may the mount, which no flag tells (nodatasum): while the file is empty, setting flags without
+    // NOCOW undoes both (btrfs_fileattr_set, fs/btrfs/ioctl.c).
     int flags = 0;
-    if (is_btrfs_ && ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL) != 0) {
+    if (is_btrfs_ && ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) == 0) {
       flags &= ~FS_NOCOW_FL;
       ::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags);
     }

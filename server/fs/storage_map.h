@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 
 namespace cowherd {
@@ -75,8 +76,10 @@ class StorageMap {
   // more.
   virtual absl::StatusOr<std::vector<Reference>> References(const StorageExtent& extent) = 0;
 
-  // A path of the file below the root directory. NOT_FOUND: it has none there.
-  virtual absl::StatusOr<std::string> PathOf(const FileKey& file) = 0;
+  // A path of the file below the root directory that is wanted: the first, where it has several names; a
+  // thousand of them are looked at. NOT_FOUND: it has none. `wanted` must not ask this map.
+  using Wanted = absl::FunctionRef<bool(const std::string& path)>;
+  virtual absl::StatusOr<std::string> PathOf(const FileKey& file, Wanted wanted) = 0;
 
   virtual absl::StatusOr<InodeFacts> InodeOf(const FileKey& file) = 0;
 

@@ -157,7 +157,8 @@ int Run(int argc, char** argv) {
     config.labels[label.substr(0, equals)] = label.substr(equals + 1);
   }
   const bool budget_given = app.count("--index_budget_mib") > 0;
-  absl::StatusOr<size_t> budget = FindIndexBudget(index_mib, budget_given, config.max_tasks + kScanThreads);
+  config.scans_at_once = config.max_tasks + kScanThreads;
+  absl::StatusOr<size_t> budget = FindIndexBudget(index_mib, budget_given, config.scans_at_once);
   if (!budget.ok()) return Fail(budget.status(), kBadFlags);
   config.index_budget = *budget;
   config.io_class = *ParseIoClass(io_class);

@@ -130,6 +130,7 @@ absl::Status Node::RunScan(const RootedScan& scan, const Stop& stop, SharedTotal
   ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree, trees_.OpenRoot(*scan.root));
   ScanRequest request = scan.request;
   request.state_dir = config_.state_dir;
+  request.scans_at_once = config_.scans_at_once;
   request.root_name = scan.root->name;
   const ScopedIoClass gentle(config_.io_class);
   Pace pace(request.bytes_per_second, config_.pressure, totals);

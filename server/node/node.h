@@ -34,6 +34,7 @@ struct NodeConfig {
   std::map<std::string, std::string> labels;
   size_t index_budget = 256 << 20;  // bytes, for each scan
   size_t max_tasks = 4;
+  size_t scans_at_once = 1;           // as ScanRequest's
   std::string state_dir;              // as ScanRequest's
   PressurePause* pressure = nullptr;  // of all scans; null: they do not pause
   IoClass io_class = IoClass::kNone;  // of the scans' threads

@@ -1,11 +1,14 @@
 #include "server/scan/pace.h"
 
 #include <chrono>
+#include <utility>
 
 #include "server/base/log.h"
 
 namespace cowherd {
 namespace {
+
+constexpr auto kTryAgainAfter = std::chrono::minutes(1);
 
 uint64_t NanosecondsSince(RateLimiter::Time begin) {
   return static_cast<uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count());
@@ -15,16 +18,21 @@ uint64_t NanosecondsSince(RateLimiter::Time begin) {
 
 PressureGate::Time PressurePause::Ask(PressureGate::Time now) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (failed_) return now;
+  if (now < try_again_) return now;
   if (now >= gate_.next_look()) {
     absl::StatusOr<std::string> text = read_();
     absl::StatusOr<std::chrono::microseconds> stalled =
         text.ok() ? ParseStalled(*text) : absl::StatusOr<std::chrono::microseconds>(text.status());
     if (!stalled.ok()) {
-      Log(LogLevel::kWarning, "scans do not pause under I/O pressure", {{"error", stalled.status()}});
+      if (!failed_) {
+        Log(LogLevel::kWarning, "scans do not pause under I/O pressure: it cannot be read now",
+            {{"error", stalled.status()}});
+      }
       failed_ = true;
+      try_again_ = now + kTryAgainAfter;
       return now;
     }
+    if (std::exchange(failed_, false)) Log(LogLevel::kInfo, "scans pause under I/O pressure again");
     const bool was_paused = gate_.paused();
     gate_.Look(now, *stalled);
     if (gate_.paused() != was_paused) {

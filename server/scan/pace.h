@@ -21,21 +21,22 @@ class PressurePause {
   using ReadText = std::function<absl::StatusOr<std::string>()>;
 
   // `read` gives the text of /proc/pressure/io: the whole machine's, since a cgroup's own would not tell how
-  // others fare. Asked at most once a second while scans go on. If it fails there is no pause; the log has it
-  // once.
+  // others fare. Asked at most once a second while scans go on. If it fails there is no pause, and it is
+  // tried again after a minute; the log has once that it failed, and that it does no more.
   PressurePause(const PressureGate& gate, ReadText read) : gate_(gate), read_(std::move(read)) {}
 
   // Waits while there is a pause, or until `stop` says to end.
   void Wait(const Stop& stop);
 
- private:
   // When to ask again; `now` or earlier: go on.
   PressureGate::Time Ask(PressureGate::Time now);
 
+ private:
   std::mutex mutex_;
   PressureGate gate_;
   const ReadText read_;
-  bool failed_ = false;
+  bool failed_ = false;  // the last time
+  PressureGate::Time try_again_{};
 };
 
 // How fast one scan goes. Counts in the totals how long it was held back. Any thread.

@@ -2,6 +2,7 @@
 #define COWHERD_SERVER_SCAN_SCAN_TYPES_H_
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ struct ScanRequest {
   uint64_t max_extents_per_file = 1 << 16;
   // Where this node keeps the states of scans, so that the next one looks at what is new. Empty: nowhere.
   std::string state_dir;
+  // That may run at once in this process: each takes its part of the page cache and of open files.
+  size_t scans_at_once = 1;
   // A checkpoint is written so long after the last.
   std::chrono::milliseconds checkpoint_interval{60000};
 };

@@ -593,8 +593,7 @@ class StorageScan {
   }
 
   absl::StatusOr<ScanFile> Locate(const FileKey& file) {
-    ASSIGN_OR_RETURN(std::string path, map_.PathOf(file));
-    if (!wanted_(path)) return absl::NotFoundError("not within the scan");
+    ASSIGN_OR_RETURN(std::string path, map_.PathOf(file, wanted_));
     ASSIGN_OR_RETURN(const InodeFacts inode, map_.InodeOf(file));
     if (inode.size < request_.min_file_size) return absl::NotFoundError("smaller than the scan asks for");
     return ScanFile{std::move(path), inode.generation, inode.immutable};

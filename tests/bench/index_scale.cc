@@ -96,7 +96,7 @@ class SyntheticMap final : public cowherd::StorageMap {
     reference.length = kExtentBytes;
     return std::vector<cowherd::Reference>{reference};
   }
-  absl::StatusOr<std::string> PathOf(const cowherd::FileKey& file) override {
+  absl::StatusOr<std::string> PathOf(const cowherd::FileKey& file, Wanted) override {
     return "f" + std::to_string(file.inode);
   }
   absl::StatusOr<cowherd::InodeFacts> InodeOf(const cowherd::FileKey&) override {

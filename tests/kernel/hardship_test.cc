@@ -183,6 +183,28 @@ TEST(Hardship, CompressedExtents) {
   EXPECT_EQ(Scan(directory).bytes_accepted, 0u);
 }
 
+// What has checksums from before still moves: scratch files must not be without, as others are that are made
+// under such a mount.
+TEST(Hardship, MountedWithoutChecksumsByNow) {
+  for (const std::string option : {"nodatasum", "nodatacow"}) {
+    SCOPED_TRACE(option);
+    const auto loop = Make(512 * kMiB, "");
+    ASSERT_NE(loop, nullptr);
+    DirectoryUnderTest directory(loop->path(), true);
+    std::string content = Numbered(8 * kMiB);
+    directory.AddFile("one", content);
+    for (uint64_t i = 0; i < 16; ++i) content[i * kMiB / 2] ^= 1;
+    directory.AddFile("two", content);
+    ASSERT_EQ(loop->Unmount(), absl::OkStatus());
+    ASSERT_EQ(loop->Mount(option), absl::OkStatus());
+    const Totals totals = Scan(directory);
+    EXPECT_EQ(totals.ranges_failed, 0u);
+    EXPECT_EQ(totals.bytes_moved, 16u * 4096);
+    EXPECT_GT(totals.bytes_won, static_cast<int64_t>(7 * kMiB));
+    EXPECT_TRUE(directory.Content("two") == content);
+  }
+}
+
 void SetImmutable(const std::string& path, bool on) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   int flags = 0;

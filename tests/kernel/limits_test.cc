@@ -3,12 +3,17 @@
 #include <gtest/gtest.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
 #include "server/base/fd.h"
 #include "server/base/status.h"
 #include "server/scan/scanner.h"
@@ -128,6 +133,41 @@ TEST_P(LimitsTest, WhatFilesOutsideTheScanHoldIsLeft) {
   // Of what no file of the scan has, nothing is held.
   request.exclude = {"*"};
   EXPECT_EQ(Scan(request).bytes_held, 0u);
+}
+
+// A file is within the scan by any of its names. btrfs keeps them by directory, older directories first.
+TEST_P(LimitsTest, AnyNameThatIsAskedForCounts) {
+  const uint64_t freeable = 8 * kMiB - kChangedBlocks * kBlock;
+  ScanRequest request;
+  request.dry_run = true;
+  for (const std::string name : {"one", "two"}) directory_->AddLink("asked/" + name, name);
+  request.paths = {"asked"};
+  EXPECT_EQ(Scan(request).bytes_freeable, freeable);
+  request.paths = {};
+  request.exclude = {"one", "two"};
+  EXPECT_EQ(Scan(request).bytes_freeable, 0u);
+  request.exclude = {};
+  // More than fit into one item of a tree (names of inodes, linux/btrfs_tree.h).
+  for (const std::string name : {"one", "two"}) {
+    for (int i = 0; i < 200; ++i) {
+      directory_->AddLink(absl::StrCat(name, ".", i, ".", std::string(200, 'x')), name);
+    }
+    directory_->AddLink(name + ".last", name);
+  }
+  request.include = {"*.last"};
+  EXPECT_EQ(Scan(request).bytes_freeable, freeable);
+  // The first name lies outside the root.
+  std::vector<std::string> outside;
+  const absl::Cleanup remove = [&outside] {
+    for (const std::string& path : outside) ::unlink(path.c_str());
+  };
+  for (const std::string name : {"one", "two"}) {
+    outside.push_back(absl::StrCat(loop_->path(), "/", name));
+    ASSERT_EQ(::rename(directory_->At(name).c_str(), outside.back().c_str()), 0);
+  }
+  EXPECT_EQ(Scan(request).bytes_freeable, freeable);
+  request.dry_run = false;
+  EXPECT_EQ(Scan(request).bytes_accepted, freeable);
 }
 
 INSTANTIATE_TEST_SUITE_P(Btrfs, LimitsTest, testing::Values("btrfs"));

@@ -52,9 +52,11 @@ unsigned long long Number(uint64_t number) { return number; }  // for %llu
 struct Config {
   std::string name;
   std::string type;
-  std::vector<std::string> mkfs_arguments;
-  std::string mount_options;
+  std::vector<std::string> mkfs_arguments = {};
+  std::string mount_options = {};
   bool snapshots = false;
+  unsigned images = 1;
+  bool kernel_may_lack = false;
 };
 
 struct FileLook {
@@ -164,7 +166,9 @@ class ScanTest : public ::testing::TestWithParam<Config> {
     LoopFilesystem::Options options;
     options.type = GetParam().type;
     options.mkfs_arguments = GetParam().mkfs_arguments;
+    options.images = GetParam().images;
     absl::StatusOr<std::unique_ptr<LoopFilesystem>> made = LoopFilesystem::Make(options);
+    if (!made.ok() && GetParam().kernel_may_lack) GTEST_SKIP() << made.status();
     ASSERT_TRUE(made.ok()) << made.status();
     loop_ = *std::move(made);
     if (!GetParam().mount_options.empty()) {
@@ -355,6 +359,38 @@ TEST_P(CacheScanTest, LeavesThePageCacheAsItWas) {
   EXPECT_LT(pages, 400u);
 }
 
+class LayoutScanTest : public ScanTest {};
+
+// Checksums of each length; and data that lies on a disk twice, on two disks, or on one of several: the
+// addresses of extents are the filesystem's own.
+TEST_P(LayoutScanTest, AllThatIsDuplicateGoesFree) {
+  Make();
+  if (HasFatalFailure() || IsSkipped()) return;
+  // More than goes into the first piece of a device that btrfs puts data into, some 200 MiB of 1 GiB.
+  constexpr uint64_t kFiles = 40;
+  constexpr uint64_t kLength = 700 * kBlock;
+  constexpr uint64_t kPart = 300 * kBlock;
+  constexpr uint64_t kDuplicate = kFiles * (kLength + kPart);
+  for (uint64_t i = 0; i < kFiles; ++i) {
+    const std::string bytes = testing::Bytes(i, kLength);
+    std::ofstream(absl::StrCat(loop_->path(), "/file", i), std::ios::binary) << bytes;
+    std::ofstream(absl::StrCat(loop_->path(), "/copy", i), std::ios::binary) << bytes;
+    // In another place than in the file.
+    std::ofstream(absl::StrCat(loop_->path(), "/part", i), std::ios::binary)
+        << bytes.substr(100 * kBlock, kPart);
+  }
+  const auto before = LookAtAll();
+  const Totals totals = Scan();
+  EXPECT_EQ(totals.bytes_accepted, kDuplicate);
+  EXPECT_EQ(totals.ranges_failed + totals.ranges_differ, 0u);
+  EXPECT_NEAR(static_cast<double>(totals.bytes_won), static_cast<double>(kDuplicate),
+              static_cast<double>(kDuplicate / 50));
+  EXPECT_EQ(Scan().bytes_accepted, 0u);
+  ASSERT_EQ(loop_->Unmount(), absl::OkStatus());
+  ASSERT_EQ(loop_->Mount(GetParam().mount_options), absl::OkStatus());
+  EXPECT_TRUE(LookAtAll() == before);
+}
+
 // A scan of btrfs goes by the filesystem's tree: it opens by number what another mount covers.
 TEST(CoveredScanTest, SharesWhatLiesBeneathAMount) {
   LoopFilesystem::Options options;
@@ -529,6 +565,17 @@ INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,
                                            Config{"nodatasum", "btrfs", {}, "nodatasum", false},
                                            Config{"xfs", "xfs", {}, "", false}),
                          [](const auto& info) { return info.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Filesystems, LayoutScanTest,
+    ::testing::Values(Config{"crc32c", "btrfs", {"--checksum", "crc32c"}},
+                      Config{"xxhash", "btrfs", {"--checksum", "xxhash"}, "", false, 1, true},
+                      Config{"sha256", "btrfs", {"--checksum", "sha256"}, "", false, 1, true},
+                      Config{"blake2", "btrfs", {"--checksum", "blake2"}, "", false, 1, true},
+                      Config{"dup", "btrfs", {"--data", "dup"}},
+                      Config{"two_devices", "btrfs", {"--data", "single"}, "", false, 2},
+                      Config{"raid1", "btrfs", {"--data", "raid1", "--metadata", "raid1"}, "", false, 2}),
+    [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, ScanTest,
                          ::testing::Values(Config{"btrfs", "btrfs", {}, "", false},

@@ -118,7 +118,7 @@ class Model {
   absl::StatusOr<const std::string*> BytesOf(const FileKey& file) {
     const auto known = bytes_.find(file);
     if (known != bytes_.end()) return &known->second;
-    ASSIGN_OR_RETURN(const std::string path, map_.PathOf(file));
+    ASSIGN_OR_RETURN(const std::string path, map_.PathOf(file, [](const std::string&) { return true; }));
     std::ifstream in(absl::StrCat(directory_, "/", path), std::ios::binary);
     return &bytes_.emplace(file, std::string(std::istreambuf_iterator<char>(in), {})).first->second;
   }

@@ -10,7 +10,6 @@
 
 #include <chrono>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -29,6 +28,7 @@
 #include "server/scan/scanner.h"
 #include "tests/testing/file_clock.h"
 #include "tests/testing/loop_filesystem.h"
+#include "tests/testing/test_data.h"
 
 namespace cowherd {
 namespace {
@@ -37,22 +37,14 @@ namespace fs = std::filesystem;
 constexpr uint64_t kBlock = 4096;
 constexpr uint64_t kMiB = 1 << 20;
 
-std::string Bytes(unsigned seed, uint64_t length) {
-  std::mt19937_64 random(seed);
-  std::string bytes(length, '\0');
-  for (uint64_t i = 0; i + 8 <= length; i += 8) {
-    const uint64_t word = random();
-    std::memcpy(&bytes[i], &word, sizeof(word));
-  }
-  return bytes;
-}
+using testing::Bytes;
 
 std::string Content(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-class StateTest : public testing::TestWithParam<std::string> {
+class StateTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     LoopFilesystem::Options options;
@@ -325,7 +317,7 @@ TEST_P(StateTest, KilledScansGoOn) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Filesystems, StateTest, testing::Values("btrfs", "nodatasum", "xfs"),
+INSTANTIATE_TEST_SUITE_P(Filesystems, StateTest, ::testing::Values("btrfs", "nodatasum", "xfs"),
                          [](const auto& info) { return info.param; });
 
 class BtrfsStateTest : public StateTest {};
@@ -345,7 +337,7 @@ TEST_P(BtrfsStateTest, AFilesystemPutBackToAnEarlierTimeIsLookedAtInFull) {
   EXPECT_EQ(Scan().bytes_scanned, 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Filesystems, BtrfsStateTest, testing::Values("btrfs"),
+INSTANTIATE_TEST_SUITE_P(Filesystems, BtrfsStateTest, ::testing::Values("btrfs"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include "tests/testing/loop_filesystem.h"
 
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -30,6 +32,26 @@ absl::Status EnterMountNamespace() {
   }
   entered = true;
   return absl::OkStatus();
+}
+
+// A loop device for the image, which is gone once nobody has it open or mounted.
+absl::StatusOr<Fd> AttachLoop(const std::string& image, std::string& device) {
+  const Fd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+  const Fd file(::open(image.c_str(), O_RDWR | O_CLOEXEC));
+  if (!control.valid() || !file.valid()) return ErrnoError(errno, absl::StrCat("attach ", image));
+  while (true) {
+    const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) return ErrnoError(errno, "LOOP_CTL_GET_FREE");
+    device = absl::StrCat("/dev/loop", number);
+    Fd loop(::open(device.c_str(), O_RDWR | O_CLOEXEC));
+    if (!loop.valid()) return ErrnoError(errno, absl::StrCat("open ", device));
+    loop_config config = {};
+    config.fd = static_cast<uint32_t>(file.get());
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+    if (::ioctl(loop.get(), LOOP_CONFIGURE, &config) == 0) return loop;
+    // Somebody else was faster.
+    if (errno != EBUSY) return ErrnoError(errno, absl::StrCat("LOOP_CONFIGURE ", device));
+  }
 }
 
 }  // namespace
@@ -61,34 +83,47 @@ absl::StatusOr<std::unique_ptr<LoopFilesystem>> LoopFilesystem::Make(const Optio
 LoopFilesystem::LoopFilesystem(Options options, std::string directory)
     : options_(std::move(options)),
       directory_(std::move(directory)),
-      image_(absl::StrCat(directory_, "/image")),
-      path_(absl::StrCat(directory_, "/mount")) {}
+      path_(absl::StrCat(directory_, "/mount")),
+      images_{absl::StrCat(directory_, "/image")} {
+  while (images_.size() < options_.images) {
+    images_.push_back(absl::StrCat(directory_, "/image", images_.size() + 1));
+  }
+}
 
 LoopFilesystem::~LoopFilesystem() {
   if (mounted_ && ::umount2(path_.c_str(), MNT_DETACH) != 0) std::perror("umount");
   std::error_code error;
-  std::filesystem::remove(image_, error);
+  for (const std::string& image : images_) std::filesystem::remove(image, error);
   std::filesystem::remove(path_, error);
   std::filesystem::remove(directory_, error);
   if (error) std::fprintf(stderr, "%s is left: %s\n", directory_.c_str(), error.message().c_str());
 }
 
 absl::Status LoopFilesystem::Format() {
-  const Fd image(::open(image_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!image.valid() || ::ftruncate(image.get(), static_cast<off_t>(options_.size)) != 0) {
-    return ErrnoError(errno, absl::StrCat("make ", image_));
-  }
   std::vector<std::string> words = {"/usr/sbin/mkfs." + options_.type, "-q"};
   words.insert(words.end(), options_.mkfs_arguments.begin(), options_.mkfs_arguments.end());
-  words.push_back(image_);
+  for (const std::string& image : images_) {
+    const Fd fd(::open(image.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!fd.valid() || ::ftruncate(fd.get(), static_cast<off_t>(options_.size)) != 0) {
+      return ErrnoError(errno, absl::StrCat("make ", image));
+    }
+    words.push_back(image);
+  }
   return RunCommand(words);
 }
 
 absl::Status LoopFilesystem::Mount(const std::string& mount_options) {
-  // The loop device that mount(8) makes goes with the mount.
-  RETURN_IF_ERROR(
-      RunCommand({"mount", "-t", options_.type, "-o",
-                  mount_options.empty() ? "loop" : absl::StrCat("loop,", mount_options), image_, path_}));
+  // The loop device that mount(8) makes goes with the mount, and so do the others.
+  std::string options = "loop";
+  std::vector<Fd> devices;
+  for (size_t i = 1; i < images_.size(); ++i) {
+    std::string device;
+    ASSIGN_OR_RETURN(Fd fd, AttachLoop(images_[i], device));
+    devices.push_back(std::move(fd));
+    absl::StrAppend(&options, ",device=", device);
+  }
+  if (!mount_options.empty()) absl::StrAppend(&options, ",", mount_options);
+  RETURN_IF_ERROR(RunCommand({"mount", "-t", options_.type, "-o", options, images_.front(), path_}));
   mounted_ = true;
   return absl::OkStatus();
 }

@@ -21,8 +21,9 @@ class LoopFilesystem {
  public:
   struct Options {
     std::string type;                   // "btrfs", "xfs", "ext4", for mkfs.<type>
-    uint64_t size = uint64_t{1} << 30;  // of the image, which is sparse
+    uint64_t size = uint64_t{1} << 30;  // of an image, which is sparse
     std::vector<std::string> mkfs_arguments;
+    unsigned images = 1;  // btrfs can take several, each a device
   };
 
   static absl::StatusOr<std::unique_ptr<LoopFilesystem>> Make(const Options& options);
@@ -32,7 +33,7 @@ class LoopFilesystem {
 
   // Where it is mounted, or would be.
   const std::string& path() const { return path_; }
-  const std::string& image() const { return image_; }
+  const std::string& image() const { return images_.front(); }
 
   absl::Status Mount(const std::string& mount_options = "");
   // Unlike the destructor, fails if it is in use.
@@ -45,8 +46,8 @@ class LoopFilesystem {
 
   const Options options_;
   const std::string directory_;
-  const std::string image_;
   const std::string path_;
+  std::vector<std::string> images_;
   bool mounted_ = false;
 };
 

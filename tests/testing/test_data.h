@@ -17,10 +17,11 @@ namespace cowherd::testing {
 
 constexpr uint64_t kBlock = FakeFilesystem::kBlockSize;
 
-// `length` bytes that look random; the same for the same seed, and no block of 4 KiB twice.
+// `length` bytes that look random; the same for the same seed, and no block of 4 KiB twice, of other seeds
+// neither.
 inline std::string Bytes(uint64_t seed, uint64_t length) {
   std::string bytes(length, '\0');
-  uint64_t state = seed * 0x9e3779b97f4a7c15 + 1;
+  uint64_t state = seed * 0x94d049bb133111eb + 1;
   for (uint64_t i = 0; i < length; i += sizeof(state)) {
     state += 0x9e3779b97f4a7c15;
     uint64_t word = (state ^ (state >> 30)) * 0xbf58476d1ce4e5b9;

@@ -93,5 +93,36 @@ TEST_F(PaceTest, WithoutTheKernelsHelpThereIsNoPause) {
   EXPECT_EQ(totals_.Get().pressure_wait_ns, 0u);
 }
 
+// As when no descriptor is free for a moment.
+TEST(PressurePauseTest, WhatCannotBeReadIsReadAgainLater) {
+  bool readable = false;
+  int reads = 0;
+  const PressureGate::Time begin = steady_clock::now();
+  PressureGate::Time now = begin;
+  PressurePause pressure(PressureGate(0.2), [&]() -> absl::StatusOr<std::string> {
+    ++reads;
+    if (!readable) return ErrnoError(EMFILE, "open /proc/pressure/io");
+    // Somebody waits all the time.
+    return absl::StrCat("some total=", std::chrono::duration_cast<microseconds>(now - begin).count(), "\n");
+  });
+  const auto goes_on = [&] { return pressure.Ask(now) <= now; };
+  EXPECT_TRUE(goes_on());
+  now += seconds(59);
+  EXPECT_TRUE(goes_on());
+  EXPECT_EQ(reads, 1);
+  now += seconds(1);
+  EXPECT_TRUE(goes_on());
+  EXPECT_EQ(reads, 2);
+  readable = true;
+  now += seconds(60);
+  EXPECT_TRUE(goes_on());
+  EXPECT_EQ(reads, 3);
+  // Scans go on for ten seconds before there is a look at who waits.
+  now += seconds(10);
+  EXPECT_TRUE(goes_on());
+  now += seconds(1);
+  EXPECT_FALSE(goes_on());
+}
+
 }  // namespace
 }  // namespace cowherd

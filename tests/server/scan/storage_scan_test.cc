@@ -59,7 +59,9 @@ class ScriptedMap final : public StorageMap {
     asked_for_references.push_back(extent.address);
     return std::vector<Reference>();
   }
-  absl::StatusOr<std::string> PathOf(const FileKey&) override { return absl::NotFoundError("no files here"); }
+  absl::StatusOr<std::string> PathOf(const FileKey&, Wanted) override {
+    return absl::NotFoundError("no files here");
+  }
   absl::StatusOr<InodeFacts> InodeOf(const FileKey&) override { return absl::NotFoundError("no files here"); }
   absl::StatusOr<uint64_t> ExtentsOf(const FileKey&, uint64_t) override { return 0; }
   void Forget() override {}
