@@ -1,14 +1,19 @@
-// A scan on a filesystem that is full, damaged or compressed: what cannot be shared is counted and said, and
-// no content changes.
+// A scan on a filesystem that is full, damaged, compressed or being sent: what cannot be shared is counted
+// and said, and no content changes.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/fs.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,6 +24,8 @@
 #include "server/base/status.h"
 #include "server/scan/scanner.h"
 #include "tests/kernel/loop_test.h"
+#include "tests/testing/command.h"
+#include "tests/testing/test_data.h"
 
 namespace cowherd {
 namespace {
@@ -203,6 +210,97 @@ TEST(Hardship, MountedWithoutChecksumsByNow) {
     EXPECT_GT(totals.bytes_won, static_cast<int64_t>(7 * kMiB));
     EXPECT_TRUE(directory.Content("two") == content);
   }
+}
+
+// `btrfs send` of a snapshot, held up until this goes: nobody reads what it sends.
+class SendInProgress {
+ public:
+  // Returns once it has begun.
+  explicit SendInProgress(const std::string& snapshot) {
+    int ends[2] = {-1, -1};
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    sent_ = Fd(ends[0]);
+    const Fd to(ends[1]);
+    const char* const words[] = {"btrfs", "-q", "send", snapshot.c_str(), nullptr};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, to.get(), STDOUT_FILENO);
+    if (::posix_spawnp(&pid_, words[0], &actions, nullptr, const_cast<char* const*>(words), environ) != 0) {
+      pid_ = -1;
+    }
+    EXPECT_GT(pid_, 0);
+    posix_spawn_file_actions_destroy(&actions);
+    pollfd something = {sent_.get(), POLLIN, 0};
+    EXPECT_EQ(::poll(&something, 1, 60'000), 1);
+    EXPECT_EQ(something.revents, POLLIN);
+  }
+  ~SendInProgress() {
+    if (pid_ <= 0) return;  // not begun
+    ::kill(pid_, SIGKILL);
+    EXPECT_EQ(::waitpid(pid_, nullptr, 0), pid_);
+  }
+  SendInProgress(const SendInProgress&) = delete;
+  SendInProgress& operator=(const SendInProgress&) = delete;
+
+ private:
+  pid_t pid_ = -1;
+  Fd sent_;
+};
+
+// The kernel shares nothing of a subvolume that is being sent (EAGAIN). What snapshots hold cannot go free
+// meanwhile, and nothing is copied in vain.
+TEST(Hardship, SnapshotBeingSent) {
+  const auto loop = Make(512 * kMiB, "");
+  ASSERT_NE(loop, nullptr);
+  const std::string live = loop->path() + "/live";
+  const std::string snapshot = loop->path() + "/snapshot";
+  ASSERT_EQ(RunCommand({"btrfs", "-q", "subvolume", "create", live}), absl::OkStatus());
+  // Of each extent a sixth is to be moved.
+  std::string content = testing::Bytes(1, 48 * kMiB);
+  const std::map<std::string, std::string> files = [&] {
+    std::map<std::string, std::string> all = {{"one", content}};
+    for (uint64_t at = 0; at < content.size(); at += 6 * kMiB) {
+      content.replace(at, kMiB, testing::Bytes(2 + at, kMiB));
+    }
+    all["two"] = content;
+    return all;
+  }();
+  for (const auto& [name, bytes] : files) std::ofstream(live + "/" + name) << bytes;
+  ASSERT_EQ(RunCommand({"btrfs", "-q", "subvolume", "snapshot", "-r", live, snapshot}), absl::OkStatus());
+  const auto expect_contents = [&] {
+    for (const std::string& top : {live, snapshot}) {
+      for (const auto& [name, bytes] : files) {
+        std::ifstream in(top + "/" + name, std::ios::binary);
+        EXPECT_TRUE(std::string(std::istreambuf_iterator<char>(in), {}) == bytes) << top << "/" << name;
+      }
+    }
+  };
+  LinuxExtentOps ops;
+  const Fd top(::open(loop->path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const auto free = [&] {
+    EXPECT_EQ(ops.Commit(top.get()), absl::OkStatus());
+    return static_cast<int64_t>(ops.Facts(top.get())->free_bytes);
+  };
+  const auto scan = [&] {
+    SharedTotals totals;
+    Pace pace(0, nullptr, totals);
+    LinuxFileTrees trees;
+    const auto tree = *trees.OpenRoot({"test", loop->path(), loop->path()});
+    EXPECT_EQ(ScanTree(ops, *tree, ScanRequest(), kMiB, pace, Stop(), totals, [](const Duplicate&) {}),
+              absl::OkStatus());
+    return totals.Get();
+  };
+  const int64_t before = free();
+  {
+    const SendInProgress sending(snapshot);
+    const Totals totals = scan();
+    EXPECT_GT(totals.ranges_failed, 0u);
+    EXPECT_GT(free() - before, -static_cast<int64_t>(2 * kMiB));
+    expect_contents();
+  }
+  EXPECT_EQ(scan().ranges_failed, 0u);
+  EXPECT_GT(free() - before, static_cast<int64_t>(39 * kMiB));
+  expect_contents();
 }
 
 void SetImmutable(const std::string& path, bool on) {
