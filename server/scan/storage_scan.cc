@@ -108,7 +108,7 @@ class StorageScan {
         found_(found),
         block_(map.block_size()),
         earlier_(map),
-        finder_(index_budget, block_, map.checksum_bits()),
+        finder_(index_budget / 3 * 2, block_, map.checksum_bits()),
         planner_({block_, request.min_freed_per_moved, request.min_extent_length}),
         fragments_(request.max_extents_per_file),
         wanted_(wanted),

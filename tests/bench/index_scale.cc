@@ -156,7 +156,9 @@ absl::Status ScanWhole(double tebibytes, size_t budget_mib) {
 
 // Scaled down by `scale`.
 void FindRuns(double tebibytes, size_t budget_mib, double scale) {
-  cowherd::RunFinder finder(static_cast<size_t>(static_cast<double>(budget_mib << 20) / scale), kBlock, 32);
+  // The part of a scan's budget that is for it.
+  cowherd::RunFinder finder(static_cast<size_t>(static_cast<double>(budget_mib << 20) * 2 / 3 / scale),
+                            kBlock, 32);
   std::vector<uint64_t> earlier;
   std::map<uint64_t, std::pair<uint64_t, uint64_t>> found;  // by blocks: found, planted
   const uint64_t extents = ExtentsIn(tebibytes / scale);
