@@ -159,7 +159,7 @@ class StorageScan {
   absl::Status Run() {
     if (!state_.kept()) return Pass();
     ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
-    if (!request_.full_scan) progress_ = state_.Load(generation);
+    if (!request_.full_scan) progress_ = state_.Load(generation, in_use_);
     anchors_loaded_ = progress_.target == 0;
     if (progress_.base > 0 || progress_.next > 0) {
       Log(LogLevel::kInfo, "goes on from the last scan: only what is newer is looked at",
@@ -252,6 +252,7 @@ class StorageScan {
   }
 
   void Save() {
+    progress_.indexed = finder_.anchors().keys_seen() * block_;
     progress_.open.clear();
     for (const auto& [address, checksums] : open_) progress_.open.push_back({address, checksums});
     state_.Save(progress_);

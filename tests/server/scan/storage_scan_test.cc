@@ -95,6 +95,7 @@ class StorageScanTest : public ::testing::Test {
     const auto state = ScanStateFile::Open(directory_, "uuid", "key");
     EXPECT_THAT(state, IsOk());
     SharedTotals totals;
+    totals.Update([this](Totals& t) { t.bytes_found = map_.extents.size() * kExtentBytes; });
     Pace pace(0, nullptr, totals);
     SpaceWon won(fs_, tree->root_fd(), totals);
     const Stop& stop = *stop_;
@@ -147,6 +148,22 @@ TEST_F(StorageScanTest, AFilesystemThatIsAlwaysWrittenToDoesNotKeepAScanForEver)
   map_.on_checksums = nullptr;
   EXPECT_EQ(Scan(), 1U);
   EXPECT_EQ(Scan(), 0U);
+}
+
+// Old extents are gone with each scan, and as many new ones there. The index holds 49152 blocks, three
+// extents of 16384 blocks each, and has to choose.
+TEST_F(StorageScanTest, AnIndexOfWhatIsGoneIsBegunAnew) {
+  std::string looked_at;
+  for (uint64_t scan = 0; scan < 9; ++scan) {
+    absl::StrAppend(&looked_at, Scan(), " ");
+    map_.generation = 2 + scan;
+    for (uint64_t i = 0; i < 2; ++i) {
+      map_.extents.erase(At(2 * scan + i));
+      map_.extents[At(8 + 2 * scan + i)] = {map_.generation, true};
+    }
+  }
+  // 8 + 2 * 5 are more than 2 * 8.
+  EXPECT_EQ(looked_at, "8 2 2 2 2 2 8 2 2 ");
 }
 
 TEST_F(StorageScanTest, ACancelledScanGoesOnWhereItWas) {
