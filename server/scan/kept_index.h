@@ -33,6 +33,10 @@ class KeptIndex {
   void Distrust(const absl::Status& reason);
   // The state is sound, and not to be gone on with.
   void BeginAnew(absl::string_view reason);
+  // Takes away what was saved.
+  void Discard() {
+    if (kept()) file_->Discard();
+  }
 
   // The interval after the last, or later if saving takes long.
   bool CheckpointDue(Time now) const { return kept() && now >= next_save_; }

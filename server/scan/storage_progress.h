@@ -59,6 +59,8 @@ class StorageState {
 
   bool CheckpointDue(KeptIndex::Time now) const { return kept_.CheckpointDue(now); }
   void Save(const StorageProgress& progress);
+  // Takes away what was saved.
+  void Discard() { kept_.Discard(); }
 
  private:
   KeptIndex kept_;
