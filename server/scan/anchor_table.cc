@@ -10,11 +10,13 @@ constexpr size_t kFirstSlots = 1 << 12;
 
 }  // namespace
 
-AnchorTable::AnchorTable(size_t budget) : slots_(kFirstSlots) {
+AnchorTable::AnchorTable(size_t budget) {
   budget = std::max<size_t>(budget, 1 << 20);
-  // While the table doubles, the old one is there too.
   max_slots_ = kFirstSlots;
-  while (max_slots_ * 2 * sizeof(Slot) * 3 / 2 <= budget) max_slots_ *= 2;
+  while (max_slots_ * 2 * sizeof(Slot) <= budget) max_slots_ *= 2;
+  // Only addresses: what is not used yet takes no memory, and the table grows where it is.
+  slots_.reserve(max_slots_);
+  slots_.resize(kFirstSlots);
 }
 
 absl::optional<uint64_t> AnchorTable::FindOrInsert(uint64_t key, uint64_t value) {
@@ -23,6 +25,12 @@ absl::optional<uint64_t> AnchorTable::FindOrInsert(uint64_t key, uint64_t value)
   if (slot.key == key) return slot.value;
   Fill(slot, key, value);
   return absl::nullopt;
+}
+
+absl::optional<uint64_t> AnchorTable::Find(uint64_t key) {
+  if ((key & mask_) != 0) return absl::nullopt;
+  const Slot& slot = SlotOf(key);
+  return slot.key == key ? absl::make_optional(slot.value) : absl::nullopt;
 }
 
 void AnchorTable::Put(uint64_t key, uint64_t value) {
@@ -42,14 +50,16 @@ void AnchorTable::ForEach(absl::FunctionRef<void(uint64_t key, uint64_t value)> 
 }
 
 void AnchorTable::Prepare(size_t entries, int sampling) {
-  size_t slots = slots_.size();
+  size_t slots = kFirstSlots;
   while (slots < max_slots_ && entries * 4 >= slots * 3) slots *= 2;
-  slots_ = std::vector<Slot>(slots);
+  Clear();
+  slots_.resize(slots);
   mask_ = sampling >= 64 ? UINT64_MAX : (uint64_t{1} << sampling) - 1;
 }
 
 void AnchorTable::Clear() {
-  slots_ = std::vector<Slot>(kFirstSlots);
+  slots_.clear();
+  slots_.resize(kFirstSlots);
   entries_ = 0;
   mask_ = 0;
 }
@@ -74,11 +84,8 @@ void AnchorTable::Fill(Slot& slot, uint64_t key, uint64_t value) {
 }
 
 void AnchorTable::Double() {
-  std::vector<Slot> old(slots_.size() * 2);
-  old.swap(slots_);
-  for (const Slot& slot : old) {
-    if (slot.key != 0) SlotOf(slot.key) = slot;
-  }
+  slots_.resize(slots_.size() * 2);
+  Settle();
 }
 
 void AnchorTable::Thin() {
@@ -89,14 +96,18 @@ void AnchorTable::Thin() {
       slot = {};
       --entries_;
     }
-    // Probing ends at an empty slot: each entry moves up to the first one free. Twice, since the first
-    // entries may belong to the table's end.
-    for (int round = 0; round < 2; ++round) {
-      for (Slot& slot : slots_) {
-        if (slot.key == 0) continue;
-        const Slot entry = std::exchange(slot, Slot());
-        SlotOf(entry.key) = entry;
-      }
+    Settle();
+  }
+}
+
+void AnchorTable::Settle() {
+  // Each entry moves up to the first slot that is free for it. Twice, since the first ones may belong to the
+  // table's end.
+  for (int round = 0; round < 2; ++round) {
+    for (Slot& slot : slots_) {
+      if (slot.key == 0) continue;
+      const Slot entry = std::exchange(slot, Slot());
+      SlotOf(entry.key) = entry;
     }
   }
 }

@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCAN_ANCHOR_TABLE_H_
 #define COWHERD_SERVER_SCAN_ANCHOR_TABLE_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -15,11 +16,14 @@ namespace cowherd {
 // it starts. Keys must be well mixed and not 0. One thread.
 class AnchorTable {
  public:
-  // In bytes, held to also while the table grows; at least 1 MiB is used.
+  // In bytes, of which a power of two is used; at least 1 MiB.
   explicit AnchorTable(size_t budget);
 
   // The value kept for `key`. None: not an anchor, or not seen before; an anchor is then kept with `value`.
   absl::optional<uint64_t> FindOrInsert(uint64_t key, uint64_t value);
+
+  // The value kept for `key`; keeps nothing.
+  absl::optional<uint64_t> Find(uint64_t key);
 
   // Keeps an anchor with `value`, whatever it had.
   void Put(uint64_t key, uint64_t value);
@@ -32,8 +36,10 @@ class AnchorTable {
 
   void Clear();
 
-  size_t bytes() const { return slots_.capacity() * sizeof(Slot); }
+  size_t bytes() const { return slots_.size() * sizeof(Slot); }
   size_t entries() const { return entries_; }
+  // About how many different keys were ever seen, if some were not kept. 0: all were.
+  uint64_t keys_seen() const { return mask_ == 0 ? 0 : uint64_t{entries_} << std::min(sampling(), 32); }
   // k.
   int sampling() const { return __builtin_popcountll(mask_); }
 
@@ -48,9 +54,11 @@ class AnchorTable {
   void Fill(Slot& slot, uint64_t key, uint64_t value);
   void Double();
   void Thin();
+  // Probing ends at an empty slot: brings each entry to where it is found.
+  void Settle();
 
   size_t max_slots_ = 0;
-  std::vector<Slot> slots_;
+  std::vector<Slot> slots_;  // grows within its capacity
   size_t entries_ = 0;
   uint64_t mask_ = 0;
 };

@@ -33,6 +33,11 @@ void KeptIndex::Distrust(const absl::Status& reason) {
   file_->Discard();
 }
 
+void KeptIndex::BeginAnew(absl::string_view reason) {
+  Log(LogLevel::kInfo, "the index of earlier scans is not used, all is looked at", {{"reason", reason}});
+  file_->Discard();
+}
+
 void KeptIndex::Save(absl::string_view head, absl::FunctionRef<void(StateWriter&)> write_body) {
   if (!kept()) return;
   const Time begin = std::chrono::steady_clock::now();

@@ -31,6 +31,12 @@ class KeptIndex {
   bool CheckBody();
   bool LoadBody(absl::FunctionRef<absl::Status(StateReader&)> take);
   void Distrust(const absl::Status& reason);
+  // The state is sound, and not to be gone on with.
+  void BeginAnew(absl::string_view reason);
+  // Takes away what was saved.
+  void Discard() {
+    if (kept()) file_->Discard();
+  }
 
   // The interval after the last, or later if saving takes long.
   bool CheckpointDue(Time now) const { return kept() && now >= next_save_; }

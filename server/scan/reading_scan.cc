@@ -94,7 +94,8 @@ bool IsShared(absl::Span<const FileExtent> extents, uint64_t begin, uint64_t end
 
 }  // namespace
 
-// AnchorTable doubles within its budget: three quarters of a power of two let it become that half.
+// The index has half of the memory, of which the AnchorTable takes a power of two, and its files and those
+// looked at have most of the rest.
 ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, uint32_t block_size,
                          const ReadingLimits& limits, ScanStateFile* state, Pace& pace, const Stop& stop,
                          SharedTotals& totals, SpaceWon& won, absl::FunctionRef<void(const Duplicate&)> found)
@@ -115,11 +116,11 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
       pace_(pace),
       seen_links_(limits.memory / 64),
       rows_(std::max<uint64_t>(1, (request.min_extent_length + block_size - 1) / block_size)),
-      finder_(limits.memory / 4 * 3, block_size, /*checksum_bits=*/64),
+      finder_(limits.memory / 2, block_size, /*checksum_bits=*/64),
       recent_(limits.memory / 64 * (state == nullptr ? 7 : 3)),
-      table_(limits.memory / 16, block_size),
-      state_(state, request.checkpoint_interval, limits.memory / 16, DeviceOf(tree.root_fd()),
-             finder_.anchors(), table_),
+      table_(limits.memory / 64 * (state == nullptr ? 20 : 24), block_size),
+      state_(state, request.checkpoint_interval, limits.memory / 64 * 24, block_size,
+             DeviceOf(tree.root_fd()), finder_.anchors(), table_),
       origins_(limits.memory / 32),
       looked_at_(limits.memory / 64),
       given_up_(limits.memory / 64),
@@ -266,6 +267,15 @@ absl::Status ReadingScan::LookAt(const NamedFile& named) {
     return absl::OkStatus();
   }
   state_.BeforeReading(facts);
+  const absl::optional<uint64_t> address = table_.Place(facts.size);
+  if (!address) {
+    // Not Done: the next scan has a new index.
+    LogFew(LogLevel::kWarning, "a file is skipped: its size is more than the index has addresses for",
+           {{"path", named.path}, {"bytes", facts.size}});
+    totals_.Update([](Totals& t) { ++t.files_skipped; });
+    return absl::OkStatus();
+  }
+  file->address = *address;
   totals_.Update([&](Totals& t) {
     ++t.files_scanned;
     ++t.files_read;
@@ -395,7 +405,7 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
                                   [](uint64_t fingerprint) { return fingerprint != 0; });
   if (first != section->fingerprints.end()) {
     if (!file.in_table) {
-      file.address = table_.Add(file.path, file.key, file.open->facts.size, *first);
+      table_.Add(file.address, file.path, file.key, file.open->facts.size, *first);
       file.in_table = true;
     }
     asked_.clear();
@@ -407,8 +417,10 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
     for (const BlockRun& piece : rows_.Take(address, section->fingerprints, is_shared)) {
       if (const absl::optional<Run> run = RunOf(*section, piece)) Take(*run);
     }
+    // To a file that is forgotten no anchor need lead.
     const std::vector<BlockRun> runs = finder_.Find(
-        address, section->fingerprints, [this](uint64_t earlier) { return EarlierFingerprints(earlier); });
+        address, section->fingerprints, [this](uint64_t earlier) { return EarlierFingerprints(earlier); },
+        table_.Has(file.address));
     for (const BlockRun& found : runs) {
       // What an earlier scan kept of a short row.
       if (RowFinder::IsWithinRow(found, address, section->fingerprints) &&
@@ -464,8 +476,8 @@ absl::Span<const uint64_t> ReadingScan::EarlierFingerprints(uint64_t address) {
 }
 
 absl::Status ReadingScan::ReadEarlier(uint64_t address) {
-  const FileTable::File* file = table_.Find(address);
-  if (file == nullptr) return absl::NotFoundError("forgotten");
+  const absl::optional<FileTable::File> file = table_.Find(address);
+  if (!file) return absl::NotFoundError("forgotten");
   const uint64_t offset = address - file->address;
   const uint64_t length = std::min(section_bytes_, file->blocks * block_size_ - offset);
   if (length > kReadForOneAnchor && ++asked_[address] < 2) return absl::NotFoundError("one anchor only");
@@ -493,8 +505,8 @@ absl::Status ReadingScan::ReadEarlier(uint64_t address) {
 }
 
 absl::optional<ReadingScan::Run> ReadingScan::RunOf(const Section& section, const BlockRun& found) const {
-  const FileTable::File* source = table_.Find(found.source_extent);
-  if (source == nullptr) return absl::nullopt;
+  const absl::optional<FileTable::File> source = table_.Find(found.source_extent);
+  if (!source) return absl::nullopt;
   Run run;
   run.source_path = source->path;
   run.source_key = source->key;
@@ -542,8 +554,9 @@ std::vector<ReadingScan::Run> ReadingScan::WithOrigins(const Run& run) const {
     part.source_offset += piece.address - source;
     part.offset += piece.address - source;
     part.length = piece.length;
-    const FileTable::File* file = piece.origin == piece.address ? nullptr : table_.Find(piece.origin);
-    if (file != nullptr) {
+    absl::optional<FileTable::File> file;
+    if (piece.origin != piece.address) file = table_.Find(piece.origin);
+    if (file) {
       part.source_path = file->path;
       part.source_key = file->key;
       part.source_address = file->address;

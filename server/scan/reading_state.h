@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/fs/file_tree.h"
 #include "server/scan/anchor_table.h"
@@ -19,14 +21,15 @@ namespace cowherd {
 // index of their blocks, with which new files are compared. One thread.
 class ReadingState {
  public:
-  // `file` may be null. `budget`: bytes for the files looked at. `device`: the number that the root's has
-  // now.
+  // `file` may be null. `budget`: bytes for the files looked at and for the table; the former take half of it
+  // at most, and the latter has the rest. `device`: the number that the root's has now.
   ReadingState(ScanStateFile* file, std::chrono::milliseconds checkpoint_interval, size_t budget,
-               uint64_t device, AnchorTable& anchors, FileTable& table);
+               uint32_t block_size, uint64_t device, AnchorTable& anchors, FileTable& table);
 
   bool kept() const { return kept_.kept(); }
 
-  // Takes what was saved, but for the index; what is not to be trusted is discarded.
+  // Takes what was saved, but for the index; what is not to be trusted is discarded, and so is an index that
+  // has come to hold twice as much as there is: what is gone takes the place of what is there.
   void Load();
 
   // Otherwise Met knows none.
@@ -38,9 +41,7 @@ class ReadingState {
   void BeforeReading(const FileFacts& facts);
 
   // This scan has looked at it, and shared what it has to share.
-  void Done(absl::string_view path, const FileFacts& facts) {
-    if (kept()) seen_.Add(SeenFiles::HashOf(path, facts));
-  }
+  void Done(absl::string_view path, const FileFacts& facts);
 
   bool CheckpointDue(KeptIndex::Time now) const { return kept_.CheckpointDue(now); }
   // There is something to save.
@@ -49,9 +50,25 @@ class ReadingState {
   void Save(bool complete);
 
  private:
+  // Files that were met or read, and their bytes in whole blocks: no less than a new index of them holds.
+  struct Amount {
+    uint64_t files = 0;
+    uint64_t bytes = 0;
+  };
+
+  // Why the index is not to be gone on with; empty: it is. `head`: what Save wrote.
+  absl::StatusOr<std::string> ReasonToBeginAnew(absl::string_view head);
+  void Count(const FileFacts& facts);
+  void LoadIndex();
+  void HoldBudget();
+
   KeptIndex kept_;
+  const size_t budget_;
   SeenFiles seen_;
+  const uint32_t block_size_;
   const uint64_t device_;
+  Amount last_;  // of the last complete scan, or of those since that got further
+  Amount now_;   // of this scan
   AnchorTable& anchors_;
   FileTable& table_;
   bool index_kept_ = false;  // and not loaded yet

@@ -28,14 +28,15 @@ uint64_t RunFinder::KeyOf(absl::Span<const uint64_t> checksums, size_t block) co
 }
 
 std::vector<BlockRun> RunFinder::Find(uint64_t address, absl::Span<const uint64_t> checksums,
-                                      ChecksumsOf checksums_of) {
+                                      ChecksumsOf checksums_of, bool keep) {
   std::vector<BlockRun> runs;
   const uint64_t blocks = std::min<uint64_t>(checksums.size(), kMaxBlock + 1);
   uint64_t floor = 0;
   for (uint64_t block = 0; block < blocks;) {
     const uint64_t key = KeyOf(checksums, block);
     const uint64_t here = Pack(address, block);
-    const absl::optional<uint64_t> seen = key == 0 ? absl::nullopt : anchors_.FindOrInsert(key, here);
+    absl::optional<uint64_t> seen;
+    if (key != 0) seen = keep ? anchors_.FindOrInsert(key, here) : anchors_.Find(key);
     if (!seen || *seen == here) {
       ++block;
       continue;
@@ -54,7 +55,7 @@ std::vector<BlockRun> RunFinder::Find(uint64_t address, absl::Span<const uint64_
     }
     if (run.blocks == 0) {
       // What was there is gone, or was another's checksum.
-      anchors_.Put(key, here);
+      if (keep) anchors_.Put(key, here);
       ++block;
       continue;
     }
@@ -66,7 +67,7 @@ std::vector<BlockRun> RunFinder::Find(uint64_t address, absl::Span<const uint64_
         ++row;
       }
       if (row > run.blocks * kLongerRow) {
-        anchors_.Put(key, here);
+        if (keep) anchors_.Put(key, here);
         block += row;
         continue;
       }

@@ -11,6 +11,10 @@
 
 namespace cowherd {
 
+// Addresses of extents are below: in units of blocks, of 4 KiB at least, they leave 16 bits for a block's
+// number.
+constexpr uint64_t kMaxAddress = uint64_t{1} << 59;
+
 // Blocks of an extent whose checksums equal those of a place seen before.
 struct BlockRun {
   uint64_t block = 0;          // in the extent
@@ -28,13 +32,14 @@ class RunFinder {
   // The checksums of an earlier extent, whole; empty: it is no longer there. Valid until the next call.
   using ChecksumsOf = absl::FunctionRef<absl::Span<const uint64_t>(uint64_t address)>;
 
-  // The budget is the AnchorTable's.
+  // The budget is the AnchorTable's. Blocks have 4 KiB or more.
   RunFinder(size_t budget, uint32_t block_size, unsigned checksum_bits)
       : anchors_(budget), block_size_(block_size), pairs_(checksum_bits < 64) {}
 
-  // The extent's runs, ascending, not overlapping; each lies in one earlier extent.
-  std::vector<BlockRun> Find(uint64_t address, absl::Span<const uint64_t> checksums,
-                             ChecksumsOf checksums_of);
+  // The extent's runs, ascending, not overlapping; each lies in one earlier extent. Without `keep`, later
+  // extents are not compared with this one.
+  std::vector<BlockRun> Find(uint64_t address, absl::Span<const uint64_t> checksums, ChecksumsOf checksums_of,
+                             bool keep = true);
 
   // Takes the extent as the place to share from henceforth, or only its blocks from `first` to before `last`.
   void Prefer(uint64_t address, absl::Span<const uint64_t> checksums, uint64_t first = 0,

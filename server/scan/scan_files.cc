@@ -3,16 +3,24 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "server/base/status.h"
 
 namespace cowherd {
 namespace {
 
-constexpr size_t kMaxLocated = 1 << 16;
 constexpr size_t kMaxOpen = 128;
-constexpr size_t kMaxCounted = 1 << 20;
+
+// What a table of so many slots holds before it doubles.
+constexpr size_t Filling(size_t slots) { return slots / 8 * 7; }
 
 }  // namespace
+
+ScanFiles::ScanFiles(FileTree& tree, Locate locate, size_t max_files)
+    : tree_(tree),
+      locate_(std::move(locate)),
+      max_counted_(Filling(max_files)),
+      max_located_(Filling(max_files / 16)) {}
 
 void ScanFiles::Forget() {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -35,11 +43,12 @@ const absl::StatusOr<ScanFile>& ScanFiles::FindLocked(const FileKey& key) {
   const auto known = located_.find(key);
   if (known != located_.end()) return known->second;
   absl::StatusOr<ScanFile> file = locate_(key);
-  if (!counted_.contains(key)) {
+  const uint64_t hash = absl::Hash<FileKey>()(key);
+  if (!counted_.contains(hash)) {
     ++(file.ok() ? taken_ : refused_);
-    if (counted_.size() < kMaxCounted) counted_.insert(key);
+    if (counted_.size() < max_counted_) counted_.insert(hash);
   }
-  if (located_.size() >= kMaxLocated) located_.clear();
+  if (located_.size() >= max_located_) located_.clear();
   return located_.emplace(key, std::move(file)).first->second;
 }
 

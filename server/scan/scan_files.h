@@ -2,6 +2,7 @@
 #define COWHERD_SERVER_SCAN_SCAN_FILES_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -31,7 +32,9 @@ class ScanFiles {
   // Tells how a file is found; an error: it is not within the scan. Called by one thread at a time.
   using Locate = std::function<absl::StatusOr<ScanFile>(const FileKey&)>;
 
-  ScanFiles(FileTree& tree, Locate locate) : tree_(tree), locate_(std::move(locate)) {}
+  // Remembers how some `max_files` / 16 are found, at 150 bytes each, and that some `max_files` were counted,
+  // at 10 to 15 bytes each.
+  ScanFiles(FileTree& tree, Locate locate, size_t max_files = 1 << 20);
 
   // Closes all files that nobody else has open, and finds them anew from now on.
   void Forget();
@@ -64,12 +67,14 @@ class ScanFiles {
 
   FileTree& tree_;
   const Locate locate_;
+  const size_t max_counted_;
+  const size_t max_located_;
   std::atomic<bool> by_number_{true};
   mutable std::mutex mutex_;  // of locate_ and what follows
   std::list<File> open_;      // last used first
   absl::flat_hash_map<FileKey, std::list<File>::iterator> by_key_;
   absl::flat_hash_map<FileKey, absl::StatusOr<ScanFile>> located_;  // those asked about lately
-  absl::flat_hash_set<FileKey> counted_;
+  absl::flat_hash_set<uint64_t> counted_;                           // hashes of keys
   uint64_t taken_ = 0;
   uint64_t refused_ = 0;
 };

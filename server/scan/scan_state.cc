@@ -24,7 +24,7 @@ namespace cowherd {
 namespace {
 
 constexpr char kMagic[8] = {'c', 'o', 'w', 'h', 'e', 'r', 'd', 's'};
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
 constexpr size_t kBufferBytes = 1 << 20;
 constexpr size_t kMaxStates = 16;
 constexpr char kSaved[] = ".state";
@@ -139,6 +139,22 @@ absl::StatusOr<std::string> StateReader::TakeText(size_t most) {
   std::string text(size, '\0');
   RETURN_IF_ERROR(Take(&text[0], size));
   return text;
+}
+
+absl::Status StateReader::Skip(uint64_t count, size_t size) {
+  const size_t here = buffer_.size() - at_;
+  if (count > (here + left_) / size) return Untrusted("ends too early");
+  const uint64_t bytes = count * size;
+  const uint64_t in_file = bytes - std::min<uint64_t>(bytes, here);
+  at_ += bytes - in_file;
+  offset_ += in_file;
+  left_ -= in_file;
+  return absl::OkStatus();
+}
+
+void StateReader::SkipRest() {
+  at_ = buffer_.size();
+  left_ = 0;
 }
 
 // What the file begins with; key, head and body follow, and nothing else. Little-endian, as is every machine

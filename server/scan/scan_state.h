@@ -80,6 +80,9 @@ class StateReader {
   absl::StatusOr<uint64_t> TakeNumber();
   // DATA_LOSS above `most` bytes.
   absl::StatusOr<std::string> TakeText(size_t most);
+  // Passes over `count` items of `size` bytes each, or all that is left.
+  absl::Status Skip(uint64_t count, size_t size);
+  void SkipRest();
   bool at_end() const { return at_ == buffer_.size() && left_ == 0; }
 
  private:

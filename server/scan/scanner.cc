@@ -75,8 +75,8 @@ absl::Status CheckFilesystem(const FsFacts& facts, const ScanRequest& request) {
   return absl::OkStatus();
 }
 
-// `feed` adds the files.
-absl::Status ScanByReading(const Scan& scan, const FileKey& root,
+// `feed` adds the files; `all`: those of the scan, and not only a part.
+absl::Status ScanByReading(const Scan& scan, const FileKey& root, bool all,
                            absl::FunctionRef<absl::Status(ReadingScan&)> feed) {
   // Blocks smaller than a page would be many and win little.
   const uint32_t block_size = std::max<uint32_t>(4096, scan.facts.block_size);
@@ -85,7 +85,7 @@ absl::Status ScanByReading(const Scan& scan, const FileKey& root,
                       {scan.index_budget, PageCacheShare(scan.request.scans_at_once)}, state.get(), scan.pace,
                       scan.stop, scan.totals, scan.won, scan.found);
   const absl::Status fed = feed(reading);
-  absl::Status finished = reading.Finish(fed.ok());
+  absl::Status finished = reading.Finish(all && fed.ok());
   finished.Update(fed);
   return finished;
 }
@@ -98,7 +98,7 @@ absl::Status ScanAll(const Scan& scan, StorageMap* map) {
   if (map == nullptr) {
     struct stat root;
     if (::fstat(scan.tree.root_fd(), &root) != 0) return ErrnoError(errno, "fstat");
-    return ScanByReading(scan, {0, root.st_ino}, [&](ReadingScan& reading) {
+    return ScanByReading(scan, {0, root.st_ino}, /*all=*/true, [&](ReadingScan& reading) {
       absl::Status walked;
       for (const std::string& top : tops) {
         // One path that is not there does not keep the others from being scanned; a stop ends each walk.
@@ -116,16 +116,21 @@ absl::Status ScanAll(const Scan& scan, StorageMap* map) {
   }
   const std::unique_ptr<ScanStateFile> state =
       OpenState(scan, absl::StrCat("storage ", map->block_size(), " ", map->checksum_bits()), map->root());
-  absl::StatusOr<std::vector<std::string>> unchecked = ScanStorage(
-      scan.ops, scan.tree, *map, scan.request,
-      [&](const std::string& path) { return filter.Reaches(tops, path); }, scan.index_budget, state.get(),
-      scan.pace, scan.stop, scan.totals, scan.won, scan.found);
+  const auto wanted = [&](const std::string& path) { return filter.Reaches(tops, path); };
+  const absl::StatusOr<UncheckedFiles> unchecked =
+      ScanStorage(scan.ops, scan.tree, *map, scan.request, wanted, scan.index_budget, state.get(), scan.pace,
+                  scan.stop, scan.totals, scan.won, scan.found);
   RETURN_IF_ERROR(unchecked.status());
-  if (unchecked->empty()) return named;
+  if (unchecked->files.empty()) return named;
   Log(LogLevel::kInfo, "scan by reading",
-      {{"files", unchecked->size()}, {"reason", "they have no checksums (nodatasum)"}});
-  RETURN_IF_ERROR(ScanByReading(scan, map->root(), [&](ReadingScan& reading) {
-    for (std::string& path : *unchecked) RETURN_IF_ERROR(reading.Add({std::move(path), 0}));
+      {{"files", unchecked->files.size()}, {"reason", "they have no checksums (nodatasum)"}});
+  RETURN_IF_ERROR(ScanByReading(scan, map->root(), unchecked->all, [&](ReadingScan& reading) {
+    for (const FileKey& file : unchecked->files) {
+      absl::StatusOr<std::string> path = map->PathOf(file, wanted);
+      // Gone since.
+      if (!path.ok()) continue;
+      RETURN_IF_ERROR(reading.Add({*std::move(path), file.inode}));
+    }
     return absl::OkStatus();
   }));
   return named;

@@ -23,7 +23,7 @@ struct ScannedFile {
   std::string path;
   FileKey key;
   std::shared_ptr<const OpenFile> open;
-  uint64_t address = 0;  // in the FileTable, once a section of it was read
+  uint64_t address = 0;  // in the FileTable
   bool in_table = false;
   bool failed = false;
   bool settled = false;       // if it is changed from now on, its times will tell

@@ -33,6 +33,7 @@ struct StorageProgress {
   uint64_t base = 0;
   uint64_t target = 0;
   uint64_t next = 0;
+  uint64_t indexed = 0;          // bytes that the anchors are of, with what is gone, if not all are kept
   std::vector<OpenExtent> open;  // ascending
 };
 
@@ -49,14 +50,17 @@ class StorageState {
 
   bool kept() const { return kept_.kept(); }
 
-  // What is not to be trusted, or is of a generation that the filesystem has yet to come to, is discarded.
+  // What is not to be trusted, or is of a generation that the filesystem has yet to come to, is discarded; so
+  // is what has come to hold twice as much as is in use: anchors of what is gone take the place of others.
   // The anchors are not loaded yet.
-  StorageProgress Load(uint64_t generation);
+  StorageProgress Load(uint64_t generation, uint64_t in_use);
   // False: they are not to be trusted, nor is the progress. The state is discarded, the anchors are empty.
   bool LoadAnchors();
 
   bool CheckpointDue(KeptIndex::Time now) const { return kept_.CheckpointDue(now); }
   void Save(const StorageProgress& progress);
+  // Takes away what was saved.
+  void Discard() { kept_.Discard(); }
 
  private:
   KeptIndex kept_;

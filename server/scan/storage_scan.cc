@@ -4,12 +4,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
-#include <set>
+#include <iterator>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "server/base/log.h"
@@ -39,10 +40,6 @@ constexpr uint64_t kMaxBatchMoved = 256 << 20;
 constexpr uint64_t kLeastBatchBytes = 256 << 20;
 constexpr uint64_t kMaxBatchBytes = uint64_t{8} << 30;
 constexpr std::chrono::seconds kMaxBatchAge(20);
-constexpr size_t kMaxUnchecked = 1 << 18;
-constexpr size_t kMaxKnownReferences = 1 << 17;
-// Some 64 bytes each.
-constexpr size_t kLeastOpenExtents = 1 << 18;
 // On a filesystem that others write to there is always something new; the rest is for the next scan.
 constexpr int kMaxRounds = 4;
 // Shorter duplicates are not looked back for: they are all over, zeros mostly, and would cut files into
@@ -50,8 +47,25 @@ constexpr int kMaxRounds = 4;
 constexpr uint64_t kLeastLookedBackFor = 128 << 10;
 // Some 48 bytes each.
 constexpr size_t kMaxCovered = 1 << 16;
-// Checksums of extents that are compared with later ones.
-constexpr size_t kMaxEarlierBlocks = 4 << 20;
+
+// What a scan remembers beside its anchors, in about the third of its budget that they leave; small budgets
+// are exceeded by some MiB.
+struct Limits {
+  explicit Limits(size_t budget)
+      : batch_places(std::clamp<size_t>(budget / 2048, 1 << 12, kMaxBatchPlaces)),
+        earlier_bytes(std::max<size_t>(budget / 8, 4 << 20)),
+        references(std::max<size_t>(budget / 2048, 1 << 12)),
+        files(std::max<size_t>(budget / 256, 1 << 16)),
+        extents(std::clamp<size_t>(budget / 512, 1 << 16, kMaxOpenExtents)),
+        unchecked(std::max<size_t>(budget / 1024, 1 << 16)) {}
+
+  size_t batch_places;
+  size_t earlier_bytes;  // checksums of extents that are compared with later ones
+  size_t references;     // of earlier extents, known at a time; some 100 bytes each
+  size_t files;          // ScanFiles'
+  size_t extents;        // to be looked at again, or planned by a dry run; some 24 bytes each
+  size_t unchecked;      // files without checksums; some 36 bytes each
+};
 
 // A slow scan reads no further ahead than it shares within some seconds.
 uint64_t PageCacheFor(const ScanRequest& request) {
@@ -70,7 +84,7 @@ uint64_t BatchBytesFor(const ScanRequest& request) {
 // Checksums of extents that were passed already; keeps those used last. One thread.
 class EarlierExtents {
  public:
-  explicit EarlierExtents(StorageMap& map) : map_(map), recent_(kMaxEarlierBlocks * sizeof(uint64_t)) {}
+  EarlierExtents(StorageMap& map, size_t budget) : map_(map), recent_(budget) {}
 
   // Null: there is no such extent. Good until the next call.
   const std::vector<uint64_t>* Find(uint64_t address) {
@@ -117,24 +131,34 @@ class StorageScan {
         found_(found),
         block_(map.block_size()),
         max_batch_bytes_(BatchBytesFor(request)),
-        earlier_(map),
-        finder_(index_budget, block_, map.checksum_bits()),
+        limits_(index_budget),
+        earlier_(map, limits_.earlier_bytes),
+        finder_(index_budget / 3 * 2, block_, map.checksum_bits()),
         planner_({block_, request.min_freed_per_moved, request.min_extent_length}),
         fragments_(request.max_extents_per_file),
         wanted_(wanted),
-        files_(tree, [this](const FileKey& file) { return Locate(file); }),
+        files_(
+            tree, [this](const FileKey& file) { return Locate(file); }, limits_.files),
         pace_(pace),
         state_(state, finder_.anchors(), request.checkpoint_interval),
-        max_open_(std::min<size_t>(kMaxOpenExtents, std::max(kLeastOpenExtents, index_budget / 1024))),
         reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), request.min_freed_per_moved,
                  PageCacheFor(request), OpenFileShare(), pace, stop, totals) {}
 
-  absl::StatusOr<std::vector<std::string>> ScanAll() {
+  absl::StatusOr<UncheckedFiles> ScanAll() {
     const absl::Status status = Run();
     totals_.Update([&](Totals& t) {
       t.files_scanned += files_.taken();
-      t.files_skipped += files_.refused();
+      t.files_skipped += files_.refused() + unchecked_left_;
     });
+    if (unchecked_left_ > 0) {
+      Log(LogLevel::kWarning, "too many files without checksums: some are left to later scans",
+          {{"looked_at", unchecked_.size()}, {"left", unchecked_left_}});
+    }
+    if (open_left_ > 0) {
+      Log(LogLevel::kWarning,
+          "too many extents without checksums to look at again: the next scan looks at all",
+          {{"extents", open_.size() + open_left_}});
+    }
     const Totals totals = totals_.Get();
     Log(LogLevel::kInfo, "storage scanned",
         {{"extents", extents_},
@@ -148,7 +172,11 @@ class StorageScan {
          {"anchors", finder_.anchors().entries()},
          {"sampling", finder_.anchors().sampling()}});
     RETURN_IF_ERROR(status);
-    return std::vector<std::string>(unchecked_.begin(), unchecked_.end());
+    UncheckedFiles unchecked;
+    for (const auto& [hash, file] : unchecked_) unchecked.files.push_back(file);
+    std::sort(unchecked.files.begin(), unchecked.files.end());
+    unchecked.all = unchecked_left_ == 0;
+    return unchecked;
   }
 
  private:
@@ -169,7 +197,7 @@ class StorageScan {
   absl::Status Run() {
     if (!state_.kept()) return Pass();
     ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
-    if (!request_.full_scan) progress_ = state_.Load(generation);
+    if (!request_.full_scan) progress_ = state_.Load(generation, in_use_);
     anchors_loaded_ = progress_.target == 0;
     if (progress_.base > 0 || progress_.next > 0) {
       Log(LogLevel::kInfo, "goes on from the last scan: only what is newer is looked at",
@@ -262,9 +290,16 @@ class StorageScan {
   }
 
   void Save() {
+    if (open_left_ > 0) {
+      // The next scan would not look at those.
+      state_.Discard();
+      return;
+    }
+    progress_.indexed = finder_.anchors().keys_seen() * block_;
     progress_.open.clear();
     for (const auto& [address, checksums] : open_) progress_.open.push_back({address, checksums});
     state_.Save(progress_);
+    progress_.open = {};
   }
 
   // Data may have come to old extents that had no checksums.
@@ -291,8 +326,10 @@ class StorageScan {
     const bool whole = std::find(checksums.begin(), checksums.end(), 0) == checksums.end();
     if (whole) {
       open_.erase(extent.address);
-    } else if (open_.size() < max_open_) {
+    } else if (open_.size() < limits_.extents || open_.contains(extent.address)) {
       open_[extent.address] = HashOf(checksums);
+    } else {
+      ++open_left_;
     }
   }
 
@@ -306,7 +343,7 @@ class StorageScan {
       }
       const bool stays = std::any_of(there.begin(), there.end(),
                                      [a = address](const StorageExtent& e) { return e.address == a; });
-      if (stays && tried_again_.count(address) == 0 && open_.size() < max_open_) {
+      if (stays && !tried_again_.contains(address) && open_.size() < limits_.extents) {
         open_[address] = kStayed;
       }
     }
@@ -379,7 +416,7 @@ class StorageScan {
     if (verdict != ExtentVerdict::kPlanned) return verdict;
     if (planner_.batch().size() == 1) batch_begin_ = std::chrono::steady_clock::now();
     RETURN_IF_ERROR(Tell(planner_.batch().at(extent.address)));
-    if (request_.dry_run && given_up_.size() < max_open_) given_up_.insert(extent.address);
+    if (request_.dry_run && given_up_.size() < limits_.extents) given_up_.insert(extent.address);
     if (BatchIsFull()) RETURN_IF_ERROR(CarryOut());
     return verdict;
   }
@@ -403,7 +440,8 @@ class StorageScan {
     for (const ExtentPlanner::Part& part : planner_.sourceless()) {
       if (part.begin < (run.block + run.blocks) * block_ && run.block * block_ < part.end) return false;
     }
-    return !request_.dry_run || (given_up_.size() < max_open_ && !given_up_.contains(run.source_extent));
+    return !request_.dry_run ||
+           (given_up_.size() < limits_.extents && !given_up_.contains(run.source_extent));
   }
 
   void CountLeft(uint64_t Totals::*left, uint64_t blocks) {
@@ -493,14 +531,11 @@ class StorageScan {
     if (!references.ok()) return;
     for (const Reference& reference : *references) {
       if (reference.unwritten) continue;
-      absl::StatusOr<ScanFile> file = Locate(reference.file);
-      if (!file.ok()) continue;
-      if (unchecked_.size() < kMaxUnchecked) {
-        unchecked_.insert(std::move(file->path));
-      } else if (!std::exchange(too_many_unchecked_, true)) {
-        Log(LogLevel::kWarning, "too many files without checksums: the rest is not looked at",
-            {{"files", unchecked_.size()}});
-      }
+      if (!Locate(reference.file).ok()) continue;
+      unchecked_.emplace(HashOf({reference.file.subvolume, reference.file.inode, seed_}), reference.file);
+      if (unchecked_.size() <= limits_.unchecked) continue;
+      unchecked_.erase(std::prev(unchecked_.end()));
+      ++unchecked_left_;
     }
   }
 
@@ -539,7 +574,7 @@ class StorageScan {
   }
 
   bool BatchIsFull() const {
-    return planner_.bytes() >= max_batch_bytes_ || planner_.places() >= kMaxBatchPlaces ||
+    return planner_.bytes() >= max_batch_bytes_ || planner_.places() >= limits_.batch_places ||
            planner_.moved_bytes() >= kMaxBatchMoved;
   }
 
@@ -584,7 +619,7 @@ class StorageScan {
     const std::vector<uint64_t>* earlier = earlier_.Find(address);
     if (earlier == nullptr) return nullptr;
     ExtentUse use = LookUp({address, earlier->size() * block_});
-    if (known_references_ >= kMaxKnownReferences) {
+    if (known_references_ >= limits_.references) {
       uses_.clear();
       known_references_ = 0;
     }
@@ -635,6 +670,7 @@ class StorageScan {
   absl::FunctionRef<void(const Duplicate&)> found_;
   const uint32_t block_;
   const uint64_t max_batch_bytes_;
+  const Limits limits_;
   EarlierExtents earlier_;
   RunFinder finder_;
   ExtentPlanner planner_;
@@ -646,29 +682,31 @@ class StorageScan {
   StorageProgress progress_;
   bool anchors_loaded_ = true;
   bool looks_back_ = false;
-  const size_t max_open_;
-  std::map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their hashes
-  std::set<uint64_t> tried_again_;     // addresses
+  absl::btree_map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their hashes
+  uint64_t open_left_ = 0;                    // that there was no room for
+  absl::btree_set<uint64_t> tried_again_;     // addresses
   std::vector<Covered> covered_;
   // Planned by a dry run, and so still there. Once there are too many, it does not look back.
   absl::flat_hash_set<uint64_t> given_up_;
   Reclaim reclaim_;
   absl::flat_hash_map<uint64_t, ExtentUse> uses_;
   size_t known_references_ = 0;
-  std::set<std::string> unchecked_;
-  bool too_many_unchecked_ = false;
+  // By a hash that differs from scan to scan: if there are too many, each looks at others.
+  const uint64_t seed_ = static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  absl::btree_map<uint64_t, FileKey> unchecked_;
+  uint64_t unchecked_left_ = 0;  // some are counted again
   std::chrono::steady_clock::time_point batch_begin_;
   uint64_t extents_ = 0;
 };
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> ScanStorage(ExtentOps& ops, FileTree& tree, StorageMap& map,
-                                                     const ScanRequest& request,
-                                                     const std::function<bool(const std::string&)>& wanted,
-                                                     size_t index_budget, ScanStateFile* state, Pace& pace,
-                                                     const Stop& stop, SharedTotals& totals, SpaceWon& won,
-                                                     absl::FunctionRef<void(const Duplicate&)> found) {
+absl::StatusOr<UncheckedFiles> ScanStorage(ExtentOps& ops, FileTree& tree, StorageMap& map,
+                                           const ScanRequest& request,
+                                           const std::function<bool(const std::string&)>& wanted,
+                                           size_t index_budget, ScanStateFile* state, Pace& pace,
+                                           const Stop& stop, SharedTotals& totals, SpaceWon& won,
+                                           absl::FunctionRef<void(const Duplicate&)> found) {
   return StorageScan(ops, tree, map, request, wanted, index_budget, state, pace, stop, totals, won, found)
       .ScanAll();
 }

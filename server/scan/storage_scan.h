@@ -20,14 +20,21 @@
 
 namespace cowherd {
 
+// Files whose data has no checksums, ascending.
+struct UncheckedFiles {
+  std::vector<FileKey> files;
+  bool all = true;  // false: there are more, which are for later scans
+};
+
 // The scan of a filesystem that keeps checksums: reads no data to find duplicates. Goes through the storage
 // by address, at each extent once however many files and snapshots share it; extents whose space would come
 // back are planned in batches, and each batch is carried out before the next. An extent is compared with
 // those before it; where it stays nevertheless, those are looked at once more, now and then and at the end,
-// as they may share with it instead (a dry run of more duplicate extents than it can remember, 262,144 or
+// as they may share with it instead (a dry run of more duplicate extents than it can remember, 65,536 or
 // more, leaves that out). `wanted` says by its path whether a file is within the scan. Else as ScanTree;
 // `won` has begun, and is measured now and then, and bytes_found of `totals` is what is in use on the
-// filesystem. Returns the paths of files that have no checksums.
+// filesystem. Returns the files that have no checksums; beyond 262,144 with the default budget some are
+// counted as skipped, others in each scan.
 //
 // With `state` (null: none), extents that were there when the last scan ended are not looked at again: only
 // what is newer is, against the anchors kept; and a scan that was cut short goes on from its last checkpoint.
@@ -35,12 +42,12 @@ namespace cowherd {
 // old extents that files outside the scan held then, or that were too small a part of their extent; in files
 // that were renamed into the scan or grew to the least size; and new data whose only equal is old, was no
 // anchor, or became one only when another went.
-absl::StatusOr<std::vector<std::string>> ScanStorage(ExtentOps& ops, FileTree& tree, StorageMap& map,
-                                                     const ScanRequest& request,
-                                                     const std::function<bool(const std::string&)>& wanted,
-                                                     size_t index_budget, ScanStateFile* state, Pace& pace,
-                                                     const Stop& stop, SharedTotals& totals, SpaceWon& won,
-                                                     absl::FunctionRef<void(const Duplicate&)> found);
+absl::StatusOr<UncheckedFiles> ScanStorage(ExtentOps& ops, FileTree& tree, StorageMap& map,
+                                           const ScanRequest& request,
+                                           const std::function<bool(const std::string&)>& wanted,
+                                           size_t index_budget, ScanStateFile* state, Pace& pace,
+                                           const Stop& stop, SharedTotals& totals, SpaceWon& won,
+                                           absl::FunctionRef<void(const Duplicate&)> found);
 
 }  // namespace cowherd
 

@@ -1,28 +1,52 @@
-// What a scan by checksums finds on filesystems far larger than its budget, and the memory it takes:
-// synthetic checksums of 32 bits, nothing alike but for planted runs and chance. Two parts:
+// What scans find whose filesystems are far larger than their budget, and the memory they take; all data is
+// synthetic, and nothing alike but for what is planted and for chance. Three parts:
 //
-// The whole scan, as a dry run over a synthetic filesystem of 1 TiB or as many as are given: 128 MiB an
-// extent, eight extents a file. Its peak memory has a bar: the budget and 64 MiB.
+// Whole scans by checksums, of 32 bits, as dry runs over a filesystem of 1 TiB or as many as are given: 128
+// MiB an extent, eight extents a file, and over small files that keeps a state. Their peak memory has a bar:
+// the budget and 64 MiB.
 //
-// The index alone at 1, 10 and 100 TiB. What it finds depends only on how many blocks there are for each byte
-// of budget, since that decides which anchors are kept: 100 TiB with 256 MiB is the same as 100/64 TiB with
-// 4 MiB, and that is what is run. What is found by chance is not: false candidates grow with the blocks that
-// are looked up times the anchors, so those that are printed are computed, for keys of 64 bits.
-//   index_scale [TEBIBYTES [BUDGET_MIB]]     default 1 and 256; two minutes or so
+// Whole scans by reading, with a state kept: a million files of 8 to 64 KiB or as many as are given, every
+// other one a copy of one that was read half the scan before, and once more with a hundredth of them new.
+// Peak memory has the same bar, and all copies are to be found while there are no more than a million files
+// with 256 MiB.
+//
+// The index of checksums alone at 1, 10 and 100 TiB. What it finds depends only on how many blocks there are
+// for each byte of budget, since that decides which anchors are kept: 100 TiB with 256 MiB is the same as
+// 100/64 TiB with 4 MiB, and that is what is run. What is found by chance is not: false candidates grow with
+// the blocks that are looked up times the anchors, so those that are printed are computed, for keys of 64
+// bits.
+//   index_scale [TEBIBYTES [BUDGET_MIB [FILES]]]     default 1, 256 and 1000000; three minutes or so
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "server/base/fd.h"
+#include "server/base/status.h"
 #include "server/fs/fake_filesystem.h"
+#include "server/scan/reading_scan.h"
 #include "server/scan/run_finder.h"
 #include "server/scan/storage_scan.h"
 
@@ -116,22 +140,192 @@ class SyntheticMap final : public cowherd::StorageMap {
   const uint64_t extents_;
 };
 
-long PeakMiB() {
+// A filesystem of files of 16 KiB, an extent each. The second half are copies of the first, and every eighth
+// has no checksums.
+class SmallFilesMap final : public cowherd::StorageMap {
+ public:
+  explicit SmallFilesMap(uint64_t files) : files_(files) {}
+
+  absl::StatusOr<std::vector<cowherd::StorageExtent>> Extents(uint64_t from, size_t max, uint64_t) override {
+    std::vector<cowherd::StorageExtent> found;
+    for (uint64_t e = (from + kFileBytes - 1) / kFileBytes; e < files_ && found.size() < max; ++e)
+      found.push_back({e * kFileBytes, kFileBytes});
+    return found;
+  }
+  absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) override {
+    std::vector<uint64_t> checksums(count);
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t file = (address / kBlock + i) / kFileBlocks;
+      const uint64_t source = file < files_ / 2 ? file : file - files_ / 2;
+      if (file % 8 != 7) checksums[i] = Mix(source * kFileBlocks + i % kFileBlocks, 7) & 0xffffffff;
+    }
+    return checksums;
+  }
+  absl::StatusOr<std::vector<cowherd::Reference>> References(const cowherd::StorageExtent& extent) override {
+    cowherd::Reference reference;
+    reference.file = {5, 257 + extent.address / kFileBytes};
+    reference.length = kFileBytes;
+    return std::vector<cowherd::Reference>{reference};
+  }
+  absl::StatusOr<std::string> PathOf(const cowherd::FileKey& file, Wanted) override {
+    return absl::StrCat("home/user", file.inode / 100000, "/project", file.inode / 1000, "/source_file_",
+                        file.inode);
+  }
+  absl::StatusOr<cowherd::InodeFacts> InodeOf(const cowherd::FileKey&) override {
+    return cowherd::InodeFacts{kFileBytes, 1};
+  }
+  absl::StatusOr<uint64_t> ExtentsOf(const cowherd::FileKey&, uint64_t) override { return 1; }
+  absl::StatusOr<uint64_t> CommittedGeneration() override { return 1; }
+  cowherd::FileKey root() const override { return {5, 256}; }
+  void Forget() override {}
+  uint32_t block_size() const override { return kBlock; }
+  unsigned checksum_bits() const override { return 32; }
+
+ private:
+  static constexpr uint64_t kFileBlocks = 4;
+  static constexpr uint64_t kFileBytes = kFileBlocks * kBlock;
+
+  const uint64_t files_;
+};
+
+// A tree of small files, 20 in a directory. The second half of them are copies of the first.
+class SmallFiles final : public cowherd::FileTree, public cowherd::ExtentOps {
+ public:
+  explicit SmallFiles(uint64_t files) : files_(files), root_(::memfd_create("root", MFD_CLOEXEC)) {
+    struct stat stat = {};
+    ::fstat(root_.get(), &stat);
+    device_ = stat.st_dev;
+  }
+
+  static std::string PathOf(uint64_t number) {
+    return absl::StrCat("home/user", number / 100000, "/project", number / 1000, "/part", number / 20,
+                        "/source_file_", number);
+  }
+  uint64_t Source(uint64_t number) const { return number < files_ / 2 ? number : number - files_ / 2; }
+  // 2, 4, 8 or 16, as many blocks in files of each.
+  uint64_t Blocks(uint64_t number) const {
+    const uint64_t kind = Mix(Source(number), 5) % 15;
+    return kind < 8 ? 2 : kind < 12 ? 4 : kind < 14 ? 8 : 16;
+  }
+
+  // FileTree.
+  absl::StatusOr<cowherd::OpenFile> Open(absl::string_view relative, bool) override {
+    const uint64_t number = NumberOf(relative);
+    // Contents take time to make, and copies are opened soon after one another.
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto& [source, content] = contents_[Source(number) % contents_.size()];
+    if (!content.valid() || source != Source(number)) {
+      source = Source(number);
+      content = cowherd::Fd(::memfd_create("file", MFD_CLOEXEC));
+      if (::ftruncate(content.get(), static_cast<off_t>(Blocks(number) * kBlock)) != 0) {
+        return cowherd::ErrnoError(errno, "make a file");
+      }
+      for (uint64_t block = 0; block < Blocks(number); ++block) {
+        const uint64_t bytes = Mix(source << 8 | block, 6);
+        if (::pwrite(content.get(), &bytes, sizeof(bytes), static_cast<off_t>(block * kBlock)) < 0) {
+          return cowherd::ErrnoError(errno, "write a file");
+        }
+      }
+    }
+    cowherd::Fd fd(::fcntl(content.get(), F_DUPFD_CLOEXEC, 0));
+    if (!fd.valid()) return cowherd::ErrnoError(errno, "open a file");
+    return cowherd::OpenFile{std::move(fd), FactsOf(number)};
+  }
+  absl::StatusOr<cowherd::OpenFile> OpenByNumber(const cowherd::FileKey&, uint64_t) override {
+    return cowherd::ErrnoError(EOPNOTSUPP, "open by number");
+  }
+  absl::StatusOr<std::vector<cowherd::DirEntry>> List(absl::string_view) override {
+    return cowherd::ErrnoError(EOPNOTSUPP, "list");
+  }
+  std::vector<absl::optional<cowherd::FileFacts>> Look(absl::Span<const cowherd::NamedFile> files,
+                                                       const cowherd::Stop&) override {
+    std::vector<absl::optional<cowherd::FileFacts>> facts;
+    for (const cowherd::NamedFile& file : files) facts.emplace_back(FactsOf(NumberOf(file.path)));
+    return facts;
+  }
+  absl::StatusOr<cowherd::Fd> MakeScratch() override {
+    return cowherd::ErrnoError(EOPNOTSUPP, "make a scratch file");
+  }
+  absl::StatusOr<std::unique_ptr<cowherd::StorageMap>> OpenStorageMap() override {
+    return cowherd::ErrnoError(EOPNOTSUPP, "open the storage");
+  }
+  int root_fd() const override { return root_.get(); }
+
+  // ExtentOps. Each file is one extent, and sharing does nothing.
+  absl::StatusOr<std::vector<cowherd::DedupeAnswer>> Dedupe(
+      int, uint64_t, uint64_t length, absl::Span<const cowherd::DedupeTarget> targets) override {
+    return std::vector<cowherd::DedupeAnswer>(targets.size(),
+                                              {cowherd::DedupeAnswer::Kind::kSame, length, 0});
+  }
+  absl::StatusOr<cowherd::ExtentList> Extents(int fd, uint64_t, uint64_t, size_t, bool) override {
+    struct stat stat = {};
+    if (::fstat(fd, &stat) != 0) return cowherd::ErrnoError(errno, "fstat");
+    cowherd::FileExtent extent;
+    extent.physical = stat.st_ino * kBlock * 16;
+    extent.length = static_cast<uint64_t>(stat.st_size);
+    cowherd::ExtentList list;
+    list.extents.push_back(extent);
+    return list;
+  }
+  absl::StatusOr<cowherd::FsFacts> Facts(int) override { return cowherd::FsFacts(); }
+  void Prefetch(int, uint64_t, uint64_t) override {}
+  cowherd::CachedPart StartReading(int, uint64_t, uint64_t) override { return cowherd::CachedPart::kAll; }
+  void Forget(int, uint64_t, uint64_t) override {}
+  absl::Status Commit(int) override { return absl::OkStatus(); }
+
+ private:
+  static uint64_t NumberOf(absl::string_view path) {
+    uint64_t number = 0;
+    if (!absl::SimpleAtoi(path.substr(path.rfind('_') + 1), &number)) std::abort();
+    return number;
+  }
+  cowherd::FileFacts FactsOf(uint64_t number) const {
+    cowherd::FileFacts facts;
+    facts.device = device_;
+    facts.inode = number + 1;
+    facts.size = Blocks(number) * kBlock;
+    facts.links = 1;
+    facts.modified_ns = facts.changed_ns = 1;
+    return facts;
+  }
+
+  const uint64_t files_;
+  const cowherd::Fd root_;
+  uint64_t device_ = 0;
+  std::mutex mutex_;
+  std::vector<std::pair<uint64_t, cowherd::Fd>> contents_{2048};  // by Source, those opened last
+};
+
+// What `part` prints, then the peak memory of a process that did nothing else, and whether it is within the
+// budget and 64 MiB.
+bool Measure(size_t budget_mib, const std::function<absl::Status()>& part) {
+  std::fflush(stdout);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const absl::Status status = part();
+    if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
+    std::fflush(stdout);
+    ::_exit(status.ok() ? 0 : 1);
+  }
+  int status = 0;
   rusage usage = {};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss / 1024;
+  if (child < 0 || ::wait4(child, &status, 0, &usage) != child || status != 0) return false;
+  const long peak = usage.ru_maxrss / 1024;
+  const auto most = static_cast<long>(budget_mib + 64);
+  std::printf(" %ld | <= %ld | %s |\n", peak, most, peak <= most ? "met" : "MISSED");
+  return true;
 }
 
 uint64_t ExtentsIn(double tebibytes) {
   return static_cast<uint64_t>(tebibytes * (uint64_t{1} << 40) / (kExtentBlocks * kBlock));
 }
 
-absl::Status ScanWhole(double tebibytes, size_t budget_mib) {
+absl::Status ScanByChecksums(const std::string& name, cowherd::StorageMap& map, size_t budget_mib,
+                             cowherd::ScanStateFile* state) {
   cowherd::FakeFilesystem filesystem;
   filesystem.AddDirectory("/data");
   auto tree = filesystem.OpenRoot({"data", "/data", "/data"});
   if (!tree.ok()) return tree.status();
-  SyntheticMap map(ExtentsIn(tebibytes));
   cowherd::ScanRequest request;
   request.dry_run = true;
   cowherd::SharedTotals totals;
@@ -141,22 +335,58 @@ absl::Status ScanWhole(double tebibytes, size_t budget_mib) {
   const auto begin = std::chrono::steady_clock::now();
   const absl::Status status =
       cowherd::ScanStorage(
-          filesystem, **tree, map, request, [](const std::string&) { return true; }, budget_mib << 20,
-          nullptr, pace, stop, totals, won, [](const cowherd::Duplicate&) {})
+          filesystem, **tree, map, request, [](const std::string&) { return true; }, budget_mib << 20, state,
+          pace, stop, totals, won, [](const cowherd::Duplicate&) {})
           .status();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  const long peak = PeakMiB();
-  const auto most = static_cast<long>(budget_mib + 64);
-  std::printf(
-      "| scan of | seconds | peak memory MiB | bar | |\n|---|---|---|---|---|\n"
-      "| %.2f TiB, budget %zu MiB | %.0f | %ld | <= %ld | %s |\n\n",
-      tebibytes, budget_mib, took.count(), peak, most, peak <= most ? "met" : "MISSED");
+  std::printf("| %s by checksums, budget %zu MiB | %.0f | |", name.c_str(), budget_mib, took.count());
   return status;
+}
+
+absl::Status ScanLargeFiles(double tebibytes, size_t budget_mib) {
+  SyntheticMap map(ExtentsIn(tebibytes));
+  return ScanByChecksums(absl::StrFormat("%.2f TiB", tebibytes), map, budget_mib, nullptr);
+}
+
+absl::Status ScanSmallFiles(uint64_t files, size_t budget_mib, const std::string& state_dir) {
+  ASSIGN_OR_RETURN(const auto state, cowherd::ScanStateFile::Open(state_dir, "uuid", "storage"));
+  SmallFilesMap map(files);
+  return ScanByChecksums(absl::StrFormat("%.2f million small files", static_cast<double>(files) / 1e6), map,
+                         budget_mib, state.get());
+}
+
+// Of `files`, those before `end` are there, and those before `known` were so when an earlier scan kept its
+// state.
+absl::Status ReadSmallFiles(uint64_t files, uint64_t known, uint64_t end, size_t budget_mib,
+                            const std::string& state_dir) {
+  SmallFiles tree(files);
+  cowherd::ScanRequest request;
+  request.min_extent_length = kBlock;
+  ASSIGN_OR_RETURN(const auto state, cowherd::ScanStateFile::Open(state_dir, "uuid", "reading"));
+  cowherd::SharedTotals totals;
+  cowherd::Pace pace(0, nullptr, totals);
+  cowherd::SpaceWon won(tree, tree.root_fd(), totals);
+  const cowherd::Stop stop;
+  const auto begin = std::chrono::steady_clock::now();
+  cowherd::ReadingScan reading(tree, tree, request, kBlock, {budget_mib << 20, uint64_t{1} << 30},
+                               state.get(), pace, stop, totals, won, [](const cowherd::Duplicate&) {});
+  for (uint64_t i = 0; i < end; ++i) RETURN_IF_ERROR(reading.Add({SmallFiles::PathOf(i), i + 1}));
+  RETURN_IF_ERROR(reading.Finish(/*complete=*/true));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  uint64_t copies = 0;
+  for (uint64_t i = std::max(known, files / 2); i < end; ++i) copies += tree.Blocks(i) * kBlock;
+  const double found = static_cast<double>(totals.Get().duplicate_bytes) / static_cast<double>(copies);
+  std::printf("| %.2f million small files by reading, %.2f of them new, budget %zu MiB | %.0f | %.1f |",
+              static_cast<double>(end) / 1e6, static_cast<double>(end - known) / 1e6, budget_mib,
+              took.count(), found * 100);
+  return absl::OkStatus();
 }
 
 // Scaled down by `scale`.
 void FindRuns(double tebibytes, size_t budget_mib, double scale) {
-  cowherd::RunFinder finder(static_cast<size_t>(static_cast<double>(budget_mib << 20) / scale), kBlock, 32);
+  // The part of a scan's budget that is for it.
+  cowherd::RunFinder finder(static_cast<size_t>(static_cast<double>(budget_mib << 20) * 2 / 3 / scale),
+                            kBlock, 32);
   std::vector<uint64_t> earlier;
   std::map<uint64_t, std::pair<uint64_t, uint64_t>> found;  // by blocks: found, planted
   const uint64_t extents = ExtentsIn(tebibytes / scale);
@@ -199,16 +429,26 @@ void FindRuns(double tebibytes, size_t budget_mib, double scale) {
 int main(int argc, char** argv) {
   const double tebibytes = argc > 1 ? std::atof(argv[1]) : 1;
   const size_t budget_mib = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 256;
-  if (tebibytes <= 0 || budget_mib < 64) {
-    std::fprintf(stderr, "index_scale: TEBIBYTES must be above 0, BUDGET_MIB at least 64\n");
+  const uint64_t files = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 1000000;
+  if (tebibytes <= 0 || budget_mib < 32 || files < 1000) {
+    std::fprintf(stderr,
+                 "index_scale: TEBIBYTES must be above 0, BUDGET_MIB at least 32, FILES at least 1000\n");
     return 2;
   }
-  // First: peak memory does not come down again.
-  const absl::Status status = ScanWhole(tebibytes, budget_mib);
-  if (!status.ok()) {
-    std::fprintf(stderr, "%s\n", status.ToString().c_str());
-    return 1;
-  }
+  std::string state_dir = std::filesystem::temp_directory_path() / "index_scale.XXXXXX";
+  if (::mkdtemp(&state_dir[0]) == nullptr) return 1;
+  const uint64_t known = files - files / 100;
+  std::printf(
+      "| scan of | seconds | of the copies found, %% | peak memory MiB | bar | "
+      "|\n|---|---|---|---|---|---|\n");
+  const bool measured =
+      Measure(budget_mib, [&] { return ScanLargeFiles(tebibytes, budget_mib); }) &&
+      Measure(budget_mib, [&] { return ScanSmallFiles(2 * files, budget_mib, state_dir); }) &&
+      Measure(budget_mib, [&] { return ReadSmallFiles(files, 0, known, budget_mib, state_dir); }) &&
+      Measure(budget_mib, [&] { return ReadSmallFiles(files, known, files, budget_mib, state_dir); });
+  std::filesystem::remove_all(state_dir);
+  if (!measured) return 1;
+  std::printf("\n");
   std::printf(
       "| TiB | budget MiB | million anchors | anchors kept | false candidates | KiB, every other run found | "
       "KiB, 99 of 100 found |\n|---|---|---|---|---|---|---|\n");

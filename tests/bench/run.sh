@@ -5,7 +5,7 @@
 #   tests/bench/run.sh scan [OPTION...]   whole scans beside Debian's peers; options as tests/bench/scan.py --help
 #   tests/bench/run.sh service [RUNS [FILESYSTEM]]  DedupeRanges and the scan's sharing beside the bare ioctl
 #   tests/bench/run.sh latency [OPTION...]  a foreground reader beside a job; options as tests/bench/latency.py --help
-#   tests/bench/run.sh index [TIB [MIB]]  memory of a scan of 1 TiB, and what its index finds at 1, 10 and 100 TiB
+#   tests/bench/run.sh index [TIB [MIB [FILES]]]  memory of scans of 1 TiB and of a million small files, and what they find
 #   tests/bench/run.sh fleet [NODES [TASKS [DIRECTORY]]]  the controller over a simulated fleet: store, scheduler, memory
 #   tests/bench/run.sh failover [OPTION...]  how long a thousand nodes wait when their leader goes, and for a cancel
 #   tests/bench/run.sh stores [BATCH...]  changes of tasks that the controller's stores take: SQLite, etcd with three members

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
@@ -171,6 +172,18 @@ TEST_P(StateTest, OnlyWhatIsNewIsLookedAtAndSharesWithWhatIsOld) {
   }
   EXPECT_TRUE(LookAtAll() == before);
   EXPECT_EQ(Scan().bytes_scanned, 0U);
+}
+
+// Where files are read, each takes addresses by its size.
+TEST_P(StateTest, AFileBeyondTheAddressesOfTheIndexIsSkippedAndTheOthersAreShared) {
+  Write("a", Bytes(1, kMiB));
+  Write("b", Bytes(1, kMiB));
+  Write("sparse", Bytes(1, kMiB));
+  ASSERT_EQ(::truncate(Path("sparse").c_str(), (off_t{1} << 59) + 1), 0) << std::strerror(errno);
+  const Totals totals = Scan();
+  const bool is_read = GetParam() != "btrfs";
+  EXPECT_EQ(totals.files_skipped, is_read ? 1U : 0U);
+  EXPECT_EQ(totals.bytes_accepted, (is_read ? 1 : 2) * kMiB);
 }
 
 TEST_P(StateTest, AFileThatIsRewrittenIsLookedAtAgain) {

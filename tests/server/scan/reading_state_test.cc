@@ -1,5 +1,6 @@
 #include "server/scan/reading_state.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -9,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "server/scan/run_finder.h"
 
 namespace cowherd {
 namespace {
@@ -32,15 +34,15 @@ class ReadingStateTest : public ::testing::Test {
   struct Scan {
     explicit Scan(const std::string& directory)
         : file(ScanStateFile::Open(directory, "uuid", "key").value_or(nullptr)),
-          state(file.get(), std::chrono::hours(1), 1 << 10, kDevice, anchors, table) {
+          state(file.get(), std::chrono::hours(1), 2 << 20, kBlock, kDevice, anchors, table) {
       EXPECT_NE(file, nullptr);
       state.Load();
     }
 
     void LookAt(uint64_t inode) {
       state.BeforeReading(FactsOf(inode));
-      table.Add(absl::StrCat(inode), {kDevice, inode}, kBlock, inode);
-      anchors.Put(inode, inode);
+      table.Add(table.Place(kBlock).value(), absl::StrCat(inode), {kDevice, inode}, kBlock, inode << 8);
+      anchors.Put(inode * 0x9e3779b97f4a7c15, inode);
       state.Done(absl::StrCat(inode), FactsOf(inode));
     }
     bool Met(uint64_t inode) { return state.Met(absl::StrCat(inode), FactsOf(inode)); }
@@ -79,6 +81,86 @@ TEST_F(ReadingStateTest, TheNextScanHasFilesAndIndex) {
   next.LookAt(8);
   EXPECT_EQ(next.table.files(), 2U);
   EXPECT_EQ(next.anchors.entries(), 2U);
+}
+
+// Nothing is read then, and the index is kept as it was.
+TEST_F(ReadingStateTest, FilesThatAreOnlySkippedLeaveTheIndex) {
+  {
+    Scan first(directory_);
+    first.LookAt(7);
+    first.state.Save(/*complete=*/true);
+  }
+  {
+    Scan second(directory_);
+    EXPECT_TRUE(second.Met(7));
+    second.state.Done("small", FactsOf(8));
+    second.state.Save(/*complete=*/true);
+  }
+  Scan third(directory_);
+  EXPECT_TRUE(third.Met(7));
+  third.LookAt(9);
+  EXPECT_EQ(third.table.files(), 2U);
+  EXPECT_EQ(third.anchors.entries(), 2U);
+}
+
+// Sizes add up, also those of files that are gone.
+TEST_F(ReadingStateTest, AnIndexThatIsShortOfAddressesIsBegunAnew) {
+  {
+    Scan first(directory_);
+    first.LookAt(7);
+    ASSERT_TRUE(first.table.Place(kMaxAddress / 2 - kBlock));
+    first.state.Save(/*complete=*/true);
+  }
+  {
+    Scan second(directory_);
+    EXPECT_TRUE(second.Met(7));
+    second.LookAt(8);
+    EXPECT_GT(second.table.end(), kMaxAddress / 2);
+    second.state.Save(/*complete=*/true);
+  }
+  Scan third(directory_);
+  EXPECT_FALSE(third.Met(7));
+  third.LookAt(7);
+  EXPECT_EQ(third.table.end(), kBlock);
+  EXPECT_EQ(third.anchors.entries(), 1U);
+}
+
+// Each scan meets the same files but for many that are new and gone with the next. The index holds some
+// 50,000 blocks, so it has to choose.
+TEST_F(ReadingStateTest, AnIndexOfWhatIsGoneIsBegunAnew) {
+  constexpr uint64_t kStay = 60000;
+  constexpr uint64_t kCome = 20000;
+  const auto scan = [&](uint64_t number) {
+    Scan scan(directory_);
+    const bool anew = !scan.Met(1);
+    for (uint64_t inode = 1; inode <= kStay; ++inode) {
+      if (!scan.Met(inode)) scan.LookAt(inode);
+    }
+    for (uint64_t i = 0; i < kCome; ++i) scan.LookAt(kStay + number * kCome + i);
+    scan.state.Save(/*complete=*/true);
+    return anew;
+  };
+  std::string anew;
+  for (uint64_t number = 1; number <= 12; ++number) anew += scan(number) ? 'n' : '.';
+  // Twice 80,000 are passed with the sixth, and again.
+  EXPECT_THAT(anew, ::testing::AnyOf("n.....n.....", "n....n....n.", "n.....n....n", "n....n.....n")) << anew;
+}
+
+// The same with the table, which holds fewer.
+TEST_F(ReadingStateTest, AScanThatWasStoppedDoesNotSayHowMuchThereIs) {
+  constexpr uint64_t kFiles = 120000;
+  {
+    Scan first(directory_);
+    for (uint64_t inode = 1; inode <= kFiles; ++inode) first.LookAt(inode);
+    first.state.Save(/*complete=*/true);
+  }
+  {
+    Scan stopped(directory_);
+    EXPECT_TRUE(stopped.Met(1));
+    stopped.LookAt(kFiles + 1);
+    stopped.state.Save(/*complete=*/false);
+  }
+  EXPECT_TRUE(Scan(directory_).Met(1));
 }
 
 TEST_F(ReadingStateTest, NoFileIsPassedOverWhoseIndexCannotBeLoaded) {

@@ -213,6 +213,7 @@ TEST(StorageProgress, ComesBackAsItWas) {
   progress.base = 7;
   progress.target = 9;
   progress.next = 1 << 20;
+  progress.indexed = 12345;
   progress.open = {{4096, 5}, {8192, 0}};
   const std::string text = EncodeProgress(progress);
   const absl::StatusOr<StorageProgress> decoded = DecodeProgress(text);
@@ -220,6 +221,7 @@ TEST(StorageProgress, ComesBackAsItWas) {
   EXPECT_EQ(decoded->base, 7U);
   EXPECT_EQ(decoded->target, 9U);
   EXPECT_EQ(decoded->next, 1U << 20);
+  EXPECT_EQ(decoded->indexed, 12345U);
   EXPECT_EQ(decoded->open, progress.open);
   for (size_t size = 0; size < text.size(); ++size) {
     EXPECT_THAT(DecodeProgress(text.substr(0, size)), StatusIs(absl::StatusCode::kDataLoss));
@@ -229,7 +231,10 @@ TEST(StorageProgress, ComesBackAsItWas) {
   EXPECT_THAT(DecodeProgress(EncodeProgress(progress)), StatusIs(absl::StatusCode::kDataLoss));
 }
 
-class StorageStateTest : public ScanStateTest {};
+class StorageStateTest : public ScanStateTest {
+ protected:
+  static constexpr uint64_t kMuch = uint64_t{1} << 50;  // bytes in use
+};
 
 TEST_F(StorageStateTest, AnchorsComeBackIntoALargerOrSmallerTable) {
   AnchorTable saved(8 << 20);
@@ -245,7 +250,7 @@ TEST_F(StorageStateTest, AnchorsComeBackIntoALargerOrSmallerTable) {
   for (size_t budget : {1 << 20, 8 << 20, 64 << 20}) {
     AnchorTable loaded(budget);
     StorageState state(file.get(), loaded, std::chrono::minutes(1));
-    EXPECT_EQ(state.Load(5).target, 5U);
+    EXPECT_EQ(state.Load(5, kMuch).target, 5U);
     ASSERT_TRUE(state.LoadAnchors());
     EXPECT_LE(loaded.bytes(), std::max<size_t>(budget, 1 << 20));
     EXPECT_GE(loaded.sampling(), saved.sampling());
@@ -266,8 +271,21 @@ TEST_F(StorageStateTest, OfALaterGenerationIsNotTrusted) {
   const std::unique_ptr<ScanStateFile> file = Open();
   StorageState state(file.get(), anchors, std::chrono::minutes(1));
   state.Save(progress);
-  EXPECT_EQ(state.Load(100).target, 100U);
-  EXPECT_EQ(state.Load(99).target, 0U);
+  EXPECT_EQ(state.Load(100, kMuch).target, 100U);
+  EXPECT_EQ(state.Load(99, kMuch).target, 0U);
+  EXPECT_TRUE(Files(".state").empty());
+}
+
+TEST_F(StorageStateTest, OfMuchMoreThanIsInUseIsBegunAnew) {
+  AnchorTable anchors(1 << 20);
+  StorageProgress progress;
+  progress.target = 100;
+  progress.indexed = 2000;
+  const std::unique_ptr<ScanStateFile> file = Open();
+  StorageState state(file.get(), anchors, std::chrono::minutes(1));
+  state.Save(progress);
+  EXPECT_EQ(state.Load(100, 1000).target, 100U);
+  EXPECT_EQ(state.Load(100, 999).target, 0U);
   EXPECT_TRUE(Files(".state").empty());
 }
 
@@ -284,7 +302,7 @@ TEST_F(StorageStateTest, TornAnchorsAreNotTrusted) {
   AnchorTable loaded(1 << 20);
   const std::unique_ptr<ScanStateFile> file = Open();
   StorageState state(file.get(), loaded, std::chrono::minutes(1));
-  EXPECT_EQ(state.Load(1).target, 1U);
+  EXPECT_EQ(state.Load(1, kMuch).target, 1U);
   EXPECT_FALSE(state.LoadAnchors());
   EXPECT_EQ(loaded.entries(), 0U);
   EXPECT_TRUE(Files(".state").empty());

@@ -13,7 +13,7 @@ namespace {
 using testing::IsOk;
 using testing::StatusIs;
 
-std::string Saved(const SeenFiles& files, bool all) {
+std::string Saved(SeenFiles& files, bool all) {
   StateWriter writer(-1);
   files.Save(all, writer);
   return writer.text();
@@ -71,22 +71,38 @@ TEST(SeenFiles, ACompleteScanForgetsWhatItDidNotMeet) {
 }
 
 TEST(SeenFiles, StaysWithinItsBudget) {
-  SeenFiles files(4 * sizeof(uint64_t));
-  for (uint64_t hash = 1; hash <= 6; ++hash) files.Add(hash);
-  EXPECT_EQ(files.left_out(), 2U);
-  SeenFiles smaller = Loaded(Saved(files, false), 2 * sizeof(uint64_t));
-  EXPECT_TRUE(smaller.Meet(2));
-  EXPECT_FALSE(smaller.Meet(3));
+  constexpr size_t kBudget = 1 << 20;
+  constexpr uint64_t kFiles = 200000;
+  const auto hash = [](uint64_t i) { return i * 0x9e3779b97f4a7c15 >> 16; };
+  SeenFiles files(kBudget);
+  for (uint64_t i = 0; i < kFiles; ++i) {
+    files.Add(hash(i));
+    ASSERT_LE(files.bytes(), kBudget);
+  }
+  EXPECT_EQ(files.added(), kFiles);
+  EXPECT_GT(files.left_out(), 0U);
+  EXPECT_LT(files.left_out(), kFiles / 4);
+  const std::string saved = Saved(files, false);
+  SeenFiles same = Loaded(saved, kBudget);
+  SeenFiles smaller = Loaded(saved, kBudget * 2 / 3);
+  EXPECT_LE(smaller.bytes(), kBudget * 2 / 3);
+  uint64_t met = 0;
+  for (uint64_t i = 0; i < kFiles; ++i) {
+    met += same.Meet(hash(i)) ? 1 : 0;
+    EXPECT_FALSE(same.Meet(hash(i) + 1));
+    smaller.Meet(hash(i));
+  }
+  EXPECT_EQ(met, kFiles - files.left_out());
+  EXPECT_EQ(Saved(same, false), saved);
 }
 
-TEST(SeenFiles, WhatIsSavedFitsIntoTheHeadOfAState) {
-  SeenFiles files(size_t{1} << 30);
-  for (uint64_t hash = 0; hash < kMaxHeadBytes / sizeof(hash) + 1; ++hash) files.Add(hash);
-  // Their number takes the place of one.
-  EXPECT_EQ(files.left_out(), 2U);
-  StateWriter writer(-1);
-  files.Save(false, writer);
-  EXPECT_EQ(writer.size(), kMaxHeadBytes);
+// With what a scan of 256 MiB has for them.
+TEST(SeenFiles, TenMillionFitIntoTheDefaultBudget) {
+  constexpr uint64_t kFiles = 10000000;
+  SeenFiles files(48 << 20);
+  for (uint64_t i = 0; i < kFiles; ++i) files.Add(i * 0x9e3779b97f4a7c15 >> 16);
+  EXPECT_EQ(files.left_out(), 0U);
+  EXPECT_LE(files.bytes(), size_t{48} << 20);
 }
 
 TEST(SeenFiles, WhatIsNotSuchASetIsTold) {
@@ -98,9 +114,15 @@ TEST(SeenFiles, WhatIsNotSuchASetIsTold) {
   StateReader empty{std::string()};
   EXPECT_THAT(files.Load(empty), StatusIs(absl::StatusCode::kDataLoss));
   StateWriter cut(-1);
-  for (uint64_t number : {uint64_t{1} << 60, uint64_t{7}}) cut.AddNumber(number);
+  for (uint64_t number : {uint64_t{1} << 61, uint64_t{7}}) cut.AddNumber(number);
   StateReader short_reader(cut.text());
   EXPECT_THAT(files.Load(short_reader), StatusIs(absl::StatusCode::kDataLoss));
+  StateReader passed_over(cut.text());
+  EXPECT_THAT(SeenFiles::Skip(passed_over), StatusIs(absl::StatusCode::kDataLoss));
+  StateWriter long_hash(-1);
+  for (uint64_t number : {uint64_t{1}, uint64_t{1} << 48}) long_hash.AddNumber(number);
+  StateReader long_reader(long_hash.text());
+  EXPECT_THAT(files.Load(long_reader), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 }  // namespace

@@ -10,11 +10,13 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/status.h"
 #include "server/fs/fake_filesystem.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_data.h"
@@ -28,7 +30,8 @@ using testing::IsOk;
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kExtentBytes = 64 * kMiB;  // one window of a scan
 
-// Storage as a test says it is: unique extents without references, some of them without checksums.
+// Storage as a test says it is: unique extents, some of them without checksums, each one a file's or
+// nobody's.
 class ScriptedMap final : public StorageMap {
  public:
   struct Extent {
@@ -39,7 +42,7 @@ class ScriptedMap final : public StorageMap {
   absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) override {
     std::vector<StorageExtent> found;
     for (auto e = extents.lower_bound(from); e != extents.end() && found.size() < max; ++e) {
-      if (e->second.generation > since) found.push_back({e->first, kExtentBytes});
+      if (e->second.generation > since) found.push_back({e->first, extent_bytes});
     }
     return found;
   }
@@ -57,18 +60,26 @@ class ScriptedMap final : public StorageMap {
   }
   absl::StatusOr<std::vector<Reference>> References(const StorageExtent& extent) override {
     asked_for_references.push_back(extent.address);
-    return std::vector<Reference>();
+    if (!has_files) return std::vector<Reference>();
+    Reference reference;
+    reference.file = {5, extent.address};
+    reference.length = extent.length;
+    return std::vector<Reference>{reference};
   }
-  absl::StatusOr<std::string> PathOf(const FileKey&, Wanted) override {
-    return absl::NotFoundError("no files here");
+  absl::StatusOr<std::string> PathOf(const FileKey& file, Wanted wanted) override {
+    std::string path = absl::StrCat(file.inode);
+    if (!wanted(path)) return absl::NotFoundError("not wanted");
+    return path;
   }
-  absl::StatusOr<InodeFacts> InodeOf(const FileKey&) override { return absl::NotFoundError("no files here"); }
+  absl::StatusOr<InodeFacts> InodeOf(const FileKey&) override { return InodeFacts{extent_bytes, 1}; }
   absl::StatusOr<uint64_t> ExtentsOf(const FileKey&, uint64_t) override { return 0; }
   void Forget() override {}
   uint32_t block_size() const override { return 4096; }
   unsigned checksum_bits() const override { return 64; }
 
   std::map<uint64_t, Extent> extents;
+  uint64_t extent_bytes = kExtentBytes;
+  bool has_files = false;
   uint64_t generation = 1;
   std::function<void(uint64_t address)> on_checksums;
   std::vector<uint64_t> asked_for_references;
@@ -97,15 +108,18 @@ class StorageScanTest : public ::testing::Test {
     const auto state = ScanStateFile::Open(directory_, "uuid", "key");
     EXPECT_THAT(state, IsOk());
     SharedTotals totals;
+    totals.Update([this](Totals& t) { t.bytes_found = map_.extents.size() * kExtentBytes; });
     Pace pace(0, nullptr, totals);
     SpaceWon won(fs_, tree->root_fd(), totals);
     const Stop& stop = *stop_;
-    absl::Status status = ScanStorage(
-                              fs_, *tree, map_, request_, [](const std::string&) { return true; }, 1 << 20,
-                              state->get(), pace, stop, totals, won, [](const Duplicate&) {})
-                              .status();
-    looked_at_ = totals.Get().bytes_scanned / kExtentBytes;
-    return status;
+    absl::StatusOr<UncheckedFiles> unchecked = ScanStorage(
+        fs_, *tree, map_, request_, [](const std::string&) { return true; }, 1 << 20, state->get(), pace,
+        stop, totals, won, [](const Duplicate&) {});
+    looked_at_ = totals.Get().bytes_scanned / map_.extent_bytes;
+    skipped_ = totals.Get().files_skipped;
+    RETURN_IF_ERROR(unchecked.status());
+    unchecked_ = *std::move(unchecked);
+    return absl::OkStatus();
   }
 
   std::string directory_;
@@ -114,6 +128,8 @@ class StorageScanTest : public ::testing::Test {
   ScanRequest request_;
   std::unique_ptr<Stop> stop_ = std::make_unique<Stop>();
   uint64_t looked_at_ = 0;
+  uint64_t skipped_ = 0;
+  UncheckedFiles unchecked_;
 };
 
 TEST_F(StorageScanTest, OnlyWhatIsNewerIsLookedAt) {
@@ -149,6 +165,22 @@ TEST_F(StorageScanTest, AFilesystemThatIsAlwaysWrittenToDoesNotKeepAScanForEver)
   map_.on_checksums = nullptr;
   EXPECT_EQ(Scan(), 1U);
   EXPECT_EQ(Scan(), 0U);
+}
+
+// Old extents are gone with each scan, and as many new ones there. The index holds 49152 blocks, three
+// extents of 16384 blocks each, and has to choose.
+TEST_F(StorageScanTest, AnIndexOfWhatIsGoneIsBegunAnew) {
+  std::string looked_at;
+  for (uint64_t scan = 0; scan < 9; ++scan) {
+    absl::StrAppend(&looked_at, Scan(), " ");
+    map_.generation = 2 + scan;
+    for (uint64_t i = 0; i < 2; ++i) {
+      map_.extents.erase(At(2 * scan + i));
+      map_.extents[At(8 + 2 * scan + i)] = {map_.generation, true};
+    }
+  }
+  // 8 + 2 * 5 are more than 2 * 8.
+  EXPECT_EQ(looked_at, "8 2 2 2 2 2 8 2 2 ");
 }
 
 TEST_F(StorageScanTest, ACancelledScanGoesOnWhereItWas) {
@@ -221,6 +253,34 @@ TEST_F(StorageScanTest, ExtentsWithoutChecksumsAreLookedAtUntilTheyHaveSome) {
   EXPECT_EQ(Scan(), 1U);
   EXPECT_EQ(Scan(), 0U);
   EXPECT_TRUE(map_.asked_for_references.empty());
+}
+
+// 65,536 are remembered with this budget, and as many extents that have to be looked at again.
+TEST_F(StorageScanTest, WhatIsTooMuchWithoutChecksumsIsCountedAndLeftToLaterScans) {
+  constexpr uint64_t kFiles = 70000;
+  constexpr uint64_t kMost = 65536;
+  map_.extents.clear();
+  map_.extent_bytes = map_.block_size();
+  map_.has_files = true;
+  for (uint64_t i = 1; i <= kFiles; ++i) map_.extents[i * map_.extent_bytes] = {1, false};
+  map_.extents[(kFiles + 1) * map_.extent_bytes] = {1, true};
+  std::set<FileKey> all;
+  for (int scan = 0; scan < 2; ++scan) {
+    // The second one does not believe that all was looked at.
+    EXPECT_EQ(Scan(), 1U);
+    EXPECT_EQ(unchecked_.files.size(), kMost);
+    EXPECT_FALSE(unchecked_.all);
+    EXPECT_EQ(skipped_, kFiles - kMost);
+    all.insert(unchecked_.files.begin(), unchecked_.files.end());
+  }
+  // It looks at others.
+  EXPECT_GT(all.size(), kMost);
+  map_.extents.erase(map_.extents.begin(), map_.extents.find((kFiles - kMost + 1) * map_.extent_bytes));
+  EXPECT_EQ(Scan(), 1U);
+  EXPECT_EQ(Scan(), 0U);
+  EXPECT_EQ(unchecked_.files.size(), kMost);
+  EXPECT_TRUE(unchecked_.all);
+  EXPECT_EQ(skipped_, 0U);
 }
 
 }  // namespace
