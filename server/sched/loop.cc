@@ -256,6 +256,7 @@ void Loop::ExpandJobs() {
   }
   Batch batch;
   std::vector<TaskKey> changed;
+  std::map<uint64_t, std::set<std::string>> canaries_before;
   for (const auto& [sequence, tasks] : by_job) {
     const ActiveJob& active = *table_.Find(sequence);
     Expansion expansion =
@@ -266,6 +267,7 @@ void Loop::ExpandJobs() {
     change.put = std::move(expansion.put);
     change.removed = std::move(expansion.removed);
     for (const Task& task : change.put) changed.push_back({sequence, task.number});
+    if (!change.removed.empty()) canaries_before[sequence] = active.canary_nodes;
   }
   if (!batch.empty() && !ledger_.Save(batch.Take()).ok()) return WakeBy(ledger_.retry());
   for (const TaskKey& key : keys) {
@@ -274,6 +276,12 @@ void Loop::ExpandJobs() {
     if (left->second.empty()) to_expand_.erase(left);
   }
   for (const TaskKey& key : changed) tries_.Schedule(key);
+  // Where a canary node had nothing to do, another one goes first now, whose tasks were held back so far.
+  for (const auto& [sequence, before] : canaries_before) {
+    const ActiveJob& active = *table_.Find(sequence);
+    if (active.canary_nodes == before) continue;
+    for (const TaskRow& row : active.tasks) tries_.Schedule({sequence, row.number});
+  }
   if (!to_expand_.empty()) WakeBy(ledger_.Now());
 }
 

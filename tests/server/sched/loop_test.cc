@@ -1073,6 +1073,24 @@ TEST_F(LoopTest, OtherNodesFollowTheCanary) {
   EXPECT_EQ(Last().order.node, "b");
 }
 
+TEST_F(LoopTest, ANodeThatBecomesTheCanaryIsNotForgotten) {
+  const NodeFacts a = link_.nodes["a:1"];
+  link_.nodes.erase("a:1");
+  Restart();
+  // "a" would go first, but nobody knows its labels yet: "b", which matches, is held back.
+  const std::string id = Create("label:rack=2;canary=1/1");
+  EXPECT_TRUE(link_.streams.empty());
+  EXPECT_EQ(ReasonOf(TaskOf(id, 1).error), "CANARY_FIRST");
+  link_.nodes["a:1"] = a;
+  After(options_.probe_interval);
+  ASSERT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(Last().order.node, "b");
+  Say(Last(), Summary("r", 1));
+  ASSERT_EQ(link_.streams.size(), 2u);
+  Say(Last(), Summary("r2", 1));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+}
+
 TEST_F(LoopTest, AFailedCanaryEndsTheJob) {
   const std::string id = Create("all;canary=1/1");
   Say(Last(), Summary("r", 1, FieldError("x", "no")));
