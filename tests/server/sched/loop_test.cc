@@ -337,11 +337,11 @@ TEST_F(LoopTest, RetriesWithBackoffThenFails) {
   for (uint32_t attempt = 1; attempt <= 10; ++attempt) {
     ASSERT_EQ(link_.streams.size(), attempt);
     EXPECT_EQ(Last().order.attempt, attempt);
-    Say(Last(), Summary("r" + std::to_string(attempt), 1, ErrnoError(EIO, "read")));
+    Say(Last(), Summary("r" + std::to_string(attempt), 1, ErrnoError(ENOMEM, "read")));
     if (attempt == 10) break;
     const Task task = TaskOf(id);
     EXPECT_EQ(task.state, TaskState::kWaiting);
-    EXPECT_EQ(ErrnoOf(task.error), EIO);
+    EXPECT_EQ(ErrnoOf(task.error), ENOMEM);
     EXPECT_GE(task.next_attempt, clock_.Now() + absl::Seconds(1));
     EXPECT_EQ(store_.Get(id)->tasks[0].next_attempt, task.next_attempt);
     EXPECT_LE(wake_, task.next_attempt);
@@ -349,7 +349,7 @@ TEST_F(LoopTest, RetriesWithBackoffThenFails) {
   }
   EXPECT_EQ(StateOf(id), JobState::kFailed);
   EXPECT_EQ(Get(id).job.totals.bytes_accepted, 10u);
-  EXPECT_EQ(ErrnoOf(TaskOf(id).error), EIO);
+  EXPECT_EQ(ErrnoOf(TaskOf(id).error), ENOMEM);
 }
 
 TEST_F(LoopTest, FinalErrorsFailAtOnce) {
@@ -787,6 +787,29 @@ TEST_F(LoopTest, AFullFilesystemIsPausedForAllItsTasks) {
   EXPECT_EQ(Sample("cowherd_controller_paused_filesystems"), 0);
   ASSERT_EQ(link_.streams.size(), 5u);
   EXPECT_EQ(Last().order.root, "data");
+}
+
+TEST_F(LoopTest, ATaskOutlastsAnAbsentRootAndCanBeCancelled) {
+  const std::string id = Create("names:a");
+  const std::string other = Create("names:a");
+  const absl::Status absent = WithDetail(absl::NotFoundError("not mounted"), "ROOT_ABSENT", "", ENOENT);
+  // For hours, two tasks by turns.
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(link_.streams.size(), static_cast<size_t>(i + 1));
+    Say(Last(), Summary(absl::StrCat("r", i), 1, absent));
+    for (int waits = 0; waits < 10 && link_.streams.size() == static_cast<size_t>(i + 1); ++waits) {
+      After(absl::Minutes(1));
+    }
+  }
+  Say(Last(), Summary("r", 1, absent));
+  EXPECT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "ROOT_ABSENT");
+  EXPECT_GT(TaskOf(other).attempt, 10u);
+  EXPECT_GT(Sample("cowherd_controller_task_retries_total{root_absent}"), 100);
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
 }
 
 TEST_F(LoopTest, FilesystemsAreKnownAgainAfterARestart) {

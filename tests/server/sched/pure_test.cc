@@ -104,10 +104,10 @@ TEST(Verdict, Streams) {
   EXPECT_EQ(JudgeStream(MakeError(StatusCode::kUnavailable, "STOPPING", "")), Verdict::kLost);
   EXPECT_EQ(JudgeStream(MakeError(StatusCode::kResourceExhausted, "BUSY", "")), Verdict::kBusy);
   EXPECT_EQ(JudgeStream(MakeError(StatusCode::kFailedPrecondition, "STALE_EPOCH", "")), Verdict::kFenced);
-  EXPECT_EQ(JudgeStream(MakeError(StatusCode::kUnavailable, "ROOT_ABSENT", "")), Verdict::kRetry);
-  EXPECT_EQ(JudgeStream(MakeError(StatusCode::kFailedPrecondition, "ROOT_ABSENT", "")), Verdict::kRetry);
+  EXPECT_EQ(JudgeStream(MakeError(StatusCode::kUnavailable, "ROOT_ABSENT", "")), Verdict::kAbsent);
+  EXPECT_EQ(JudgeStream(MakeError(StatusCode::kFailedPrecondition, "ROOT_ABSENT", "")), Verdict::kAbsent);
   // As the node's filesystem layer makes it.
-  EXPECT_EQ(JudgeStream(WithDetail(absl::NotFoundError(""), "ROOT_ABSENT", "", ENOENT)), Verdict::kRetry);
+  EXPECT_EQ(JudgeStream(WithDetail(absl::NotFoundError(""), "ROOT_ABSENT", "", ENOENT)), Verdict::kAbsent);
   EXPECT_EQ(JudgeStream(absl::InternalError("reset")), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(absl::AbortedError("")), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(FieldError("scan.root", "no such root")), Verdict::kFinal);
@@ -131,7 +131,7 @@ TEST(Verdict, Runs) {
   for (int error : {EPERM, EACCES, ENOENT, EINVAL, EOPNOTSUPP, EXDEV, EISDIR}) {
     EXPECT_EQ(JudgeRun(ErrnoError(error, "x")), Verdict::kFinal) << error;
   }
-  EXPECT_EQ(JudgeRun(MakeError(absl::StatusCode::kUnknown, "ROOT_ABSENT", "")), Verdict::kRetry);
+  EXPECT_EQ(JudgeRun(MakeError(absl::StatusCode::kUnknown, "ROOT_ABSENT", "")), Verdict::kAbsent);
   EXPECT_EQ(JudgeRun(absl::UnknownError("")), Verdict::kFinal);
   // As a scan of a filesystem that cannot share makes it.
   EXPECT_EQ(JudgeRun(WithDetail(absl::FailedPreconditionError(""), "EOPNOTSUPP", "", EOPNOTSUPP)),
@@ -139,8 +139,8 @@ TEST(Verdict, Runs) {
 }
 
 TEST(Verdict, ReasonsAreBounded) {
-  const Verdict verdicts[] = {Verdict::kLost,  Verdict::kBusy,   Verdict::kStopped,   Verdict::kRetry,
-                              Verdict::kFinal, Verdict::kFenced, Verdict::kFilesystem};
+  const Verdict verdicts[] = {Verdict::kLost,  Verdict::kBusy,   Verdict::kStopped,    Verdict::kRetry,
+                              Verdict::kFinal, Verdict::kFenced, Verdict::kFilesystem, Verdict::kAbsent};
   for (Verdict verdict : verdicts) {
     for (int error = 1; error < 133; ++error) {
       const absl::string_view reason = RetryReason(verdict, ErrnoError(error, "x"));
