@@ -153,7 +153,7 @@ absl::Status Loop::WhyWaiting(const ActiveJob& active, const TaskRow& row) const
   RETURN_IF_ERROR(rests_.WhyNode(*row.node));
   if (active.Follows(*row.node)) return CanaryFirst();
   RETURN_IF_ERROR(rests_.WhyJob(active.job.sequence));
-  const Place place = tries_.PlaceOf(active, row);
+  const Place place = tries_.PlaceOf(row);
   const FilesystemPauses::Pause* pause =
       paused_filesystems().Find({place.node, place.filesystem}, ledger_.Now());
   return pause == nullptr ? absl::OkStatus() : FilesystemPaused(*pause);

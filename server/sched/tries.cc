@@ -51,7 +51,8 @@ bool Tries::StoreRests() {
 
 void Tries::AddJob(const ActiveJob& active) {
   const uint64_t job = active.job.sequence;
-  scheduler_.AddJob(job, active.plan.priority);
+  // A list of ranges has no rate of its own.
+  scheduler_.AddJob(job, active.plan.priority, /*metered=*/!active.plan.ranges);
   scheduler_.SetHeld(job, Held(active));
   for (const TaskRow& row : active.tasks) {
     const TaskKey key{job, row.number};
@@ -70,11 +71,9 @@ bool Tries::Held(const ActiveJob& active) const {
   return active.job.wanted != Wanted::kRun || !rests_.JobIsOpen(active.job.sequence);
 }
 
-Place Tries::PlaceOf(const ActiveJob& active, const TaskRow& row) const {
+Place Tries::PlaceOf(const TaskRow& row) const {
   Place place;
   place.node = *row.node;
-  // A list of ranges has no rate of its own, and may be about any filesystem.
-  place.metered = !active.plan.ranges;
   const NodeEntry* node = nodes_.nodes().Find(*row.node);
   if (node == nullptr || !node->facts || row.root->empty()) return place;
   for (const RootFacts& root : node->facts->roots) {
@@ -93,9 +92,9 @@ void Tries::Schedule(TaskKey key) {
   const NodeEntry* node = nodes_.nodes().Find(*row->node);
   if (node == nullptr || !node->facts) unplaced_[*row->node].insert(key);
   if (row->open) {
-    scheduler_.Attach(key, PlaceOf(active, *row), row->next_attempt);
+    scheduler_.Attach(key, PlaceOf(*row), row->next_attempt);
   } else {
-    scheduler_.Queue(key, PlaceOf(active, *row), row->next_attempt);
+    scheduler_.Queue(key, PlaceOf(*row), row->next_attempt);
   }
 }
 
@@ -226,7 +225,7 @@ void Tries::EndTry(TaskKey key, const Ending& ending) {
   if (row.state == TaskState::kWaiting && !ending.asked) {
     metrics_.TaskRetried(RetryReason(*ending.verdict, ending.why));
   }
-  const Place place = PlaceOf(active, row);
+  const Place place = PlaceOf(row);
   if (!ending.verdict && pauses_.Worked({place.node, place.filesystem})) {
     scheduler_.PauseFilesystem(place.node, place.filesystem, absl::InfinitePast());
   }

@@ -88,7 +88,7 @@ class Tries {
 
   // Nothing of the job is to run now.
   bool Held(const ActiveJob& active) const;
-  Place PlaceOf(const ActiveJob& active, const TaskRow& row) const;
+  Place PlaceOf(const TaskRow& row) const;
   const FilesystemPauses& pauses() const { return pauses_; }
   // Tasks with a stream, by node.
   const std::map<std::string, size_t>& running() const { return runs_.by_node(); }
