@@ -114,7 +114,7 @@ void Tries::NodeChanged(const std::string& name) {
 
 void Tries::Dispatch() {
   const absl::Time now = ledger_.Now();
-  if (fenced_ || StoreRests()) return;
+  if (!MayOrder() || StoreRests()) return;
   const std::vector<Scheduler::Start> starts = scheduler_.Next(now, kMaxBatch);
   Batch batch;
   std::set<TaskKey> first;
@@ -357,7 +357,7 @@ void Tries::HurryStops(const std::string& node) {
 
 void Tries::SendStops() {
   const absl::Time now = ledger_.Now();
-  if (fenced_) return;
+  if (!MayOrder()) return;
   Batch batch;
   std::vector<TaskKey> attached;
   for (const TaskKey& key : stops_.Due(now)) {

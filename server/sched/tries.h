@@ -97,6 +97,9 @@ class Tries {
   void WakeBy(absl::Time when);
   // The store failed a moment ago; wakes when it is to be tried again.
   bool StoreRests();
+  // Orders may be given to nodes. To be asked before such as no write of the store goes before, which would
+  // fail: a step may have waited for the store until another leads.
+  bool MayOrder() const { return !fenced_ && mailbox_->Holds(); }
   bool MustStop(const ActiveJob& active, const TaskRow& row) const;
   TryContext ContextOf(const ActiveJob& active, TaskKey key) const;
   RestartVerdict RestartOf(const TaskRow& row, TaskKey key) const;

@@ -90,7 +90,7 @@ class LoopTest : public ::testing::Test {
     metrics_ = std::make_unique<ControllerMetrics>(
         *registry_, "1", std::vector<std::string>(std::begin(kRetryReasons), std::end(kRetryReasons)),
         std::vector<std::string>{});
-    mailbox_ = std::make_shared<Mailbox>(100);
+    mailbox_ = std::make_shared<Mailbox>(100, [this] { return holds_; });
     loop_ = std::make_unique<Loop>(store_, link_, clock_, mailbox_, *metrics_, ReadPlan, random_, options_);
     ASSERT_TRUE(loop_->Recover().ok());
     ASSERT_TRUE(loop_->SetTargets("static", targets).ok());
@@ -157,6 +157,7 @@ class LoopTest : public ::testing::Test {
   FakeLink link_;
   std::unique_ptr<prometheus::Registry> registry_;
   std::unique_ptr<ControllerMetrics> metrics_;
+  bool holds_ = true;
   std::shared_ptr<Mailbox> mailbox_;
   std::unique_ptr<Loop> loop_;
   absl::Time wake_;
@@ -660,6 +661,24 @@ TEST_F(LoopTest, StopThatNobodyHereAskedForIsRetried) {
   EXPECT_EQ(TaskOf(id).failures, 1u);
   After(absl::Seconds(2));
   EXPECT_EQ(Last().order.attempt, 2u);
+}
+
+TEST_F(LoopTest, WhoDoesNotLeadAnyMoreGivesNoOrders) {
+  const std::string id = Create("names:a");
+  Create("names:b");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  // As after a step that waited for the store until another one led: no write is left to tell of that,
+  // neither for a stop nor to attach to what is stored as running.
+  holds_ = false;
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  EXPECT_TRUE(link_.cancels.empty());
+  Restart();
+  EXPECT_EQ(link_.streams.size(), 2u);
+  holds_ = true;
+  Step();
+  EXPECT_EQ(link_.cancels.size(), 1u);
+  EXPECT_EQ(link_.streams.size(), 3u);
 }
 
 TEST_F(LoopTest, StaleEpochStopsDispatching) {
