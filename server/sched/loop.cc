@@ -119,9 +119,10 @@ void Loop::TakeUp(const ActiveJob& active) {
   Saved(active);
 }
 
-// Looks whether the canary nodes have said what becomes of the others.
 void Loop::Saved(const ActiveJob& active) {
   const uint64_t sequence = active.job.sequence;
+  if (active.unexpanded.empty()) most_tasks_.erase(sequence);
+  // Whether the canary nodes have said what becomes of the others.
   if (canaries_.count(sequence) == 0) return;
   const CanaryVerdict verdict = JudgeCanary(active.plan.canary, active.canary);
   if (verdict == CanaryVerdict::kWait) return;
@@ -225,13 +226,34 @@ absl::StatusOr<JobView> Loop::CreateJob(std::string spec, JobPlan plan, std::str
   if (before.ok()) return GetJob(before->job.id);
   if (!absl::IsNotFound(before.status())) return before.status();
   if (tries_.fenced()) return StaleEpoch();
-  if (table_.jobs().size() >= options_.max_active_jobs) return TooManyJobs(table_.jobs().size());
   ASSIGN_OR_RETURN(const std::vector<std::string> names, SelectNodes(plan, nodes()));
+  uint64_t most_tasks = 0;
+  for (const std::string& name : names) {
+    const NodeEntry& node = *nodes().Find(name);
+    most_tasks += node.facts ? MostTasks(plan, *node.facts) : 1;
+  }
+  RETURN_IF_ERROR(CheckRoom(most_tasks, spec.size()));
   JobRecord record = NewJob(std::move(spec), plan, names, std::move(request_id), ledger_.Now(), random_);
   ASSIGN_OR_RETURN(const ActiveJob* active, ledger_.Create(std::move(record), std::move(plan)));
   TakeUp(*active);
+  if (!active->unexpanded.empty()) most_tasks_[active->job.sequence] = most_tasks;
   Log(LogLevel::kInfo, "job accepted", {{"job", active->job.id}, {"nodes", uint64_t{active->tasks.size()}}});
   return ledger_.View(*active);
+}
+
+absl::Status Loop::CheckRoom(uint64_t most_tasks, uint64_t spec_bytes) const {
+  if (table_.jobs().size() >= options_.max_active_jobs) return TooManyJobs(table_.jobs().size());
+  uint64_t tasks = table_.tasks();
+  for (const auto& [sequence, most] : most_tasks_) {
+    tasks += most - std::min<uint64_t>(most, table_.Find(sequence)->tasks.size());
+  }
+  if (tasks + most_tasks > options_.max_active_tasks) {
+    return TooManyTasks(most_tasks, tasks, options_.max_active_tasks);
+  }
+  if (table_.spec_bytes() + spec_bytes > options_.max_active_spec_bytes) {
+    return TooManySpecBytes(spec_bytes, table_.spec_bytes(), options_.max_active_spec_bytes);
+  }
+  return absl::OkStatus();
 }
 
 void Loop::ExpandJobs() {

@@ -32,6 +32,21 @@ absl::Status TooManyJobs(size_t jobs) {
                    absl::StrCat(jobs, " jobs have not ended; wait for some or cancel them"));
 }
 
+absl::Status TooManyTasks(uint64_t job, uint64_t others, uint64_t limit) {
+  return MakeError(
+      StatusCode::kResourceExhausted, "TOO_MANY_TASKS",
+      absl::StrCat("the job may come to ", job, " tasks, and jobs that have not ended to ", others,
+                   "; together they may have ", limit,
+                   ": wait for some jobs, cancel some, or ask for fewer nodes or roots at once"));
+}
+
+absl::Status TooManySpecBytes(uint64_t job, uint64_t others, uint64_t limit) {
+  return MakeError(StatusCode::kResourceExhausted, "TOO_MANY_SPEC_BYTES",
+                   absl::StrCat("the job's spec has ", job, " bytes, and those of jobs that have not ended ",
+                                others, "; together they may have ", limit,
+                                ": wait for some jobs, cancel some, or make the spec smaller"));
+}
+
 absl::Status TooManyWatches(size_t watches) {
   return MakeError(StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
                    absl::StrCat(watches, " watches are open; end some, or ask for the job now and then"));

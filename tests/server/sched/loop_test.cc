@@ -1268,6 +1268,47 @@ TEST_F(LoopTest, AJobIsCancelledWhileItsWindowIsClosed) {
   EXPECT_EQ(StateOf(id), JobState::kCancelled);
 }
 
+TEST_F(LoopTest, TasksOfActiveJobsAreBounded) {
+  options_.max_active_tasks = 5;
+  Restart();
+  const auto make = [this](const std::string& spec) {
+    return ReasonOf(loop_->CreateJob(spec, ReadPlan(spec).value(), "").status());
+  };
+  // Three, once its nodes have told their roots; this counts before that is worked out.
+  const absl::StatusOr<JobRecord> first = loop_->CreateJob("all", ReadPlan("all").value(), "");
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(make("all"), "TOO_MANY_TASKS");
+  Step();
+  EXPECT_EQ(make("all"), "TOO_MANY_TASKS");
+  EXPECT_EQ(make("names:a"), "");
+  EXPECT_EQ(make("ranges:b"), "");
+  EXPECT_EQ(make("ranges:b"), "TOO_MANY_TASKS");
+  ASSERT_TRUE(loop_->CancelJob(first->job.id).ok());
+  for (int i = 0; i < 2; ++i) {
+    Step();
+    for (const FakeLink::Cancel& cancel : std::exchange(link_.cancels, {}))
+      cancel.done(absl::NotFoundError(""));
+    for (const auto& stream : std::vector<std::shared_ptr<FakeLink::Stream>>(link_.streams)) {
+      if (stream->order.job_id == first->job.id && !stream->dropped) Say(*stream, Summary("r", 1, Stopped()));
+    }
+  }
+  EXPECT_EQ(StateOf(first->job.id), JobState::kCancelled);
+  EXPECT_EQ(make("all"), "");
+}
+
+TEST_F(LoopTest, SpecsOfActiveJobsAreBounded) {
+  options_.max_active_spec_bytes = 20;
+  Restart();
+  const std::string id = Create("ranges:a");
+  Create("ranges:b");
+  const absl::Status status = loop_->CreateJob("ranges:a", ReadPlan("ranges:a").value(), "").status();
+  EXPECT_EQ(ReasonOf(status), "TOO_MANY_SPEC_BYTES");
+  EXPECT_TRUE(absl::IsResourceExhausted(status));
+  Say(*link_.streams[0], Summary("r", 1));
+  ASSERT_EQ(StateOf(id), JobState::kSucceeded);
+  Create("ranges:a");
+}
+
 TEST_F(LoopTest, ANodeWorksWhileItsWindowIsOpen) {
   ToTheFullHour();
   const std::vector<Window> windows = {MakeWindow("0 * * * *", "", absl::Minutes(10)).value()};

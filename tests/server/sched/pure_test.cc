@@ -88,6 +88,35 @@ TEST(Expand, NeedsEveryLabel) {
   EXPECT_TRUE(Expand(plan, SomeNode()).empty());
 }
 
+TEST(MostTasks, IsNeverLessThanWhatThereWillBe) {
+  struct Row {
+    Strings roots;
+    Strings paths;
+    std::map<std::string, std::string> labels;
+    size_t most;
+  };
+  const Row rows[] = {
+      {{}, {}, {}, 4},
+      {{"gone", "data"}, {}, {}, 2},
+      {{"none"}, {}, {}, 1},
+      {{}, {"/srv/data/a"}, {}, 1},
+      {{}, {"/srv/data/a", "/srv/data/inner/b", "/srv/data/c", "/tmp", "/x"}, {}, 4},
+      {{}, {}, {{"rack", "1"}}, 4},
+      {{}, {}, {{"rack", "2"}}, 1},
+  };
+  for (const Row& row : rows) {
+    JobPlan plan;
+    plan.roots = row.roots;
+    plan.paths = row.paths;
+    plan.labels = row.labels;
+    EXPECT_EQ(MostTasks(plan, SomeNode()), row.most) << &row - rows;
+    EXPECT_GE(row.most, Expand(plan, SomeNode()).size()) << &row - rows;
+    plan.ranges = true;
+    EXPECT_EQ(MostTasks(plan, SomeNode()), 1u);
+  }
+  EXPECT_EQ(MostTasks({}, NodeFacts()), 1u);
+}
+
 TEST(Expand, WholeHostAsRoot) {
   EXPECT_TRUE(IsBeneath("/a", "/"));
   EXPECT_TRUE(IsBeneath("/", "/"));
