@@ -225,7 +225,6 @@ absl::StatusOr<JobView> Loop::CreateJob(std::string spec, JobPlan plan, std::str
   absl::StatusOr<JobRecord> before = store_.FindRequest(request_id, spec);
   if (before.ok()) return GetJob(before->job.id);
   if (!absl::IsNotFound(before.status())) return before.status();
-  if (tries_.fenced()) return StaleEpoch();
   ASSIGN_OR_RETURN(const std::vector<std::string> names, SelectNodes(plan, nodes()));
   uint64_t most_tasks = 0;
   for (const std::string& name : names) {
@@ -257,7 +256,7 @@ absl::Status Loop::CheckRoom(uint64_t most_tasks, uint64_t spec_bytes) const {
 }
 
 void Loop::ExpandJobs() {
-  if (tries_.fenced() || to_expand_.empty() || StoreRests()) return;
+  if (to_expand_.empty() || StoreRests()) return;
   // By job, as one job's tasks decide together which of them go; of each job some, so that a small one need
   // not wait for a large one.
   std::map<uint64_t, std::vector<Task>> by_job;
@@ -460,7 +459,10 @@ void Loop::Publish() {
     ++holds[{name.substr(0, name.find('/')), std::string(HoldName(hold.kind))}];
   }
   metrics_.SetHolds(holds);
-  if (const auto counts = nodes_.TakeCounts()) metrics_.SetNodes(*counts);
+  if (const auto counts = nodes_.TakeCounts()) {
+    metrics_.SetNodes(*counts);
+    metrics_.SetFencedNodes(nodes_.CountAside());
+  }
 }
 
 }  // namespace cowherd

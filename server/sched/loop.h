@@ -89,7 +89,7 @@ class Loop {
   // be known.
   void SetNodeWindows(const std::string& node, const std::vector<Window>& windows);
 
-  // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES", "STALE_EPOCH".
+  // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES".
   // RESOURCE_EXHAUSTED "TOO_MANY_JOBS", "TOO_MANY_TASKS", "TOO_MANY_SPEC_BYTES". And as JobStore::Create.
   absl::StatusOr<JobView> CreateJob(std::string spec, JobPlan plan, std::string request_id);
   absl::StatusOr<JobView> GetJob(const std::string& id);

@@ -7,11 +7,6 @@ namespace cowherd {
 
 using absl::StatusCode;
 
-absl::Status StaleEpoch() {
-  return MakeError(StatusCode::kFailedPrecondition, "STALE_EPOCH",
-                   "another controller rules the nodes; stop one of the two");
-}
-
 absl::Status JobEnded() {
   return MakeError(StatusCode::kFailedPrecondition, "JOB_ENDED",
                    "the job has ended or is being cancelled; make a new one");

@@ -13,8 +13,6 @@ namespace cowherd {
 
 // Why a call was refused.
 
-// FAILED_PRECONDITION "STALE_EPOCH".
-absl::Status StaleEpoch();
 // FAILED_PRECONDITION "JOB_ENDED", "JOB_ACTIVE".
 absl::Status JobEnded();
 absl::Status JobActive();

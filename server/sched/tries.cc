@@ -229,7 +229,7 @@ void Tries::EndTry(TaskKey key, const Ending& ending) {
   if (!ending.verdict && pauses_.Worked({place.node, place.filesystem})) {
     scheduler_.PauseFilesystem(place.node, place.filesystem, absl::InfinitePast());
   }
-  if (ending.verdict == Verdict::kFenced) Fence(*row.node);
+  if (ending.verdict == Verdict::kFenced) SetAside(*row.node, ending.why);
   if (ending.verdict == Verdict::kLost) nodes_.Hurry(*row.node);
   if (ending.verdict == Verdict::kFilesystem && !place.filesystem.empty()) {
     const absl::Time until =
@@ -329,7 +329,6 @@ void Tries::CountCrashes() {
 
 // A task with a stream is heard of all the same.
 void Tries::GiveUpLost() {
-  if (fenced_) return;
   const auto change = [this](TaskKey, const ActiveJob& active, Task& task) {
     const NodeEntry* node = nodes_.nodes().Find(task.node);
     if (active.job.wanted == Wanted::kCancel || (node != nullptr && node->state != NodeState::kLost)) {
@@ -415,7 +414,12 @@ void Tries::StopAnswered(TaskKey key, const absl::Status& status) {
   }
   stops_.NotTaken(key);
   const TaskRow& row = *table_.Find(key);
-  if (ReasonOf(status) == "STALE_EPOCH") return Fence(*row.node);
+  if (ReasonOf(status) == "STALE_EPOCH") {
+    // Whoever leads the node now has the run.
+    SetAside(*row.node, status);
+    gone_.insert(key);
+    return;
+  }
   if (!absl::IsNotFound(status)) {
     Log(LogLevel::kWarning, "cancel failed; repeating",
         {{"task", TaskId(table_.Find(key.job)->job, key.number)}, {"error", status}});
@@ -433,7 +437,7 @@ void Tries::CloseGone() {
     absl::Status why;
     if (node == nullptr) {
       why = NodeUnknown(absl::StatusCode::kUnavailable, task.node);
-    } else if (node->state == NodeState::kLost) {
+    } else if (node->state == NodeState::kLost || node->set_aside) {
       why = node->error;
     }
     CloseTry(task, why, ContextOf(active, key));
@@ -442,11 +446,17 @@ void Tries::CloseGone() {
   WorkOff(gone_, change, [](const ActiveJob&, const TaskRow&) {});
 }
 
-void Tries::Fence(const std::string& node) {
-  if (std::exchange(fenced_, true)) return;
-  metrics_.TermIsFenced();
-  Log(LogLevel::kError, "another controller rules the nodes: this one dispatches nothing more",
-      {{"node", node}, {"epoch", epoch_}});
+// Only this node is given nothing more; the others go on. That is safe, as no controller can have followed
+// this one while it holds what makes it the leader: the lock of the SQLite file, or its key in etcd, whose
+// lease it believes in a second less than etcd does. Once it does not, no orders are given at all (MayOrder),
+// and the store takes nothing more. Nor does it hang on that: each node refuses by itself those whom another
+// followed. So the higher epoch is of another installation that has the node too, or of a store that was put
+// back.
+void Tries::SetAside(const std::string& node, const absl::Status& why) {
+  if (!MayOrder()) return;
+  Log(LogLevel::kError, "node obeys a controller of a higher epoch: it is set aside",
+      {{"node", node}, {"epoch", epoch_}, {"error", why}});
+  nodes_.SetAside(node, why);
 }
 
 }  // namespace cowherd

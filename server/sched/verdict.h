@@ -23,7 +23,7 @@ enum class Verdict {
   kAbsent,
   // Would fail the same way again.
   kFinal,
-  // Another controller rules.
+  // The node obeys another controller.
   kFenced,
 };
 

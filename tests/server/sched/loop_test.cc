@@ -681,20 +681,44 @@ TEST_F(LoopTest, WhoDoesNotLeadAnyMoreGivesNoOrders) {
   EXPECT_EQ(link_.streams.size(), 3u);
 }
 
-TEST_F(LoopTest, StaleEpochStopsDispatching) {
-  Create("names:a");
-  EndStream(MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH", "another"));
+TEST_F(LoopTest, ANodeOfAHigherEpochIsSetAsideAlone) {
+  const absl::Status stale = MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH", "another");
+  const std::string id = Create("names:a");
+  EndStream(stale);
   After(absl::Minutes(10));
   EXPECT_EQ(link_.streams.size(), 1u);
-  EXPECT_EQ(ReasonOf(loop_->CreateJob("names:b", ReadPlan("names:b").value(), "").status()), "STALE_EPOCH");
+  EXPECT_EQ(loop_->nodes().Find("a")->state, NodeState::kRefused);
+  EXPECT_EQ(ReasonOf(loop_->nodes().Find("a")->error), "STALE_EPOCH");
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "STALE_EPOCH");
   EXPECT_EQ(Sample("cowherd_controller_fenced"), 1);
-  // A later term.
+  // The others go on.
+  const std::string other = Create("names:a,b");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.node, "b");
+  EXPECT_EQ(ReasonOf(TaskOf(other, 0).error), "STALE_EPOCH");
+  // What runs on the node is not this controller's any more.
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  AnswerCancel(stale);
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+  // It began anew, and knows no other controller any more.
+  link_.nodes["a:1"].started = clock_.Now();
+  After(options_.probe_interval);
+  EXPECT_EQ(loop_->nodes().Find("a")->state, NodeState::kUp);
+  EXPECT_EQ(link_.streams.size(), 3u);
+  EXPECT_EQ(Last().order.node, "a");
+  EXPECT_EQ(Sample("cowherd_controller_fenced"), 0);
+  // A later term has a higher epoch.
+  EndStream(stale);
+  EXPECT_EQ(Sample("cowherd_controller_fenced"), 1);
   const double epoch = Sample("cowherd_controller_epoch");
   EXPECT_GT(epoch, 0);
   Restart();
   EXPECT_EQ(Sample("cowherd_controller_fenced"), 0);
   EXPECT_GT(Sample("cowherd_controller_epoch"), epoch);
   EXPECT_EQ(Sample("cowherd_controller_terms_total"), 1);
+  EXPECT_EQ(loop_->nodes().Find("a")->state, NodeState::kUp);
 }
 
 TEST_F(LoopTest, DeleteOnlyWhatHasEnded) {
