@@ -30,6 +30,8 @@ constexpr Step kSteps[] = {
     {"JOB_ACTIVE", "end it first: cowherd job cancel"},
     {"NODE_UNKNOWN", "look for its name: cowherd node list"},
     {"NODE_NAME_TAKEN", "give each node a name of its own (--name of cowherd-node), or take one out"},
+    {"STALE_EPOCH",
+     "two controllers have the node: take it out of one (--node, --node_dns), then restart the other one"},
     {"NODE_LOST", "bring the node back, then make the job again"},
     {"SCHEDULE_UNKNOWN", "look for its name: cowherd schedule list"},
     {"SCHEDULE_EXISTS", "take another name, or change that one: cowherd schedule update"},

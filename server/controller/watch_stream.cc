@@ -24,7 +24,10 @@ WatchStream* WatchStream::Start(Loop& loop, const std::shared_ptr<Mailbox>& mail
   auto stream = std::make_shared<WatchStream>(loop, mailbox, messages);
   stream->self_ = stream;
   const absl::Status posted = mailbox->PostCall([stream, id = std::move(id)] { stream->Watch(stream, id); });
-  if (!posted.ok()) stream->End(posted);
+  if (!posted.ok()) {
+    stream->posted_ = false;
+    stream->End(posted);
+  }
   return stream.get();
 }
 
@@ -49,6 +52,8 @@ void WatchStream::OnWriteDone(bool ok) {
 
 void WatchStream::OnDone() {
   std::shared_ptr<WatchStream> self = std::move(self_);
+  // A refused call leaves nothing in the mailbox: else those that call again and again would fill it.
+  if (!posted_) return;
   // Comes after Watch on that thread.
   mailbox_->PostNews([self = std::move(self)] { self->loop_.Unwatch(self->watch_); });
 }

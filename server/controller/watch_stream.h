@@ -59,6 +59,8 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Job> {
   const std::shared_ptr<Mailbox> mailbox_;
   const std::shared_ptr<JobMessages> messages_;
   std::shared_ptr<WatchStream> self_;
+  // Watch is called, or was.
+  bool posted_ = true;
   // Of the loop's thread. 0: none.
   uint64_t watch_ = 0;
   std::mutex mutex_;

@@ -71,7 +71,7 @@ ControllerMetrics::ControllerMetrics(prometheus::Registry& registry, absl::strin
                    "This controller's term of office with the nodes: higher than any before. 0: it has none.")
                 .Add({});
   fenced_ = &Gauges(registry, "cowherd_controller_fenced",
-                    "1 if nodes obey a controller that came later: this one gives no more orders.")
+                    "Nodes that obey a controller of a higher epoch: this one gives them no orders.")
                  .Add({});
   terms_ = &Counters(registry, "cowherd_controller_terms_total",
                      "How often this controller began to lead, since this process began.")
@@ -172,7 +172,7 @@ void ControllerMetrics::TermBegins(uint64_t epoch) {
   terms_->Increment();
 }
 
-void ControllerMetrics::TermIsFenced() { fenced_->Set(1); }
+void ControllerMetrics::SetFencedNodes(uint64_t nodes) { fenced_->Set(static_cast<double>(nodes)); }
 
 void ControllerMetrics::TermEnds() {
   epoch_->Set(0);

@@ -51,7 +51,7 @@ class ControllerMetrics {
   // A term of office with the nodes.
   void TermBegins(uint64_t epoch);
   // Nodes obey a later one.
-  void TermIsFenced();
+  void SetFencedNodes(uint64_t nodes);
   // What only the controller that leads can tell goes to 0, or away.
   void TermEnds();
 

@@ -1,6 +1,7 @@
 #include "server/sched/job_table.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -122,6 +123,7 @@ ActiveJob& JobTable::Add(JobRecord record, JobPlan plan) {
   ActiveJob& active = jobs_[sequence];
   active.job = std::move(record.job);
   active.spec = std::move(record.spec);
+  spec_bytes_ += active.spec.size();
   active.plan = std::move(plan);
   active.tasks.reserve(record.tasks.size());
   for (const Task& task : record.tasks) active.tasks.emplace_back(task, names_);
@@ -139,6 +141,7 @@ ActiveJob& JobTable::Add(JobRecord record, JobPlan plan) {
 void JobTable::Remove(uint64_t sequence) {
   ActiveJob& active = jobs_.at(sequence);
   for (const TaskRow& row : active.tasks) Uncount(active, row);
+  spec_bytes_ -= active.spec.size();
   sequence_of_.erase(active.job.id);
   jobs_.erase(sequence);
 }
@@ -170,6 +173,10 @@ std::map<TaskState, uint64_t> JobTable::CountTasks() const {
     counts[static_cast<TaskState>(state)] = tasks_in_state_[state];
   }
   return counts;
+}
+
+uint64_t JobTable::tasks() const {
+  return std::accumulate(tasks_in_state_.begin(), tasks_in_state_.end(), uint64_t{0});
 }
 
 absl::Time JobTable::oldest_waiting() const {

@@ -120,6 +120,8 @@ class JobTable {
 
   // Of all active jobs.
   std::map<TaskState, uint64_t> CountTasks() const;
+  uint64_t tasks() const;
+  uint64_t spec_bytes() const { return spec_bytes_; }
   // Since when the task that waits longest has waited. InfiniteFuture: none waits.
   absl::Time oldest_waiting() const;
 
@@ -133,6 +135,7 @@ class JobTable {
   std::unordered_map<std::string, uint64_t> sequence_of_;
   std::unordered_map<std::string, NodeTasks> on_node_;
   std::array<uint64_t, 5> tasks_in_state_{};
+  uint64_t spec_bytes_ = 0;
   // How many tasks wait since when.
   std::map<absl::Time, uint32_t> waiting_since_;
 };

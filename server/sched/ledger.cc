@@ -40,7 +40,14 @@ absl::StatusOr<const ActiveJob*> Ledger::Create(JobRecord record, JobPlan plan) 
 
 absl::Status Ledger::Save(std::vector<JobChange> changes) {
   const absl::Time now = Now();
-  for (JobChange& change : changes) RETURN_IF_ERROR(table_.Complete(change, now));
+  for (JobChange& change : changes) {
+    if (absl::Status status = table_.Complete(change, now); !status.ok()) {
+      LogFew(LogLevel::kError, "illegal change of a job; repeating",
+             {{"job", change.job.id}, {"error", status}});
+      retry_ = now + kRetryAfter;
+      return status;
+    }
+  }
   if (absl::Status status = store_.Write(changes); !status.ok()) {
     Log(LogLevel::kError, "store write failed", {{"error", status}});
     retry_ = now + kRetryAfter;

@@ -55,7 +55,8 @@ class Ledger {
   }
   // Stores a new job and takes it up. As JobStore::Create.
   absl::StatusOr<const ActiveJob*> Create(JobRecord record, JobPlan plan);
-  // Stores all changes at once and takes them over; on an error nothing has changed.
+  // Stores all changes at once and takes them over; on an error nothing has changed. INTERNAL: as
+  // JobTable::Complete.
   absl::Status Save(std::vector<JobChange> changes);
   // After a failed Save, when to try again. InfinitePast: it has not failed.
   absl::Time retry() const { return retry_; }

@@ -119,9 +119,10 @@ void Loop::TakeUp(const ActiveJob& active) {
   Saved(active);
 }
 
-// Looks whether the canary nodes have said what becomes of the others.
 void Loop::Saved(const ActiveJob& active) {
   const uint64_t sequence = active.job.sequence;
+  if (active.unexpanded.empty()) most_tasks_.erase(sequence);
+  // Whether the canary nodes have said what becomes of the others.
   if (canaries_.count(sequence) == 0) return;
   const CanaryVerdict verdict = JudgeCanary(active.plan.canary, active.canary);
   if (verdict == CanaryVerdict::kWait) return;
@@ -153,7 +154,7 @@ absl::Status Loop::WhyWaiting(const ActiveJob& active, const TaskRow& row) const
   RETURN_IF_ERROR(rests_.WhyNode(*row.node));
   if (active.Follows(*row.node)) return CanaryFirst();
   RETURN_IF_ERROR(rests_.WhyJob(active.job.sequence));
-  const Place place = tries_.PlaceOf(active, row);
+  const Place place = tries_.PlaceOf(row);
   const FilesystemPauses::Pause* pause =
       paused_filesystems().Find({place.node, place.filesystem}, ledger_.Now());
   return pause == nullptr ? absl::OkStatus() : FilesystemPaused(*pause);
@@ -224,18 +225,38 @@ absl::StatusOr<JobView> Loop::CreateJob(std::string spec, JobPlan plan, std::str
   absl::StatusOr<JobRecord> before = store_.FindRequest(request_id, spec);
   if (before.ok()) return GetJob(before->job.id);
   if (!absl::IsNotFound(before.status())) return before.status();
-  if (tries_.fenced()) return StaleEpoch();
-  if (table_.jobs().size() >= options_.max_active_jobs) return TooManyJobs(table_.jobs().size());
   ASSIGN_OR_RETURN(const std::vector<std::string> names, SelectNodes(plan, nodes()));
+  uint64_t most_tasks = 0;
+  for (const std::string& name : names) {
+    const NodeEntry& node = *nodes().Find(name);
+    most_tasks += node.facts ? MostTasks(plan, *node.facts) : 1;
+  }
+  RETURN_IF_ERROR(CheckRoom(most_tasks, spec.size()));
   JobRecord record = NewJob(std::move(spec), plan, names, std::move(request_id), ledger_.Now(), random_);
   ASSIGN_OR_RETURN(const ActiveJob* active, ledger_.Create(std::move(record), std::move(plan)));
   TakeUp(*active);
+  if (!active->unexpanded.empty()) most_tasks_[active->job.sequence] = most_tasks;
   Log(LogLevel::kInfo, "job accepted", {{"job", active->job.id}, {"nodes", uint64_t{active->tasks.size()}}});
   return ledger_.View(*active);
 }
 
+absl::Status Loop::CheckRoom(uint64_t most_tasks, uint64_t spec_bytes) const {
+  if (table_.jobs().size() >= options_.max_active_jobs) return TooManyJobs(table_.jobs().size());
+  uint64_t tasks = table_.tasks();
+  for (const auto& [sequence, most] : most_tasks_) {
+    tasks += most - std::min<uint64_t>(most, table_.Find(sequence)->tasks.size());
+  }
+  if (tasks + most_tasks > options_.max_active_tasks) {
+    return TooManyTasks(most_tasks, tasks, options_.max_active_tasks);
+  }
+  if (table_.spec_bytes() + spec_bytes > options_.max_active_spec_bytes) {
+    return TooManySpecBytes(spec_bytes, table_.spec_bytes(), options_.max_active_spec_bytes);
+  }
+  return absl::OkStatus();
+}
+
 void Loop::ExpandJobs() {
-  if (tries_.fenced() || to_expand_.empty() || StoreRests()) return;
+  if (to_expand_.empty() || StoreRests()) return;
   // By job, as one job's tasks decide together which of them go; of each job some, so that a small one need
   // not wait for a large one.
   std::map<uint64_t, std::vector<Task>> by_job;
@@ -256,6 +277,7 @@ void Loop::ExpandJobs() {
   }
   Batch batch;
   std::vector<TaskKey> changed;
+  std::map<uint64_t, std::set<std::string>> canaries_before;
   for (const auto& [sequence, tasks] : by_job) {
     const ActiveJob& active = *table_.Find(sequence);
     Expansion expansion =
@@ -266,6 +288,7 @@ void Loop::ExpandJobs() {
     change.put = std::move(expansion.put);
     change.removed = std::move(expansion.removed);
     for (const Task& task : change.put) changed.push_back({sequence, task.number});
+    if (!change.removed.empty()) canaries_before[sequence] = active.canary_nodes;
   }
   if (!batch.empty() && !ledger_.Save(batch.Take()).ok()) return WakeBy(ledger_.retry());
   for (const TaskKey& key : keys) {
@@ -274,6 +297,12 @@ void Loop::ExpandJobs() {
     if (left->second.empty()) to_expand_.erase(left);
   }
   for (const TaskKey& key : changed) tries_.Schedule(key);
+  // Where a canary node had nothing to do, another one goes first now, whose tasks were held back so far.
+  for (const auto& [sequence, before] : canaries_before) {
+    const ActiveJob& active = *table_.Find(sequence);
+    if (active.canary_nodes == before) continue;
+    for (const TaskRow& row : active.tasks) tries_.Schedule({sequence, row.number});
+  }
   if (!to_expand_.empty()) WakeBy(ledger_.Now());
 }
 
@@ -430,7 +459,10 @@ void Loop::Publish() {
     ++holds[{name.substr(0, name.find('/')), std::string(HoldName(hold.kind))}];
   }
   metrics_.SetHolds(holds);
-  if (const auto counts = nodes_.TakeCounts()) metrics_.SetNodes(*counts);
+  if (const auto counts = nodes_.TakeCounts()) {
+    metrics_.SetNodes(*counts);
+    metrics_.SetFencedNodes(nodes_.CountAside());
+  }
 }
 
 }  // namespace cowherd

@@ -50,6 +50,10 @@ class Loop {
     // A node that was not up for so long is lost.
     absl::Duration lost_after = absl::Minutes(10);
     size_t max_active_jobs = 10'000;
+    // Of all jobs that have not ended, since all are held in memory. A task takes some hundred bytes there:
+    // ten times as many as have been measured. Specs may be of some MiB each, and are what makes jobs large.
+    uint64_t max_active_tasks = 1'000'000;
+    uint64_t max_active_spec_bytes = uint64_t{256} << 20;
     size_t max_watches = 1'000;
     // A task that failed so often has failed for good.
     uint32_t max_failures = 10;
@@ -85,8 +89,8 @@ class Loop {
   // be known.
   void SetNodeWindows(const std::string& node, const std::vector<Window>& windows);
 
-  // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES", "STALE_EPOCH".
-  // RESOURCE_EXHAUSTED "TOO_MANY_JOBS". And as JobStore::Create.
+  // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES".
+  // RESOURCE_EXHAUSTED "TOO_MANY_JOBS", "TOO_MANY_TASKS", "TOO_MANY_SPEC_BYTES". And as JobStore::Create.
   absl::StatusOr<JobView> CreateJob(std::string spec, JobPlan plan, std::string request_id);
   absl::StatusOr<JobView> GetJob(const std::string& id);
   absl::StatusOr<std::vector<JobRecord>> ListJobs(const std::vector<JobState>& states, uint64_t before,
@@ -137,6 +141,8 @@ class Loop {
   void RestChanged(const std::string& node);
   void RestsChanged();
 
+  // There is room for the job. `most_tasks`: what it may come to.
+  absl::Status CheckRoom(uint64_t most_tasks, uint64_t spec_bytes) const;
   void ExpandJobs();
   void Sweep(uint64_t job);
   void Notify();
@@ -164,6 +170,8 @@ class Loop {
 
   // To make tasks of, by job; they stay here until that is stored.
   std::map<uint64_t, std::set<uint32_t>> to_expand_;
+  // What jobs with such tasks may come to in all, as their nodes were when they were made.
+  std::map<uint64_t, uint64_t> most_tasks_;
   // Jobs whose tasks that are not open are to end, and from which number on.
   std::map<uint64_t, uint32_t> sweeps_;
   // Jobs whose canary nodes have not said yet whether the others follow.

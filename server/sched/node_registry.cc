@@ -170,6 +170,7 @@ bool NodeRegistry::Refresh(const std::string& name, absl::Time now) {
     }
   }
   Choose(node);
+  node.set_aside = !two && !unsure && !up.empty() && up.front()->instance == node.aside;
   if (two) {
     node.state = NodeState::kRefused;
     std::vector<std::string> claims;
@@ -179,6 +180,9 @@ bool NodeRegistry::Refresh(const std::string& name, absl::Time now) {
   } else if (unsure) {
     node.state = NodeState::kUnknown;
     node.error = absl::OkStatus();
+  } else if (node.set_aside) {
+    node.state = NodeState::kRefused;
+    node.error = node.aside_why;
   } else if (!up.empty()) {
     node.state = NodeState::kUp;
     node.error = absl::OkStatus();
@@ -234,6 +238,15 @@ void NodeRegistry::SetDue(NodeEntry& node, absl::Time due) {
   due_.erase({node.due, node.name});
   node.due = due;
   if (due != absl::InfiniteFuture()) due_.insert({due, node.name});
+}
+
+bool NodeRegistry::SetAside(const std::string& name, const absl::Status& why, absl::Time now) {
+  const auto found = nodes_.find(name);
+  if (found == nodes_.end() || found->second.state != NodeState::kUp) return false;
+  NodeEntry& node = found->second;
+  node.aside = addresses_.at(node.endpoint.address).instance;
+  node.aside_why = why;
+  return Refresh(name, now);
 }
 
 std::vector<std::string> NodeRegistry::Expire(absl::Time now) {

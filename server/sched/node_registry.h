@@ -74,9 +74,14 @@ struct NodeEntry {
   absl::Time last_seen = absl::InfinitePast();
   // What it last said of itself.
   absl::optional<NodeFacts> facts;
+  // It is refused since it was set aside.
+  bool set_aside = false;
 
  private:
   friend class NodeRegistry;
+  // The instance that was set aside, and why. Empty: none was.
+  std::string aside;
+  absl::Status aside_why;
   absl::Time not_up_since = absl::InfinitePast();
   // When it is to be lost, or forgotten.
   absl::Time due = absl::InfiniteFuture();
@@ -105,6 +110,10 @@ class NodeRegistry {
   // no name are down, FAILED_PRECONDITION "NODE_UNNAMED".
   std::vector<std::string> Heard(const std::string& address, const absl::StatusOr<NodeFacts>& answer,
                                  absl::Time now);
+
+  // The node is up, but is to be given nothing: refused, for this reason, until another instance of it
+  // answers. True: its state has changed.
+  bool SetAside(const std::string& name, const absl::Status& why, absl::Time now);
 
   // The names of nodes that are lost from now on: UNAVAILABLE "NODE_LOST".
   std::vector<std::string> Expire(absl::Time now);

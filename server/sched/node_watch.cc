@@ -1,5 +1,6 @@
 #include "server/sched/node_watch.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -69,6 +70,10 @@ void NodeWatch::Hurry(const std::string& node) {
   for (const std::string& address : entry->addresses) probes_.Hurry(address);
 }
 
+void NodeWatch::SetAside(const std::string& node, const absl::Status& why) {
+  if (nodes_.SetAside(node, why, clock_.Now())) Changed(node);
+}
+
 void NodeWatch::Changed(const std::string& name) {
   counts_changed_ = true;
   const NodeEntry& node = *nodes_.Find(name);
@@ -99,6 +104,11 @@ absl::optional<std::map<std::string, uint64_t>> NodeWatch::TakeCounts() {
     if (entry.name.empty()) ++counts[std::string(NodeStateName(entry.state))];
   }
   return counts;
+}
+
+uint64_t NodeWatch::CountAside() const {
+  return static_cast<uint64_t>(std::count_if(nodes_.nodes().begin(), nodes_.nodes().end(),
+                                             [](const auto& node) { return node.second.set_aside; }));
 }
 
 }  // namespace cowherd

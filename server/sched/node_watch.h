@@ -46,6 +46,9 @@ class NodeWatch {
   // Asks the node at once, or as soon as it has answered what it was asked before.
   void Hurry(const std::string& node);
 
+  // As NodeRegistry's; `changed` is told.
+  void SetAside(const std::string& node, const absl::Status& why);
+
   // The nodes that are lost from now on; `changed` is told of each.
   std::vector<std::string> Expire(absl::Time now);
   absl::Time next_expiry() const { return nodes_.next_expiry(); }
@@ -55,6 +58,8 @@ class NodeWatch {
   // How many nodes, and addresses without one, are in which state: by NodeState's name, "vanished" for those
   // that no source names. Only if that may have changed since it was asked last.
   absl::optional<std::map<std::string, uint64_t>> TakeCounts();
+  // How many are set aside.
+  uint64_t CountAside() const;
 
  private:
   void Answered(const std::string& address, const absl::StatusOr<NodeFacts>& answer);

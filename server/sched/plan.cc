@@ -22,6 +22,13 @@ const RootFacts* RootOf(const NodeFacts& node, absl::string_view path) {
   return best;
 }
 
+bool HasLabels(const NodeFacts& node, const std::map<std::string, std::string>& labels) {
+  return std::all_of(labels.begin(), labels.end(), [&node](const auto& label) {
+    const auto found = node.labels.find(label.first);
+    return found != node.labels.end() && found->second == label.second;
+  });
+}
+
 }  // namespace
 
 bool IsBeneath(absl::string_view path, absl::string_view root) {
@@ -31,10 +38,7 @@ bool IsBeneath(absl::string_view path, absl::string_view root) {
 }
 
 std::vector<RootTask> Expand(const JobPlan& plan, const NodeFacts& node) {
-  for (const auto& [key, value] : plan.labels) {
-    const auto found = node.labels.find(key);
-    if (found == node.labels.end() || found->second != value) return {};
-  }
+  if (!HasLabels(node, plan.labels)) return {};
   std::vector<RootTask> tasks;
   for (const RootFacts& root : node.roots) {
     const bool wanted = plan.roots.empty()
@@ -49,6 +53,14 @@ std::vector<RootTask> Expand(const JobPlan& plan, const NodeFacts& node) {
     if (plan.paths.empty() || !task.paths.empty()) tasks.push_back(std::move(task));
   }
   return tasks;
+}
+
+size_t MostTasks(const JobPlan& plan, const NodeFacts& node) {
+  if (plan.ranges || !HasLabels(node, plan.labels)) return 1;
+  size_t most = node.roots.size();
+  if (!plan.roots.empty()) most = std::min(most, plan.roots.size());
+  if (!plan.paths.empty()) most = std::min(most, plan.paths.size());
+  return std::max<size_t>(most, 1);
 }
 
 bool MustMatch(const JobPlan& plan) { return plan.select != JobPlan::Select::kLabels && plan.paths.empty(); }

@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCHED_PLAN_H_
 #define COWHERD_SERVER_SCHED_PLAN_H_
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <vector>
@@ -52,6 +53,9 @@ struct RootTask {
 // The tasks that a tree scan has on this node; empty where nothing matches. A path belongs to the innermost
 // root above it. Pure.
 std::vector<RootTask> Expand(const JobPlan& plan, const NodeFacts& node);
+
+// Expand gives at most so many, and a node has one task before: counted without looking at paths. Pure.
+size_t MostTasks(const JobPlan& plan, const NodeFacts& node);
 
 // Where nothing matches, whether that is a failure even if other nodes have tasks: the job asked for this
 // node without leaving room for it to have nothing.

@@ -7,11 +7,6 @@ namespace cowherd {
 
 using absl::StatusCode;
 
-absl::Status StaleEpoch() {
-  return MakeError(StatusCode::kFailedPrecondition, "STALE_EPOCH",
-                   "another controller rules the nodes; stop one of the two");
-}
-
 absl::Status JobEnded() {
   return MakeError(StatusCode::kFailedPrecondition, "JOB_ENDED",
                    "the job has ended or is being cancelled; make a new one");
@@ -30,6 +25,21 @@ absl::Status NoNodes() {
 absl::Status TooManyJobs(size_t jobs) {
   return MakeError(StatusCode::kResourceExhausted, "TOO_MANY_JOBS",
                    absl::StrCat(jobs, " jobs have not ended; wait for some or cancel them"));
+}
+
+absl::Status TooManyTasks(uint64_t job, uint64_t others, uint64_t limit) {
+  return MakeError(
+      StatusCode::kResourceExhausted, "TOO_MANY_TASKS",
+      absl::StrCat("the job may come to ", job, " tasks, and jobs that have not ended to ", others,
+                   "; together they may have ", limit,
+                   ": wait for some jobs, cancel some, or ask for fewer nodes or roots at once"));
+}
+
+absl::Status TooManySpecBytes(uint64_t job, uint64_t others, uint64_t limit) {
+  return MakeError(StatusCode::kResourceExhausted, "TOO_MANY_SPEC_BYTES",
+                   absl::StrCat("the job's spec has ", job, " bytes, and those of jobs that have not ended ",
+                                others, "; together they may have ", limit,
+                                ": wait for some jobs, cancel some, or make the spec smaller"));
 }
 
 absl::Status TooManyWatches(size_t watches) {

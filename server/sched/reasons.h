@@ -13,15 +13,16 @@ namespace cowherd {
 
 // Why a call was refused.
 
-// FAILED_PRECONDITION "STALE_EPOCH".
-absl::Status StaleEpoch();
 // FAILED_PRECONDITION "JOB_ENDED", "JOB_ACTIVE".
 absl::Status JobEnded();
 absl::Status JobActive();
 // FAILED_PRECONDITION "NO_NODES".
 absl::Status NoNodes();
-// RESOURCE_EXHAUSTED "TOO_MANY_JOBS", "TOO_MANY_WATCHES".
+// RESOURCE_EXHAUSTED "TOO_MANY_JOBS", "TOO_MANY_TASKS", "TOO_MANY_SPEC_BYTES", "TOO_MANY_WATCHES". `job`: of
+// the one that was to be made; `others`: of those that have not ended.
 absl::Status TooManyJobs(size_t jobs);
+absl::Status TooManyTasks(uint64_t job, uint64_t others, uint64_t limit);
+absl::Status TooManySpecBytes(uint64_t job, uint64_t others, uint64_t limit);
 absl::Status TooManyWatches(size_t watches);
 
 // Why a task waits, or was not done. The code says which: NOT_FOUND to a caller, UNAVAILABLE while it waits.

@@ -6,7 +6,11 @@
 
 namespace cowherd {
 
-void Scheduler::AddJob(uint64_t job, int32_t priority) { jobs_[job].priority = priority; }
+void Scheduler::AddJob(uint64_t job, int32_t priority, bool metered) {
+  JobQueue& queue = jobs_[job];
+  queue.priority = priority;
+  queue.metered = metered;
+}
 
 void Scheduler::SetHeld(uint64_t job, bool held) {
   JobQueue& queue = jobs_.at(job);
@@ -80,11 +84,18 @@ void Scheduler::Leave(Filesystem& filesystem) {
 }
 
 void Scheduler::Rerank(uint64_t id, JobQueue& job) {
-  if (job.rank) order_.erase(*job.rank);
+  if (job.rank) OrderOf(job).erase(*job.rank);
   job.rank.reset();
   if (job.held || job.startable.empty()) return;
   job.rank = Rank(-int64_t{job.priority}, job.running, job.served, id);
-  order_.insert(*job.rank);
+  OrderOf(job).insert(*job.rank);
+}
+
+const Scheduler::Rank* Scheduler::FirstRank(bool metered) const {
+  const Rank* first = unmetered_order_.empty() ? nullptr : &*unmetered_order_.begin();
+  if (!metered || metered_order_.empty()) return first;
+  const Rank* other = &*metered_order_.begin();
+  return first == nullptr || *other < *first ? other : first;
 }
 
 void Scheduler::Enqueue(TaskKey task, Filesystem& filesystem) {
@@ -124,7 +135,6 @@ void Scheduler::Queue(TaskKey task, const Place& place, absl::Time not_before) {
   Remove(task);
   Entry& entry = entries_[task];
   entry.filesystem = &FilesystemOf(place);
-  entry.metered = place.metered;
   entry.not_before = not_before;
   if (not_before == absl::InfinitePast()) return Due(task, entry);
   timed_.emplace(not_before, task);
@@ -134,7 +144,6 @@ void Scheduler::Attach(TaskKey task, const Place& place, absl::Time not_before) 
   Remove(task);
   Entry& entry = entries_[task];
   entry.filesystem = &FilesystemOf(place);
-  entry.metered = place.metered;
   entry.not_before = not_before;
   entry.stage = Stage::kAway;
   ++entry.filesystem->open;
@@ -247,15 +256,21 @@ std::vector<Scheduler::Start> Scheduler::Next(absl::Time now, size_t most) {
     Entry& entry = entries_.at(task);
     if (entry.filesystem->node->gate == Gate::kShut || jobs_.at(task.job).held) continue;
     uint64_t share = 0;
-    if (limits_.bytes_per_second > 0 && entry.metered) {
+    if (limits_.bytes_per_second > 0 && jobs_.at(task.job).metered) {
       // It was given about so much before, and goes on with that.
       share = ShareOf(limits_.bytes_per_second, slots(), 0).value_or(0);
     }
     BeginRun(task, entry, share);
     starts.push_back({task, /*attach=*/true, share});
   }
-  while (starts.size() < most && running_ < limits_.in_all && !order_.empty()) {
-    const uint64_t id = std::get<3>(*order_.begin());
+  while (starts.size() < most && running_ < limits_.in_all) {
+    absl::optional<uint64_t> part = 0;
+    if (limits_.bytes_per_second > 0) {
+      part = ShareOf(limits_.bytes_per_second, slots(), given_bytes_per_second_);
+    }
+    const Rank* first = FirstRank(part.has_value());
+    if (first == nullptr) break;
+    const uint64_t id = std::get<3>(*first);
     JobQueue& job = jobs_.at(id);
     const TaskKey task{id, job.queued.lower_bound({*job.startable.begin(), 0})->second};
     Entry& entry = entries_.at(task);
@@ -265,13 +280,7 @@ std::vector<Scheduler::Start> Scheduler::Next(absl::Time now, size_t most) {
       if (job.startable.empty()) Rerank(id, job);
       continue;
     }
-    uint64_t share = 0;
-    if (limits_.bytes_per_second > 0 && entry.metered) {
-      const absl::optional<uint64_t> part =
-          ShareOf(limits_.bytes_per_second, slots(), given_bytes_per_second_);
-      if (!part) break;
-      share = *part;
-    }
+    const uint64_t share = job.metered ? *part : 0;
     BeginRun(task, entry, share);
     starts.push_back({task, /*attach=*/false, share});
   }

@@ -40,8 +40,6 @@ struct Place {
   std::string node;
   // Its filesystem's uuid. Empty: not known; then only the node counts.
   std::string filesystem;
-  // It takes a share of the bytes per second.
-  bool metered = true;
 };
 
 // Decides which tasks start where, and when. Pure: told what is, asked what to do; no clock, no I/O.
@@ -51,6 +49,7 @@ struct Place {
 // - Then jobs of higher priority; of one priority, the one with the fewest running tasks; of these, the one
 //   that was served longest ago.
 // - Within a job by node, then by number.
+// - While all bytes per second are given away, the jobs that take no share of them go on.
 // - An open task counts with its node and its filesystem until it is no longer open, whether it has a stream
 //   or not; with the limits over all nodes only while it runs.
 //
@@ -71,7 +70,8 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  void AddJob(uint64_t job, int32_t priority);
+  // `metered`: each of its tasks takes a share of the bytes per second.
+  void AddJob(uint64_t job, int32_t priority, bool metered);
   // None of its tasks is started or attached to while it is held.
   void SetHeld(uint64_t job, bool held);
   // Its tasks must have been removed.
@@ -128,7 +128,6 @@ class Scheduler {
   struct Entry {
     Filesystem* filesystem = nullptr;
     Stage stage = Stage::kTimed;
-    bool metered = false;
     bool due = false;
     absl::Time not_before = absl::InfinitePast();
     uint64_t bytes_per_second = 0;
@@ -137,6 +136,7 @@ class Scheduler {
   using Rank = std::tuple<int64_t, size_t, uint64_t, uint64_t>;
   struct JobQueue {
     int32_t priority = 0;
+    bool metered = true;
     bool held = false;
     size_t running = 0;
     uint64_t served = 0;
@@ -145,7 +145,7 @@ class Scheduler {
     // Those filesystems of `queued` that may have a place free; each is looked at when its turn comes.
     absl::btree_set<uint64_t> startable;
     std::set<uint32_t> away;
-    // As it stands in order_.
+    // As it stands in its order.
     absl::optional<Rank> rank;
   };
 
@@ -153,7 +153,10 @@ class Scheduler {
   void Forget(Node& node);
   Filesystem& FilesystemOf(const Place& place);
   void Leave(Filesystem& filesystem);
+  std::set<Rank>& OrderOf(const JobQueue& job) { return job.metered ? metered_order_ : unmetered_order_; }
   void Rerank(uint64_t id, JobQueue& job);
+  // Null: there is none. `metered`: also of those that are.
+  const Rank* FirstRank(bool metered) const;
   void Enqueue(TaskKey task, Filesystem& filesystem);
   void Dequeue(TaskKey task, Filesystem& filesystem);
   // A place may have come free.
@@ -170,7 +173,8 @@ class Scheduler {
   std::unordered_map<TaskKey, Entry, TaskKeyHash> entries_;
   std::map<uint64_t, JobQueue> jobs_;
   // Jobs that may have something to start, the next one first.
-  std::set<Rank> order_;
+  std::set<Rank> metered_order_;
+  std::set<Rank> unmetered_order_;
   // Tasks whose time has not come, and filesystems whose pause has not ended.
   std::set<std::pair<absl::Time, TaskKey>> timed_;
   std::set<std::pair<absl::Time, Filesystem*>> paused_;

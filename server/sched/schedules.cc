@@ -15,6 +15,9 @@ namespace {
 constexpr absl::string_view kKind = "schedule";
 constexpr absl::Duration kStartAgain = absl::Seconds(10);
 constexpr absl::Duration kStoreRetry = absl::Seconds(1);
+// Schedules that one step carries out at most. Each takes some three writes of the store, one after the
+// other: what else the loop has to do, calls, stops and reports, is not to wait for a thousand of them.
+constexpr size_t kMaxActs = 8;
 
 RunState StateOf(const Job& job) {
   if (!Ended(job.state)) return RunState::kActive;
@@ -91,14 +94,22 @@ void Schedules::Step() {
   TakeEnded();
   const absl::Time now = Now();
   // What was planned means nothing to a clock that went back.
-  const bool all = now < last_step_;
+  if (now < last_step_) {
+    for (auto& [name, entry] : entries_) LookSoon(entry);
+  }
   last_step_ = now;
-  if (!all && now < wake_) return;
+  if (now < wake_) return;
   wake_ = absl::InfiniteFuture();
   // A store that does not work fails them all alike.
   bool told = false;
-  for (auto& [name, entry] : entries_) {
-    if (all || entry.look_again <= now) {
+  size_t acts = 0;
+  auto next = entries_.upper_bound(last_act_);
+  for (size_t i = 0; i < entries_.size(); ++i, ++next) {
+    if (next == entries_.end()) next = entries_.begin();
+    auto& [name, entry] = *next;
+    if (entry.look_again <= now && acts < kMaxActs) {
+      ++acts;
+      last_act_ = name;
       if (const absl::Status status = Act(entry); !status.ok()) {
         if (!told)
           Log(LogLevel::kError, "schedule not carried out; repeating",

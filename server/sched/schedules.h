@@ -71,9 +71,9 @@ class Schedules {
   // Takes up what is in the store. After the loop's, and again whenever that is done again.
   absl::Status Recover();
 
-  // Does what is due. Then the loop must have its turn, for what was asked of it.
+  // Does some of what is due. Then the loop must have its turn, for what was asked of it.
   void Step();
-  // When to call Step again at the latest; it may have passed.
+  // When to call Step again at the latest; it may have passed: there is more to do.
   absl::Time wake() const { return wake_; }
 
   // OK also if there is one with this name and spec. ALREADY_EXISTS "SCHEDULE_EXISTS". RESOURCE_EXHAUSTED
@@ -131,6 +131,8 @@ class Schedules {
   std::vector<Job> ended_;
   absl::Time wake_ = absl::InfinitePast();
   absl::Time last_step_ = absl::InfinitePast();
+  // The schedule that was acted on last: the next step goes on behind it, so that all have their turn.
+  std::string last_act_;
 };
 
 }  // namespace cowherd

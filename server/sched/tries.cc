@@ -51,7 +51,8 @@ bool Tries::StoreRests() {
 
 void Tries::AddJob(const ActiveJob& active) {
   const uint64_t job = active.job.sequence;
-  scheduler_.AddJob(job, active.plan.priority);
+  // A list of ranges has no rate of its own.
+  scheduler_.AddJob(job, active.plan.priority, /*metered=*/!active.plan.ranges);
   scheduler_.SetHeld(job, Held(active));
   for (const TaskRow& row : active.tasks) {
     const TaskKey key{job, row.number};
@@ -70,11 +71,9 @@ bool Tries::Held(const ActiveJob& active) const {
   return active.job.wanted != Wanted::kRun || !rests_.JobIsOpen(active.job.sequence);
 }
 
-Place Tries::PlaceOf(const ActiveJob& active, const TaskRow& row) const {
+Place Tries::PlaceOf(const TaskRow& row) const {
   Place place;
   place.node = *row.node;
-  // A list of ranges has no rate of its own, and may be about any filesystem.
-  place.metered = !active.plan.ranges;
   const NodeEntry* node = nodes_.nodes().Find(*row.node);
   if (node == nullptr || !node->facts || row.root->empty()) return place;
   for (const RootFacts& root : node->facts->roots) {
@@ -93,9 +92,9 @@ void Tries::Schedule(TaskKey key) {
   const NodeEntry* node = nodes_.nodes().Find(*row->node);
   if (node == nullptr || !node->facts) unplaced_[*row->node].insert(key);
   if (row->open) {
-    scheduler_.Attach(key, PlaceOf(active, *row), row->next_attempt);
+    scheduler_.Attach(key, PlaceOf(*row), row->next_attempt);
   } else {
-    scheduler_.Queue(key, PlaceOf(active, *row), row->next_attempt);
+    scheduler_.Queue(key, PlaceOf(*row), row->next_attempt);
   }
 }
 
@@ -115,7 +114,7 @@ void Tries::NodeChanged(const std::string& name) {
 
 void Tries::Dispatch() {
   const absl::Time now = ledger_.Now();
-  if (fenced_ || StoreRests()) return;
+  if (!MayOrder() || StoreRests()) return;
   const std::vector<Scheduler::Start> starts = scheduler_.Next(now, kMaxBatch);
   Batch batch;
   std::set<TaskKey> first;
@@ -226,11 +225,11 @@ void Tries::EndTry(TaskKey key, const Ending& ending) {
   if (row.state == TaskState::kWaiting && !ending.asked) {
     metrics_.TaskRetried(RetryReason(*ending.verdict, ending.why));
   }
-  const Place place = PlaceOf(active, row);
+  const Place place = PlaceOf(row);
   if (!ending.verdict && pauses_.Worked({place.node, place.filesystem})) {
     scheduler_.PauseFilesystem(place.node, place.filesystem, absl::InfinitePast());
   }
-  if (ending.verdict == Verdict::kFenced) Fence(*row.node);
+  if (ending.verdict == Verdict::kFenced) SetAside(*row.node, ending.why);
   if (ending.verdict == Verdict::kLost) nodes_.Hurry(*row.node);
   if (ending.verdict == Verdict::kFilesystem && !place.filesystem.empty()) {
     const absl::Time until =
@@ -330,7 +329,6 @@ void Tries::CountCrashes() {
 
 // A task with a stream is heard of all the same.
 void Tries::GiveUpLost() {
-  if (fenced_) return;
   const auto change = [this](TaskKey, const ActiveJob& active, Task& task) {
     const NodeEntry* node = nodes_.nodes().Find(task.node);
     if (active.job.wanted == Wanted::kCancel || (node != nullptr && node->state != NodeState::kLost)) {
@@ -358,7 +356,7 @@ void Tries::HurryStops(const std::string& node) {
 
 void Tries::SendStops() {
   const absl::Time now = ledger_.Now();
-  if (fenced_) return;
+  if (!MayOrder()) return;
   Batch batch;
   std::vector<TaskKey> attached;
   for (const TaskKey& key : stops_.Due(now)) {
@@ -416,7 +414,12 @@ void Tries::StopAnswered(TaskKey key, const absl::Status& status) {
   }
   stops_.NotTaken(key);
   const TaskRow& row = *table_.Find(key);
-  if (ReasonOf(status) == "STALE_EPOCH") return Fence(*row.node);
+  if (ReasonOf(status) == "STALE_EPOCH") {
+    // Whoever leads the node now has the run.
+    SetAside(*row.node, status);
+    gone_.insert(key);
+    return;
+  }
   if (!absl::IsNotFound(status)) {
     Log(LogLevel::kWarning, "cancel failed; repeating",
         {{"task", TaskId(table_.Find(key.job)->job, key.number)}, {"error", status}});
@@ -434,7 +437,7 @@ void Tries::CloseGone() {
     absl::Status why;
     if (node == nullptr) {
       why = NodeUnknown(absl::StatusCode::kUnavailable, task.node);
-    } else if (node->state == NodeState::kLost) {
+    } else if (node->state == NodeState::kLost || node->set_aside) {
       why = node->error;
     }
     CloseTry(task, why, ContextOf(active, key));
@@ -443,11 +446,17 @@ void Tries::CloseGone() {
   WorkOff(gone_, change, [](const ActiveJob&, const TaskRow&) {});
 }
 
-void Tries::Fence(const std::string& node) {
-  if (std::exchange(fenced_, true)) return;
-  metrics_.TermIsFenced();
-  Log(LogLevel::kError, "another controller rules the nodes: this one dispatches nothing more",
-      {{"node", node}, {"epoch", epoch_}});
+// Only this node is given nothing more; the others go on. That is safe, as no controller can have followed
+// this one while it holds what makes it the leader: the lock of the SQLite file, or its key in etcd, whose
+// lease it believes in a second less than etcd does. Once it does not, no orders are given at all (MayOrder),
+// and the store takes nothing more. Nor does it hang on that: each node refuses by itself those whom another
+// followed. So the higher epoch is of another installation that has the node too, or of a store that was put
+// back.
+void Tries::SetAside(const std::string& node, const absl::Status& why) {
+  if (!MayOrder()) return;
+  Log(LogLevel::kError, "node obeys a controller of a higher epoch: it is set aside",
+      {{"node", node}, {"epoch", epoch_}, {"error", why}});
+  nodes_.SetAside(node, why);
 }
 
 }  // namespace cowherd

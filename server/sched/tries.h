@@ -52,8 +52,6 @@ class Tries {
 
   // The term of office in which orders are given. Once, first.
   void Begin(uint64_t epoch) { epoch_ = epoch; }
-  // A node has told that another controller rules: no orders are given any more.
-  bool fenced() const { return fenced_; }
 
   void AddJob(const ActiveJob& active);
   // All of its tasks have ended.
@@ -88,7 +86,7 @@ class Tries {
 
   // Nothing of the job is to run now.
   bool Held(const ActiveJob& active) const;
-  Place PlaceOf(const ActiveJob& active, const TaskRow& row) const;
+  Place PlaceOf(const TaskRow& row) const;
   const FilesystemPauses& pauses() const { return pauses_; }
   // Tasks with a stream, by node.
   const std::map<std::string, size_t>& running() const { return runs_.by_node(); }
@@ -97,6 +95,9 @@ class Tries {
   void WakeBy(absl::Time when);
   // The store failed a moment ago; wakes when it is to be tried again.
   bool StoreRests();
+  // Orders may be given to nodes. To be asked before such as no write of the store goes before, which would
+  // fail: a step may have waited for the store until another leads.
+  bool MayOrder() const { return mailbox_->Holds(); }
   bool MustStop(const ActiveJob& active, const TaskRow& row) const;
   TryContext ContextOf(const ActiveJob& active, TaskKey key) const;
   RestartVerdict RestartOf(const TaskRow& row, TaskKey key) const;
@@ -112,7 +113,8 @@ class Tries {
   void StartStream(TaskKey key, uint64_t bytes_per_second, bool first);
   void SendStop(TaskKey key, const NodeEntry& node);
   void StopAnswered(TaskKey key, const absl::Status& status);
-  void Fence(const std::string& node);
+  // The node refused an order, as it has had one of a higher epoch.
+  void SetAside(const std::string& node, const absl::Status& why);
 
   Ledger& ledger_;
   const JobTable& table_;
@@ -125,7 +127,6 @@ class Tries {
   const Options options_;
 
   uint64_t epoch_ = 0;
-  bool fenced_ = false;
   absl::Time wake_ = absl::InfiniteFuture();
 
   Scheduler scheduler_;

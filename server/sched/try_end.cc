@@ -29,6 +29,7 @@ void FailTry(Task& task, Verdict verdict, const absl::Status& why, const TryCont
       return;
     case Verdict::kStopped:
     case Verdict::kFilesystem:
+    case Verdict::kAbsent:
     case Verdict::kRetry:
       break;
   }
@@ -37,6 +38,8 @@ void FailTry(Task& task, Verdict verdict, const absl::Status& why, const TryCont
     task.state = TaskState::kCancelled;
   } else if (verdict == Verdict::kStopped && context.asked) {
     task.error = absl::OkStatus();
+  } else if (verdict == Verdict::kFilesystem || verdict == Verdict::kAbsent) {
+    task.next_attempt = context.now + Backoff(task.attempt, random);
   } else if (++task.failures >= context.max_failures) {
     task.state = TaskState::kFailed;
   } else {

@@ -32,7 +32,8 @@ bool IsOfFilesystem(int error) {
 Verdict JudgeFailure(const absl::Status& status) {
   // A root that is absent comes with ENOENT, which would be final for a file.
   const std::string reason = ReasonOf(status);
-  if (reason == "ROOT_ABSENT" || reason == "BUSY") return Verdict::kRetry;
+  if (reason == "ROOT_ABSENT") return Verdict::kAbsent;
+  if (reason == "BUSY") return Verdict::kRetry;
   if (IsOfFilesystem(ErrnoOf(status))) return Verdict::kFilesystem;
   if (ErrnoOf(status) != 0) return Passes(ErrnoOf(status)) ? Verdict::kRetry : Verdict::kFinal;
   switch (status.code()) {

@@ -17,11 +17,13 @@ enum class Verdict {
   // May go better in a new attempt.
   kRetry,
   // So may this, but the filesystem is full, over quota, read-only or broken: until it is not, any task of it
-  // would fail.
+  // would fail. That is no failure of the task, which waits for as long as it takes.
   kFilesystem,
+  // The same where the filesystem is not mounted.
+  kAbsent,
   // Would fail the same way again.
   kFinal,
-  // Another controller rules.
+  // The node obeys another controller.
   kFenced,
 };
 

@@ -73,7 +73,7 @@ TEST_F(ControllerSeriesTest, OfManySchedulesThoseThatAreOverdueAreTold) {
 
 TEST_F(ControllerSeriesTest, OnlyALeaderTellsWhatOnlyItKnows) {
   metrics_.TermBegins(1'700'000'000);
-  metrics_.TermIsFenced();
+  metrics_.SetFencedNodes(1);
   metrics_.SetJobs({{JobState::kRunning, 3}});
   metrics_.SetTasks({{TaskState::kWaiting, 4}});
   metrics_.SetNodes({{"up", 5}});

@@ -97,8 +97,11 @@ TEST_F(LedgerTest, WhatCannotBeStoredHasNotHappened) {
   ASSERT_TRUE(Move(active, TaskState::kRunning).ok());
   ASSERT_TRUE(Move(active, TaskState::kSucceeded).ok());
   const int writes = store_.writes();
+  clock_.Advance(absl::Hours(1));
   EXPECT_TRUE(absl::IsInternal(Move(active, TaskState::kRunning)));
   EXPECT_EQ(store_.writes(), writes);
+  // But not again and again.
+  EXPECT_EQ(ledger_.retry(), clock_.Now() + absl::Seconds(1));
 }
 
 TEST_F(LedgerTest, JobsAreDeletedOnceTheyHaveEnded) {

@@ -90,7 +90,7 @@ class LoopTest : public ::testing::Test {
     metrics_ = std::make_unique<ControllerMetrics>(
         *registry_, "1", std::vector<std::string>(std::begin(kRetryReasons), std::end(kRetryReasons)),
         std::vector<std::string>{});
-    mailbox_ = std::make_shared<Mailbox>(100);
+    mailbox_ = std::make_shared<Mailbox>(100, [this] { return holds_; });
     loop_ = std::make_unique<Loop>(store_, link_, clock_, mailbox_, *metrics_, ReadPlan, random_, options_);
     ASSERT_TRUE(loop_->Recover().ok());
     ASSERT_TRUE(loop_->SetTargets("static", targets).ok());
@@ -157,6 +157,7 @@ class LoopTest : public ::testing::Test {
   FakeLink link_;
   std::unique_ptr<prometheus::Registry> registry_;
   std::unique_ptr<ControllerMetrics> metrics_;
+  bool holds_ = true;
   std::shared_ptr<Mailbox> mailbox_;
   std::unique_ptr<Loop> loop_;
   absl::Time wake_;
@@ -337,11 +338,11 @@ TEST_F(LoopTest, RetriesWithBackoffThenFails) {
   for (uint32_t attempt = 1; attempt <= 10; ++attempt) {
     ASSERT_EQ(link_.streams.size(), attempt);
     EXPECT_EQ(Last().order.attempt, attempt);
-    Say(Last(), Summary("r" + std::to_string(attempt), 1, ErrnoError(EIO, "read")));
+    Say(Last(), Summary("r" + std::to_string(attempt), 1, ErrnoError(ENOMEM, "read")));
     if (attempt == 10) break;
     const Task task = TaskOf(id);
     EXPECT_EQ(task.state, TaskState::kWaiting);
-    EXPECT_EQ(ErrnoOf(task.error), EIO);
+    EXPECT_EQ(ErrnoOf(task.error), ENOMEM);
     EXPECT_GE(task.next_attempt, clock_.Now() + absl::Seconds(1));
     EXPECT_EQ(store_.Get(id)->tasks[0].next_attempt, task.next_attempt);
     EXPECT_LE(wake_, task.next_attempt);
@@ -349,7 +350,7 @@ TEST_F(LoopTest, RetriesWithBackoffThenFails) {
   }
   EXPECT_EQ(StateOf(id), JobState::kFailed);
   EXPECT_EQ(Get(id).job.totals.bytes_accepted, 10u);
-  EXPECT_EQ(ErrnoOf(TaskOf(id).error), EIO);
+  EXPECT_EQ(ErrnoOf(TaskOf(id).error), ENOMEM);
 }
 
 TEST_F(LoopTest, FinalErrorsFailAtOnce) {
@@ -662,20 +663,62 @@ TEST_F(LoopTest, StopThatNobodyHereAskedForIsRetried) {
   EXPECT_EQ(Last().order.attempt, 2u);
 }
 
-TEST_F(LoopTest, StaleEpochStopsDispatching) {
-  Create("names:a");
-  EndStream(MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH", "another"));
+TEST_F(LoopTest, WhoDoesNotLeadAnyMoreGivesNoOrders) {
+  const std::string id = Create("names:a");
+  Create("names:b");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  // As after a step that waited for the store until another one led: no write is left to tell of that,
+  // neither for a stop nor to attach to what is stored as running.
+  holds_ = false;
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  EXPECT_TRUE(link_.cancels.empty());
+  Restart();
+  EXPECT_EQ(link_.streams.size(), 2u);
+  holds_ = true;
+  Step();
+  EXPECT_EQ(link_.cancels.size(), 1u);
+  EXPECT_EQ(link_.streams.size(), 3u);
+}
+
+TEST_F(LoopTest, ANodeOfAHigherEpochIsSetAsideAlone) {
+  const absl::Status stale = MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH", "another");
+  const std::string id = Create("names:a");
+  EndStream(stale);
   After(absl::Minutes(10));
   EXPECT_EQ(link_.streams.size(), 1u);
-  EXPECT_EQ(ReasonOf(loop_->CreateJob("names:b", ReadPlan("names:b").value(), "").status()), "STALE_EPOCH");
+  EXPECT_EQ(loop_->nodes().Find("a")->state, NodeState::kRefused);
+  EXPECT_EQ(ReasonOf(loop_->nodes().Find("a")->error), "STALE_EPOCH");
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "STALE_EPOCH");
   EXPECT_EQ(Sample("cowherd_controller_fenced"), 1);
-  // A later term.
+  // The others go on.
+  const std::string other = Create("names:a,b");
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.node, "b");
+  EXPECT_EQ(ReasonOf(TaskOf(other, 0).error), "STALE_EPOCH");
+  // What runs on the node is not this controller's any more.
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  AnswerCancel(stale);
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
+  // It began anew, and knows no other controller any more.
+  link_.nodes["a:1"].started = clock_.Now();
+  After(options_.probe_interval);
+  EXPECT_EQ(loop_->nodes().Find("a")->state, NodeState::kUp);
+  EXPECT_EQ(link_.streams.size(), 3u);
+  EXPECT_EQ(Last().order.node, "a");
+  EXPECT_EQ(Sample("cowherd_controller_fenced"), 0);
+  // A later term has a higher epoch.
+  EndStream(stale);
+  EXPECT_EQ(Sample("cowherd_controller_fenced"), 1);
   const double epoch = Sample("cowherd_controller_epoch");
   EXPECT_GT(epoch, 0);
   Restart();
   EXPECT_EQ(Sample("cowherd_controller_fenced"), 0);
   EXPECT_GT(Sample("cowherd_controller_epoch"), epoch);
   EXPECT_EQ(Sample("cowherd_controller_terms_total"), 1);
+  EXPECT_EQ(loop_->nodes().Find("a")->state, NodeState::kUp);
 }
 
 TEST_F(LoopTest, DeleteOnlyWhatHasEnded) {
@@ -787,6 +830,29 @@ TEST_F(LoopTest, AFullFilesystemIsPausedForAllItsTasks) {
   EXPECT_EQ(Sample("cowherd_controller_paused_filesystems"), 0);
   ASSERT_EQ(link_.streams.size(), 5u);
   EXPECT_EQ(Last().order.root, "data");
+}
+
+TEST_F(LoopTest, ATaskOutlastsAnAbsentRootAndCanBeCancelled) {
+  const std::string id = Create("names:a");
+  const std::string other = Create("names:a");
+  const absl::Status absent = WithDetail(absl::NotFoundError("not mounted"), "ROOT_ABSENT", "", ENOENT);
+  // For hours, two tasks by turns.
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(link_.streams.size(), static_cast<size_t>(i + 1));
+    Say(Last(), Summary(absl::StrCat("r", i), 1, absent));
+    for (int waits = 0; waits < 10 && link_.streams.size() == static_cast<size_t>(i + 1); ++waits) {
+      After(absl::Minutes(1));
+    }
+  }
+  Say(Last(), Summary("r", 1, absent));
+  EXPECT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  EXPECT_EQ(TaskOf(id).failures, 0u);
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "ROOT_ABSENT");
+  EXPECT_GT(TaskOf(other).attempt, 10u);
+  EXPECT_GT(Sample("cowherd_controller_task_retries_total{root_absent}"), 100);
+  ASSERT_TRUE(loop_->CancelJob(id).ok());
+  Step();
+  EXPECT_EQ(StateOf(id), JobState::kCancelled);
 }
 
 TEST_F(LoopTest, FilesystemsAreKnownAgainAfterARestart) {
@@ -1073,6 +1139,24 @@ TEST_F(LoopTest, OtherNodesFollowTheCanary) {
   EXPECT_EQ(Last().order.node, "b");
 }
 
+TEST_F(LoopTest, ANodeThatBecomesTheCanaryIsNotForgotten) {
+  const NodeFacts a = link_.nodes["a:1"];
+  link_.nodes.erase("a:1");
+  Restart();
+  // "a" would go first, but nobody knows its labels yet: "b", which matches, is held back.
+  const std::string id = Create("label:rack=2;canary=1/1");
+  EXPECT_TRUE(link_.streams.empty());
+  EXPECT_EQ(ReasonOf(TaskOf(id, 1).error), "CANARY_FIRST");
+  link_.nodes["a:1"] = a;
+  After(options_.probe_interval);
+  ASSERT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(Last().order.node, "b");
+  Say(Last(), Summary("r", 1));
+  ASSERT_EQ(link_.streams.size(), 2u);
+  Say(Last(), Summary("r2", 1));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+}
+
 TEST_F(LoopTest, AFailedCanaryEndsTheJob) {
   const std::string id = Create("all;canary=1/1");
   Say(Last(), Summary("r", 1, FieldError("x", "no")));
@@ -1206,6 +1290,47 @@ TEST_F(LoopTest, AJobIsCancelledWhileItsWindowIsClosed) {
   ASSERT_TRUE(loop_->CancelJob(id).ok());
   Step();
   EXPECT_EQ(StateOf(id), JobState::kCancelled);
+}
+
+TEST_F(LoopTest, TasksOfActiveJobsAreBounded) {
+  options_.max_active_tasks = 5;
+  Restart();
+  const auto make = [this](const std::string& spec) {
+    return ReasonOf(loop_->CreateJob(spec, ReadPlan(spec).value(), "").status());
+  };
+  // Three, once its nodes have told their roots; this counts before that is worked out.
+  const absl::StatusOr<JobRecord> first = loop_->CreateJob("all", ReadPlan("all").value(), "");
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(make("all"), "TOO_MANY_TASKS");
+  Step();
+  EXPECT_EQ(make("all"), "TOO_MANY_TASKS");
+  EXPECT_EQ(make("names:a"), "");
+  EXPECT_EQ(make("ranges:b"), "");
+  EXPECT_EQ(make("ranges:b"), "TOO_MANY_TASKS");
+  ASSERT_TRUE(loop_->CancelJob(first->job.id).ok());
+  for (int i = 0; i < 2; ++i) {
+    Step();
+    for (const FakeLink::Cancel& cancel : std::exchange(link_.cancels, {}))
+      cancel.done(absl::NotFoundError(""));
+    for (const auto& stream : std::vector<std::shared_ptr<FakeLink::Stream>>(link_.streams)) {
+      if (stream->order.job_id == first->job.id && !stream->dropped) Say(*stream, Summary("r", 1, Stopped()));
+    }
+  }
+  EXPECT_EQ(StateOf(first->job.id), JobState::kCancelled);
+  EXPECT_EQ(make("all"), "");
+}
+
+TEST_F(LoopTest, SpecsOfActiveJobsAreBounded) {
+  options_.max_active_spec_bytes = 20;
+  Restart();
+  const std::string id = Create("ranges:a");
+  Create("ranges:b");
+  const absl::Status status = loop_->CreateJob("ranges:a", ReadPlan("ranges:a").value(), "").status();
+  EXPECT_EQ(ReasonOf(status), "TOO_MANY_SPEC_BYTES");
+  EXPECT_TRUE(absl::IsResourceExhausted(status));
+  Say(*link_.streams[0], Summary("r", 1));
+  ASSERT_EQ(StateOf(id), JobState::kSucceeded);
+  Create("ranges:a");
 }
 
 TEST_F(LoopTest, ANodeWorksWhileItsWindowIsOpen) {

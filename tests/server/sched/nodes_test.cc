@@ -92,6 +92,28 @@ class NodeRegistryTest : public ::testing::Test {
   NodeRegistry nodes_{kLostAfter};
 };
 
+TEST_F(NodeRegistryTest, WhatIsSetAsideIsRefusedUntilAnotherInstanceAnswers) {
+  const absl::Status why = MakeError(absl::StatusCode::kFailedPrecondition, "STALE_EPOCH", "another");
+  EXPECT_FALSE(nodes_.SetAside("n1", why, now_));
+  Set("static", {At("n1", "a:1")});
+  EXPECT_FALSE(nodes_.SetAside("n1", why, now_));
+  Hear("a:1", Called("own", "one"));
+  EXPECT_TRUE(nodes_.SetAside("n1", why, now_));
+  EXPECT_FALSE(nodes_.SetAside("n1", why, now_));
+  EXPECT_EQ(StateOf("n1"), NodeState::kRefused);
+  EXPECT_EQ(ReasonOfNode("n1"), "STALE_EPOCH");
+  EXPECT_TRUE(nodes_.Find("n1")->set_aside);
+  EXPECT_TRUE(nodes_.UpNames().empty());
+  Hear("a:1", kGone);
+  EXPECT_EQ(StateOf("n1"), NodeState::kDown);
+  EXPECT_FALSE(nodes_.Find("n1")->set_aside);
+  Hear("a:1", Called("own", "one"));
+  EXPECT_EQ(StateOf("n1"), NodeState::kRefused);
+  EXPECT_EQ(Hear("a:1", Called("own", "two")), Names{"n1"});
+  EXPECT_EQ(StateOf("n1"), NodeState::kUp);
+  EXPECT_TRUE(nodes_.Find("n1")->error.ok());
+}
+
 TEST_F(NodeRegistryTest, GoesUpAndDown) {
   Set("static", {At("n1", "a:1")});
   EXPECT_EQ(StateOf("n1"), NodeState::kUnknown);

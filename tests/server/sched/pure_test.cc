@@ -88,6 +88,35 @@ TEST(Expand, NeedsEveryLabel) {
   EXPECT_TRUE(Expand(plan, SomeNode()).empty());
 }
 
+TEST(MostTasks, IsNeverLessThanWhatThereWillBe) {
+  struct Row {
+    Strings roots;
+    Strings paths;
+    std::map<std::string, std::string> labels;
+    size_t most;
+  };
+  const Row rows[] = {
+      {{}, {}, {}, 4},
+      {{"gone", "data"}, {}, {}, 2},
+      {{"none"}, {}, {}, 1},
+      {{}, {"/srv/data/a"}, {}, 1},
+      {{}, {"/srv/data/a", "/srv/data/inner/b", "/srv/data/c", "/tmp", "/x"}, {}, 4},
+      {{}, {}, {{"rack", "1"}}, 4},
+      {{}, {}, {{"rack", "2"}}, 1},
+  };
+  for (const Row& row : rows) {
+    JobPlan plan;
+    plan.roots = row.roots;
+    plan.paths = row.paths;
+    plan.labels = row.labels;
+    EXPECT_EQ(MostTasks(plan, SomeNode()), row.most) << &row - rows;
+    EXPECT_GE(row.most, Expand(plan, SomeNode()).size()) << &row - rows;
+    plan.ranges = true;
+    EXPECT_EQ(MostTasks(plan, SomeNode()), 1u);
+  }
+  EXPECT_EQ(MostTasks({}, NodeFacts()), 1u);
+}
+
 TEST(Expand, WholeHostAsRoot) {
   EXPECT_TRUE(IsBeneath("/a", "/"));
   EXPECT_TRUE(IsBeneath("/", "/"));
@@ -104,10 +133,10 @@ TEST(Verdict, Streams) {
   EXPECT_EQ(JudgeStream(MakeError(StatusCode::kUnavailable, "STOPPING", "")), Verdict::kLost);
   EXPECT_EQ(JudgeStream(MakeError(StatusCode::kResourceExhausted, "BUSY", "")), Verdict::kBusy);
   EXPECT_EQ(JudgeStream(MakeError(StatusCode::kFailedPrecondition, "STALE_EPOCH", "")), Verdict::kFenced);
-  EXPECT_EQ(JudgeStream(MakeError(StatusCode::kUnavailable, "ROOT_ABSENT", "")), Verdict::kRetry);
-  EXPECT_EQ(JudgeStream(MakeError(StatusCode::kFailedPrecondition, "ROOT_ABSENT", "")), Verdict::kRetry);
+  EXPECT_EQ(JudgeStream(MakeError(StatusCode::kUnavailable, "ROOT_ABSENT", "")), Verdict::kAbsent);
+  EXPECT_EQ(JudgeStream(MakeError(StatusCode::kFailedPrecondition, "ROOT_ABSENT", "")), Verdict::kAbsent);
   // As the node's filesystem layer makes it.
-  EXPECT_EQ(JudgeStream(WithDetail(absl::NotFoundError(""), "ROOT_ABSENT", "", ENOENT)), Verdict::kRetry);
+  EXPECT_EQ(JudgeStream(WithDetail(absl::NotFoundError(""), "ROOT_ABSENT", "", ENOENT)), Verdict::kAbsent);
   EXPECT_EQ(JudgeStream(absl::InternalError("reset")), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(absl::AbortedError("")), Verdict::kRetry);
   EXPECT_EQ(JudgeStream(FieldError("scan.root", "no such root")), Verdict::kFinal);
@@ -131,7 +160,7 @@ TEST(Verdict, Runs) {
   for (int error : {EPERM, EACCES, ENOENT, EINVAL, EOPNOTSUPP, EXDEV, EISDIR}) {
     EXPECT_EQ(JudgeRun(ErrnoError(error, "x")), Verdict::kFinal) << error;
   }
-  EXPECT_EQ(JudgeRun(MakeError(absl::StatusCode::kUnknown, "ROOT_ABSENT", "")), Verdict::kRetry);
+  EXPECT_EQ(JudgeRun(MakeError(absl::StatusCode::kUnknown, "ROOT_ABSENT", "")), Verdict::kAbsent);
   EXPECT_EQ(JudgeRun(absl::UnknownError("")), Verdict::kFinal);
   // As a scan of a filesystem that cannot share makes it.
   EXPECT_EQ(JudgeRun(WithDetail(absl::FailedPreconditionError(""), "EOPNOTSUPP", "", EOPNOTSUPP)),
@@ -139,8 +168,8 @@ TEST(Verdict, Runs) {
 }
 
 TEST(Verdict, ReasonsAreBounded) {
-  const Verdict verdicts[] = {Verdict::kLost,  Verdict::kBusy,   Verdict::kStopped,   Verdict::kRetry,
-                              Verdict::kFinal, Verdict::kFenced, Verdict::kFilesystem};
+  const Verdict verdicts[] = {Verdict::kLost,  Verdict::kBusy,   Verdict::kStopped,    Verdict::kRetry,
+                              Verdict::kFinal, Verdict::kFenced, Verdict::kFilesystem, Verdict::kAbsent};
   for (Verdict verdict : verdicts) {
     for (int error = 1; error < 133; ++error) {
       const absl::string_view reason = RetryReason(verdict, ErrnoError(error, "x"));

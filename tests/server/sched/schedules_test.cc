@@ -538,6 +538,27 @@ TEST_F(SchedulesTest, ThereIsALimit) {
   EXPECT_EQ(ReasonOf(schedules_->Create("more", Spec("spec")).status()), "TOO_MANY_SCHEDULES");
 }
 
+TEST_F(SchedulesTest, ManyThatAreDueAtOnceLetTheLoopHaveItsTurns) {
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_TRUE(schedules_->Create(absl::StrCat("s", i), Spec("spec")).ok());
+  }
+  for (int i = 0; i < 10; ++i) Step();
+  EXPECT_GT(schedules_->wake(), clock_.Now());
+  clock_.Advance(At("11:00:00") - clock_.Now());
+  size_t before = 0;
+  for (int step = 0; step < 5; ++step) {
+    // There is more to do, at once.
+    EXPECT_LE(schedules_->wake(), clock_.Now());
+    schedules_->Step();
+    const size_t jobs = kept_.List({}, 0, 100)->size();
+    EXPECT_EQ(jobs - before, 8u);
+    before = jobs;
+    loop_->Step();
+  }
+  EXPECT_EQ(before, 40u);
+  EXPECT_EQ(schedules_->wake(), At("12:00:00"));
+}
+
 TEST_F(SchedulesTest, TellsMetricsWhenItIsOverdue) {
   Create();
   EXPECT_EQ(Told(), "last -, next 11:00:00, overdue 12:00:00");

@@ -48,8 +48,9 @@ const Row kRows[] = {
     {"retry", V::kRetry, false, false, 0, S::kWaiting, 1, false, true, true},
     {"retry once too often", V::kRetry, false, false, 9, S::kFailed, 10, false, false, true},
     {"retry under a cancel", V::kRetry, true, true, 9, S::kCancelled, 9, false, false, true},
-    {"filesystem", V::kFilesystem, false, false, 2, S::kWaiting, 3, false, true, true},
-    {"filesystem once too often", V::kFilesystem, false, false, 9, S::kFailed, 10, false, false, true},
+    {"filesystem", V::kFilesystem, false, false, 9, S::kWaiting, 9, false, true, true},
+    {"filesystem under a cancel", V::kFilesystem, true, true, 9, S::kCancelled, 9, false, false, true},
+    {"absent", V::kAbsent, false, false, 9, S::kWaiting, 9, false, true, true},
     {"final", V::kFinal, false, false, 0, S::kFailed, 0, false, false, true},
     {"final under a cancel", V::kFinal, true, true, 0, S::kFailed, 0, false, false, true},
     {"stopped as asked", V::kStopped, false, true, 1, S::kWaiting, 1, false, false, false},
@@ -74,6 +75,25 @@ TEST(FailTry, Verdicts) {
     EXPECT_EQ(!task.error.ok(), row.error);
     EXPECT_EQ(task.attempt, 3u);
     EXPECT_TRUE(LegalMove(TaskState::kRunning, task.state));
+  }
+}
+
+TEST(FailTry, WhatWaitsForItsFilesystemIsTriedAgainLessAndLessOften) {
+  std::mt19937_64 random(1);
+  TryContext context;
+  context.now = kNow;
+  for (const Verdict verdict : {V::kFilesystem, V::kAbsent}) {
+    absl::Duration longest;
+    for (uint32_t attempt = 1; attempt <= 1'000; ++attempt) {
+      Task task = Running();
+      task.attempt = attempt;
+      FailTry(task, verdict, ErrnoError(ENOSPC, "x"), context, random);
+      ASSERT_EQ(task.state, TaskState::kWaiting);
+      longest = std::max(longest, task.next_attempt - kNow);
+      EXPECT_TRUE(attempt > 1 || longest <= absl::Seconds(2));
+    }
+    EXPECT_GT(longest, absl::Minutes(4));
+    EXPECT_LE(longest, absl::Minutes(5));
   }
 }
 
