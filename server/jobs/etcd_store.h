@@ -7,6 +7,7 @@
 
 #include "server/etcd/client.h"
 #include "server/etcd/election.h"
+#include "server/jobs/ended_jobs.h"
 #include "server/jobs/job_store.h"
 
 namespace cowherd {
@@ -14,10 +15,7 @@ namespace cowherd {
 struct EtcdStoreOptions {
   // All keys begin with it.
   std::string prefix;
-  // Jobs that have ended beyond either limit are deleted, oldest first; the last one always stays. Bytes are
-  // those of specs and results, and 512 for each task.
-  size_t max_ended_jobs = 1'000;
-  uint64_t max_ended_bytes = uint64_t{256} << 20;
+  EndedLimits limits = EndedLimits();
 };
 
 // Keeps jobs in etcd. Writes take effect only while `leadership` holds, and then all or nothing: a write that

@@ -149,53 +149,54 @@ TEST_F(EtcdStoreTest, AJournalWithAHoleIsRefused) {
   EXPECT_EQ(ReasonOf(leading.store->RaiseEpoch(0).status()), "STORE_CORRUPT");
 }
 
-TEST_F(EtcdStoreTest, OldEndedJobsGo) {
-  options_.max_ended_jobs = 3;
-  LeadingStore leading = Lead();
-  const auto end = [&](uint64_t n) {
+TEST_F(EtcdStoreTest, TheNextLeaderKnowsInWhichOrderJobsEnded) {
+  options_.limits.jobs = 2;
+  const auto end = [](JobStore& store, uint64_t n) {
     Job job = Numbered(n).job;
     job.state = JobState::kSucceeded;
-    ASSERT_EQ(leading.store->Write({{job, {}, {}, {}}}), absl::OkStatus());
+    job.ended = absl::FromUnixMicros(static_cast<int64_t>(10 - n));
+    ASSERT_EQ(store.Write({{job, {}, {}, {}}}), absl::OkStatus());
   };
-  for (uint64_t n = 1; n <= 6; ++n) {
-    ASSERT_TRUE(leading.store->Create(Numbered(n)).ok());
-    // The second stays active.
-    if (n != 2) end(n);
-  }
-  const std::map<JobState, uint64_t> counts = {{JobState::kPending, 1}, {JobState::kSucceeded, 3}};
-  EXPECT_EQ(leading.store->CountByState().value(), counts);
-  EXPECT_EQ(leading.store->List({}, 0, 10)->size(), 4u);
-  EXPECT_TRUE(absl::IsNotFound(leading.store->Get("j1").status()));
-  EXPECT_TRUE(absl::IsNotFound(leading.store->Get("j3").status()));
-  EXPECT_TRUE(leading.store->Get("j2").ok());
-  EXPECT_TRUE(leading.store->Get("j4").ok());
-  EXPECT_EQ(Below("task/").size(), 4u);
-}
-
-TEST_F(EtcdStoreTest, EndedJobsAreBoundedByBytesToo) {
-  options_.max_ended_bytes = 100'000;
   {
     LeadingStore leading = Lead();
-    for (uint64_t n = 1; n <= 4; ++n) {
-      JobRecord record = Numbered(n);
-      ASSERT_TRUE(leading.store->Create(record).ok());
-      record.job.state = JobState::kFailed;
-      ASSERT_EQ(leading.store->Write({{record.job, {}, {}, {{0, std::string(40'000, 'r')}}}}),
-                absl::OkStatus());
-    }
-    EXPECT_EQ(leading.store->List({}, 0, 10)->size(), 2u);
+    for (uint64_t n = 1; n <= 3; ++n) ASSERT_TRUE(leading.store->Create(Numbered(n)).ok());
+    end(*leading.store, 3);
+    end(*leading.store, 2);
   }
-  // The next leader knows what each takes.
   LeadingStore next = Lead();
-  JobRecord large = Numbered(5);
-  large.spec = std::string(200'000, 's');
-  ASSERT_TRUE(next.store->Create(large).ok());
-  large.job.state = JobState::kFailed;
-  ASSERT_EQ(next.store->Write({{large.job, {}, {}, {}}}), absl::OkStatus());
-  // Too large by itself; the last one always stays.
-  const std::vector<JobRecord> left = next.store->List({}, 0, 10).value();
-  ASSERT_EQ(left.size(), 1u);
-  EXPECT_EQ(left[0].job.id, "j5");
+  end(*next.store, 1);
+  EXPECT_TRUE(absl::IsNotFound(next.store->Get("j3").status()));
+  EXPECT_TRUE(next.store->Get("j2").ok());
+  EXPECT_TRUE(next.store->Get("j1").ok());
+}
+
+// Of a job with results, too, that another leader wrote.
+TEST_F(EtcdStoreTest, TheNextLeaderKnowsWhatJobsTake) {
+  options_.limits.bytes = 100'000;
+  const auto write = [](JobStore& store, JobState state, size_t bytes) {
+    Job job = Numbered(1).job;
+    job.state = state;
+    ASSERT_EQ(store.Write({{job, {}, {}, {{0, std::string(bytes, 'r')}}}}), absl::OkStatus());
+  };
+  {
+    LeadingStore leading = Lead();
+    ASSERT_TRUE(leading.store->Create(Numbered(1)).ok());
+    write(*leading.store, JobState::kRunning, 60'000);
+  }
+  {
+    LeadingStore next = Lead();
+    write(*next.store, JobState::kSucceeded, 50'000);
+  }
+  LeadingStore last = Lead();
+  for (uint64_t n = 2; n <= 3; ++n) {
+    JobRecord record = Numbered(n);
+    record.spec = std::string(45'000, 's');
+    ASSERT_TRUE(last.store->Create(record).ok());
+    record.job.state = JobState::kFailed;
+    ASSERT_EQ(last.store->Write({{record.job, {}, {}, {}}}), absl::OkStatus());
+    EXPECT_EQ(last.store->Get("j1").ok(), n == 2);
+  }
+  EXPECT_EQ(Below("task/").size(), 2u);
 }
 
 TEST_F(EtcdStoreTest, NewerSchemaIsRefused) {
