@@ -168,7 +168,10 @@ class EtcdStore final : public JobStore {
   // With what `ops` says already.
   absl::Status Insert(Known& known, const JobRecord& record, EtcdOps ops);
   void DeleteJob(EtcdOps& ops, const Entry& entry) const;
+  // On an error after which it may have been carried out, or may be yet, known_ is gone.
   absl::Status Commit(EtcdOps ops);
+  // `committed`: it will be carried out, if not now.
+  absl::Status CommitInJournal(const std::vector<FencedWriter::Batch>& batches, bool& committed);
   absl::Status FinishJournal();
   void Trim(size_t just_ended);
 
@@ -177,6 +180,8 @@ class EtcdStore final : public JobStore {
   // None: this store only reads.
   absl::optional<FencedWriter> writer_;
   absl::optional<Known> known_;
+  // Jobs whose Create failed and may have been carried out: nobody was told of them.
+  std::vector<std::string> refused_;
   bool version_checked_ = false;
 };
 
@@ -250,6 +255,7 @@ absl::StatusOr<EtcdStore::Known*> EtcdStore::Load() {
   if (!writer_) return NotLeader("");
   if (known_) return &*known_;
   RETURN_IF_ERROR(CheckVersion());
+  RETURN_IF_ERROR(writer_->Settle());
   RETURN_IF_ERROR(FinishJournal());
   Known known(options_.limits);
   ASSIGN_OR_RETURN(known.epoch, ReadNumber("epoch"));
@@ -265,6 +271,16 @@ absl::StatusOr<EtcdStore::Known*> EtcdStore::Load() {
   std::stable_sort(entries.begin(), entries.end(),
                    [](const Entry& a, const Entry& b) { return a.job.ended < b.job.ended; });
   for (Entry& entry : entries) known.Set(std::move(entry));
+  for (const std::string& id : refused_) {
+    const auto found = known.by_id.find(id);
+    if (found == known.by_id.end()) continue;
+    const uint64_t sequence = found->second;
+    EtcdOps ops;
+    DeleteJob(ops, known.jobs.at(sequence));
+    RETURN_IF_ERROR(Commit(std::move(ops)));
+    known.Forget(sequence);
+  }
+  refused_.clear();
   known_ = std::move(known);
   return &*known_;
 }
@@ -291,8 +307,15 @@ absl::Status EtcdStore::FinishJournal() {
 }
 
 absl::Status EtcdStore::Commit(EtcdOps ops) {
-  std::vector<FencedWriter::Batch> batches = std::move(ops).Pack();
-  if (batches.size() <= 1) return writer_->Write(batches);
+  const std::vector<FencedWriter::Batch> batches = std::move(ops).Pack();
+  bool committed = false;
+  absl::Status status = batches.size() <= 1 ? writer_->Write(batches) : CommitInJournal(batches, committed);
+  // What comes next begins with what is there.
+  if (!status.ok() && (committed || writer_->InDoubt())) known_.reset();
+  return status;
+}
+
+absl::Status EtcdStore::CommitInJournal(const std::vector<FencedWriter::Batch>& batches, bool& committed) {
   EtcdOps journal;
   for (size_t i = 0; i < batches.size(); ++i) {
     pb::TxnRequest batch;
@@ -304,13 +327,11 @@ absl::Status EtcdStore::Commit(EtcdOps ops) {
   EtcdOps commit;
   commit.Put(Key("journal/commit"), absl::StrCat(batches.size()));
   RETURN_IF_ERROR(writer_->Write(std::move(commit).Pack()));
+  committed = true;
+  RETURN_IF_ERROR(writer_->Write(batches));
   EtcdOps clear;
   clear.DeletePrefix(Key("journal/"));
-  absl::Status status = writer_->Write(batches);
-  if (status.ok()) status = writer_->Write(std::move(clear).Pack());
-  // What comes next begins with the journal.
-  if (!status.ok()) known_.reset();
-  return status;
+  return writer_->Write(std::move(clear).Pack());
 }
 
 absl::StatusOr<uint64_t> EtcdStore::RaiseEpoch(uint64_t at_least) {
@@ -347,7 +368,10 @@ absl::StatusOr<JobStore::Created> EtcdStore::Create(JobRecord record) {
   record.job.sequence = known->sequence + 1;
   EtcdOps ops;
   ops.Put(Key("sequence"), absl::StrCat(record.job.sequence));
-  RETURN_IF_ERROR(Insert(*known, record, std::move(ops)));
+  if (absl::Status status = Insert(*known, record, std::move(ops)); !status.ok()) {
+    if (!known_) refused_.push_back(record.job.id);
+    return status;
+  }
   known->sequence = record.job.sequence;
   return Created{std::move(record), false};
 }

@@ -19,9 +19,10 @@ struct EtcdStoreOptions {
 };
 
 // Keeps jobs in etcd. Writes take effect only while `leadership` holds, and then all or nothing: a write that
-// does not fit in one transaction goes to a journal first, which the next write, or the next leader, brings
-// to its end if this one could not. So a write that failed with STORE_FULL may be carried out later; the same
-// change again does no harm.
+// does not fit in one transaction goes to a journal first, which the next call, or the next leader, brings
+// to its end if this one could not. So a write that failed with STORE_FULL, say, may be carried out later, or
+// have been; the same change again does no harm. What became of it is looked at before anything else is
+// written: a job that Create refused is then taken away again.
 //
 // With a null `leadership` it only reads, writes fail with NOT_LEADER; it may see a part of a large write
 // that is just being made. FAILED_PRECONDITION "STORE_NEWER": a later version wrote it. DATA_LOSS
