@@ -342,6 +342,19 @@ TEST_F(EtcdStoreTest, AJobInDoubtIsTakenAway) {
   for (const char* what : {"job/", "id/", "task/", "spec/"}) EXPECT_EQ(Below(what).size(), 3u) << what;
 }
 
+TEST_F(EtcdStoreTest, WhatIsFoundOutOfAJobInDoubtStays) {
+  Proxy proxy(cluster_->addresses()[0]);
+  LeadingStore leading = LeadThrough(proxy);
+  ASSERT_TRUE(leading.store->RaiseEpoch(0).ok());
+  JobRecord refused = Numbered(1);
+  refused.job.request_id = "r";
+  proxy.Next({Proxy::kHold, Proxy::kRefuse});
+  EXPECT_EQ(ReasonOf(leading.store->Create(refused).status()), "STORE_FULL");
+  EXPECT_TRUE(absl::IsNotFound(leading.store->FindRequest("r", refused.spec).status()));
+  EXPECT_FALSE(proxy.Deliver());
+  EXPECT_TRUE(Below("job/").empty());
+}
+
 // Without doubt all stays as it was, also for those who read while the cluster is full.
 TEST_F(EtcdStoreTest, AWriteThatWasRefusedChangesNothing) {
   Proxy proxy(cluster_->addresses()[0]);
