@@ -12,6 +12,15 @@ namespace {
 // After a term that could not begin; another may do better meanwhile.
 constexpr std::chrono::seconds kPause(1);
 
+// A store that this program cannot use, or nodes that it cannot have: what we found ourselves, with a reason.
+// All else may pass: members that do not answer, or that answered something else once, a full disk, a lost
+// lease, rights that etcd does not give yet.
+bool NeverPasses(const absl::Status& status) {
+  const bool by_us = !ReasonOf(status).empty();
+  return by_us &&
+         (absl::IsFailedPrecondition(status) || absl::IsDataLoss(status) || absl::IsInvalidArgument(status));
+}
+
 }  // namespace
 
 Candidacy::Candidacy(Election& election, Duties duties)
@@ -34,10 +43,7 @@ absl::StatusOr<std::unique_ptr<Term>> Candidacy::Hold(Leadership& leadership) {
   absl::StatusOr<std::unique_ptr<Term>> term = duties_.begin(leadership);
   if (!term.ok()) {
     Log(LogLevel::kError, "the term cannot begin", {{"error", term.status()}});
-    // Members that do not answer, a full disk and a lost lease pass.
-    const bool passes = absl::IsUnavailable(term.status()) || absl::IsDeadlineExceeded(term.status()) ||
-                        absl::IsResourceExhausted(term.status());
-    if (!passes) return term.status();
+    if (NeverPasses(term.status())) return term.status();
     leadership.Resign();
     std::unique_lock<std::mutex> lock(mutex_);
     stopping_.wait_for(lock, kPause, [this] { return stopped_; });

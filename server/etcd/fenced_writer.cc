@@ -1,5 +1,6 @@
 #include "server/etcd/fenced_writer.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -25,7 +26,7 @@ constexpr absl::Duration kAgain = absl::Milliseconds(50);
 
 FencedWriter::FencedWriter(EtcdClient& client, const Leadership& leadership, std::string prefix)
     : client_(client), leadership_(leadership), pool_(kSlots, kSlots) {
-  for (size_t i = 0; i < kSlots; ++i) slots_.push_back({absl::StrCat(prefix, i), 0, ""});
+  for (size_t i = 0; i < kSlots; ++i) slots_.push_back({absl::StrCat(prefix, i), 0, {}});
 }
 
 absl::Status FencedWriter::LoadSlots() {
@@ -42,15 +43,30 @@ absl::Status FencedWriter::LoadSlots() {
   return absl::OkStatus();
 }
 
+std::string FencedWriter::NewId() {
+  return absl::StrFormat("%016x%016x", absl::Uniform<uint64_t>(random_), absl::Uniform<uint64_t>(random_));
+}
+
+bool FencedWriter::InDoubt() const {
+  return std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.given_up.empty(); });
+}
+
+absl::Status FencedWriter::Settle() {
+  for (Slot& slot : slots_) {
+    if (slot.given_up.empty()) continue;
+    // Once the slot has another revision no copy from before can succeed.
+    RETURN_IF_ERROR(WriteOne(slot, {}, NewId()));
+    slot.given_up.clear();
+  }
+  return absl::OkStatus();
+}
+
 absl::Status FencedWriter::Write(const std::vector<Batch>& batches) {
   if (!leadership_.Holds()) return NotLeader("");
   if (!loaded_) RETURN_IF_ERROR(LoadSlots());
   std::vector<std::string> ids;
   ids.reserve(batches.size());
-  for (size_t i = 0; i < batches.size(); ++i) {
-    ids.push_back(
-        absl::StrFormat("%016x%016x", absl::Uniform<uint64_t>(random_), absl::Uniform<uint64_t>(random_)));
-  }
+  for (size_t i = 0; i < batches.size(); ++i) ids.push_back(NewId());
   if (batches.size() == 1) return WriteOne(slots_[0], batches[0], ids[0]);
 
   std::atomic<size_t> next{0};
@@ -110,7 +126,7 @@ absl::Status FencedWriter::WriteOne(Slot& slot, const Batch& batch, const std::s
     if (!response.ok()) {
       unanswered = unanswered || EtcdClient::OutcomeUnknown(response.status());
       if (!EtcdClient::WorthRepeating(response.status())) {
-        if (unanswered) slot.given_up = id;
+        if (unanswered) slot.given_up.insert(id);
         return response.status();
       }
       absl::SleepFor(kAgain);
@@ -125,8 +141,7 @@ absl::Status FencedWriter::WriteOne(Slot& slot, const Batch& batch, const std::s
     const pb::RangeResponse& last = response->responses(1).response_range();
     if (leader.kvs_size() == 0 || leader.kvs(0).create_revision() != leadership_.revision())
       return NotLeader("");
-    if (last.kvs_size() > 0 && last.kvs(0).value() == slot.given_up) {
-      slot.given_up.clear();
+    if (last.kvs_size() > 0 && slot.given_up.count(last.kvs(0).value()) > 0) {
       slot.revision = last.kvs(0).mod_revision();
       request.mutable_compare(1)->set_mod_revision(slot.revision);
       continue;

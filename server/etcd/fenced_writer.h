@@ -2,6 +2,7 @@
 #define COWHERD_SERVER_ETCD_FENCED_WRITER_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,19 +34,25 @@ class FencedWriter {
 
   // Each batch in one transaction, in any order, several at a time. A batch has at most kMaxOps operations
   // and about kMaxBytes of keys and values. UNAVAILABLE "NOT_LEADER": the leadership is over; batches may
-  // have been written before. Other errors: some batches were not written, though one that was not answered
-  // may be later.
+  // have been written before. Other errors: some batches were not written; but see InDoubt.
   absl::Status Write(const std::vector<Batch>& batches);
+
+  // Of a write that failed, a batch may have been written all the same, or may be yet: it was refused after
+  // it had not been answered. Until Settle succeeds.
+  bool InDoubt() const;
+  // Then what was in doubt has been written, or never will be. Errors: as Write.
+  absl::Status Settle();
 
  private:
   struct Slot {
     std::string key;
     // 0: not there.
     int64_t revision = 0;
-    // A transaction that was given up after a copy of it had not been answered: it may come yet.
-    std::string given_up;
+    // Transactions that were given up after a copy of them had not been answered: one may come yet.
+    std::set<std::string> given_up;
   };
 
+  std::string NewId();
   absl::Status LoadSlots();
   absl::Status WriteOne(Slot& slot, const Batch& batch, const std::string& id);
 

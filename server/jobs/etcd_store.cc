@@ -1,7 +1,7 @@
 #include "server/jobs/etcd_store.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -12,6 +12,7 @@
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/etcd/fenced_writer.h"
+#include "server/jobs/ended_jobs.h"
 #include "server/jobs/etcd_ops.h"
 #include "server/jobs/values.h"
 
@@ -24,13 +25,11 @@ namespace pb = etcdserverpb;
 constexpr uint64_t kVersion = 1;
 // Paths beyond lie apart from their task.
 constexpr size_t kPathBytesInTask = size_t{64} << 10;
-constexpr uint64_t kTaskBytes = 512;
 // One reading transaction takes so many ranges, and so many tasks when several jobs are read at once.
 constexpr size_t kMaxRanges = 100;
 constexpr uint64_t kMaxTasksAtOnce = 20'000;
 constexpr int64_t kJobsPage = 500;
 constexpr int64_t kRecordsPage = 100;
-constexpr int kTrimAtOnce = 16;
 // A range that is read in pages begins anew when etcd compacts under it.
 constexpr int kReadTries = 3;
 
@@ -39,10 +38,12 @@ using KeyValues = google::protobuf::RepeatedPtrField<pb::KeyValue>;
 struct Entry {
   Job job;
   uint64_t spec_bytes = 0;
+  // Of the spec and all results.
   uint64_t bytes = 0;
-
-  uint64_t weight() const { return bytes + kTaskBytes * job.tasks_made; }
 };
+
+// Of results, by the number of their task.
+using Sizes = std::map<uint32_t, uint64_t>;
 
 absl::StatusOr<Entry> EntryOf(const pb::KeyValue& kv) {
   stored::JobValue value;
@@ -117,15 +118,19 @@ class EtcdStore final : public JobStore {
  private:
   // What the leader, the only one that writes, remembers of all jobs.
   struct Known {
+    explicit Known(const EndedLimits& limits) : ended(limits) {}
+
     uint64_t epoch = 0;
     uint64_t sequence = 0;
     std::map<uint64_t, Entry> jobs;
     std::map<std::string, uint64_t, std::less<>> by_id;
     std::map<std::string, uint64_t, std::less<>> by_request;
-    std::set<uint64_t> ended;
-    uint64_t ended_bytes = 0;
+    EndedJobs ended;
+    // Of jobs that have not ended and have results, once those were written or read.
+    std::map<uint64_t, Sizes> result_sizes;
 
-    void Set(Entry entry);
+    // In the order in which jobs end. True: this one has just ended.
+    bool Set(Entry entry);
     void Forget(uint64_t sequence);
   };
 
@@ -157,32 +162,40 @@ class EtcdStore final : public JobStore {
   absl::StatusOr<std::vector<Task>> TasksOf(const KeyValues& values, const KeyValues& paths,
                                             uint64_t sequence);
 
+  // Those of the job that are stored, read if need be.
+  absl::StatusOr<Sizes*> ResultSizes(Known& known, const Entry& entry);
   void PutTask(EtcdOps& ops, uint64_t sequence, const Task& task) const;
   // With what `ops` says already.
   absl::Status Insert(Known& known, const JobRecord& record, EtcdOps ops);
   void DeleteJob(EtcdOps& ops, const Entry& entry) const;
+  // On an error after which it may have been carried out, or may be yet, known_ is gone.
   absl::Status Commit(EtcdOps ops);
+  // `committed`: it will be carried out, if not now.
+  absl::Status CommitInJournal(const std::vector<FencedWriter::Batch>& batches, bool& committed);
   absl::Status FinishJournal();
-  void Trim();
+  void Trim(size_t just_ended);
 
   EtcdClient& client_;
   const EtcdStoreOptions options_;
   // None: this store only reads.
   absl::optional<FencedWriter> writer_;
   absl::optional<Known> known_;
+  // Jobs whose Create failed and may have been carried out: nobody was told of them.
+  std::vector<std::string> refused_;
   bool version_checked_ = false;
 };
 
-void EtcdStore::Known::Set(Entry entry) {
+bool EtcdStore::Known::Set(Entry entry) {
+  bool just_ended = false;
   const uint64_t at = entry.job.sequence;
-  Forget(at);
   by_id[entry.job.id] = at;
   if (!entry.job.request_id.empty()) by_request[entry.job.request_id] = at;
   if (Ended(entry.job.state)) {
-    ended.insert(at);
-    ended_bytes += entry.weight();
+    just_ended = ended.Add(entry.job, entry.bytes);
+    result_sizes.erase(at);
   }
   jobs[at] = std::move(entry);
+  return just_ended;
 }
 
 void EtcdStore::Known::Forget(uint64_t at) {
@@ -190,7 +203,8 @@ void EtcdStore::Known::Forget(uint64_t at) {
   if (found == jobs.end()) return;
   by_id.erase(found->second.job.id);
   by_request.erase(found->second.job.request_id);
-  if (ended.erase(at) > 0) ended_bytes -= found->second.weight();
+  ended.Remove(at);
+  result_sizes.erase(at);
   jobs.erase(found);
 }
 
@@ -241,16 +255,32 @@ absl::StatusOr<EtcdStore::Known*> EtcdStore::Load() {
   if (!writer_) return NotLeader("");
   if (known_) return &*known_;
   RETURN_IF_ERROR(CheckVersion());
+  RETURN_IF_ERROR(writer_->Settle());
   RETURN_IF_ERROR(FinishJournal());
-  Known known;
+  Known known(options_.limits);
   ASSIGN_OR_RETURN(known.epoch, ReadNumber("epoch"));
   ASSIGN_OR_RETURN(known.sequence, ReadNumber("sequence"));
   const std::string jobs = Key("job/");
   ASSIGN_OR_RETURN(const std::vector<pb::KeyValue> headers, ReadAll(jobs, EndOfPrefix(jobs), kJobsPage));
+  std::vector<Entry> entries;
+  entries.reserve(headers.size());
   for (const pb::KeyValue& kv : headers) {
     ASSIGN_OR_RETURN(Entry entry, EntryOf(kv));
-    known.Set(std::move(entry));
+    entries.push_back(std::move(entry));
   }
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const Entry& a, const Entry& b) { return a.job.ended < b.job.ended; });
+  for (Entry& entry : entries) known.Set(std::move(entry));
+  for (const std::string& id : refused_) {
+    const auto found = known.by_id.find(id);
+    if (found == known.by_id.end()) continue;
+    const uint64_t sequence = found->second;
+    EtcdOps ops;
+    DeleteJob(ops, known.jobs.at(sequence));
+    RETURN_IF_ERROR(Commit(std::move(ops)));
+    known.Forget(sequence);
+  }
+  refused_.clear();
   known_ = std::move(known);
   return &*known_;
 }
@@ -277,8 +307,15 @@ absl::Status EtcdStore::FinishJournal() {
 }
 
 absl::Status EtcdStore::Commit(EtcdOps ops) {
-  std::vector<FencedWriter::Batch> batches = std::move(ops).Pack();
-  if (batches.size() <= 1) return writer_->Write(batches);
+  const std::vector<FencedWriter::Batch> batches = std::move(ops).Pack();
+  bool committed = false;
+  absl::Status status = batches.size() <= 1 ? writer_->Write(batches) : CommitInJournal(batches, committed);
+  // What comes next begins with what is there.
+  if (!status.ok() && (committed || writer_->InDoubt())) known_.reset();
+  return status;
+}
+
+absl::Status EtcdStore::CommitInJournal(const std::vector<FencedWriter::Batch>& batches, bool& committed) {
   EtcdOps journal;
   for (size_t i = 0; i < batches.size(); ++i) {
     pb::TxnRequest batch;
@@ -290,13 +327,11 @@ absl::Status EtcdStore::Commit(EtcdOps ops) {
   EtcdOps commit;
   commit.Put(Key("journal/commit"), absl::StrCat(batches.size()));
   RETURN_IF_ERROR(writer_->Write(std::move(commit).Pack()));
+  committed = true;
+  RETURN_IF_ERROR(writer_->Write(batches));
   EtcdOps clear;
   clear.DeletePrefix(Key("journal/"));
-  absl::Status status = writer_->Write(batches);
-  if (status.ok()) status = writer_->Write(std::move(clear).Pack());
-  // What comes next begins with the journal.
-  if (!status.ok()) known_.reset();
-  return status;
+  return writer_->Write(std::move(clear).Pack());
 }
 
 absl::StatusOr<uint64_t> EtcdStore::RaiseEpoch(uint64_t at_least) {
@@ -333,7 +368,10 @@ absl::StatusOr<JobStore::Created> EtcdStore::Create(JobRecord record) {
   record.job.sequence = known->sequence + 1;
   EtcdOps ops;
   ops.Put(Key("sequence"), absl::StrCat(record.job.sequence));
-  RETURN_IF_ERROR(Insert(*known, record, std::move(ops)));
+  if (absl::Status status = Insert(*known, record, std::move(ops)); !status.ok()) {
+    if (!known_) refused_.push_back(record.job.id);
+    return status;
+  }
   known->sequence = record.job.sequence;
   return Created{std::move(record), false};
 }
@@ -343,11 +381,10 @@ absl::Status EtcdStore::Insert(Known& known, const JobRecord& record, EtcdOps op
   Entry entry;
   entry.job = record.job;
   entry.spec_bytes = record.spec.size();
-  entry.bytes = record.spec.size();
+  entry.bytes = BytesOf(record);
   for (const Task& task : record.tasks) PutTask(ops, sequence, task);
   for (const auto& [number, value] : record.results) {
     ops.PutPieces(Below("result", sequence, number), value);
-    entry.bytes += value.size();
   }
   ops.PutPieces(Below("spec", sequence), record.spec);
   ops.Put(IdKey(record.job.id), absl::StrCat(sequence));
@@ -517,9 +554,26 @@ absl::StatusOr<std::map<uint32_t, std::string>> EtcdStore::Results(absl::string_
   return ByNumber(values[0], prefix);
 }
 
+absl::StatusOr<Sizes*> EtcdStore::ResultSizes(Known& known, const Entry& entry) {
+  const uint64_t sequence = entry.job.sequence;
+  const auto found = known.result_sizes.find(sequence);
+  if (found != known.result_sizes.end()) return &found->second;
+  Sizes sizes;
+  if (entry.bytes > entry.spec_bytes) {
+    const std::string prefix = Below("result", sequence);
+    ASSIGN_OR_RETURN(const std::vector<pb::KeyValue> kept,
+                     ReadAll(prefix, EndOfPrefix(prefix), kRecordsPage));
+    ASSIGN_OR_RETURN(const auto results, ByNumber({kept.begin(), kept.end()}, prefix));
+    for (const auto& [number, value] : results) sizes[number] = value.size();
+  }
+  return &(known.result_sizes[sequence] = std::move(sizes));
+}
+
 absl::Status EtcdStore::Write(const std::vector<JobChange>& changes) {
   ASSIGN_OR_RETURN(Known * known, Load());
   std::map<uint64_t, Entry> changed;
+  // Of the results that this writes; 0: of one that it takes away.
+  std::map<uint64_t, Sizes> resized;
   EtcdOps ops;
   for (const JobChange& change : changes) {
     const auto found = known->by_id.find(change.job.id);
@@ -532,20 +586,36 @@ absl::Status EtcdStore::Write(const std::vector<JobChange>& changes) {
     job.created = entry.job.created;
     entry.job = std::move(job);
     for (const Task& task : change.put) PutTask(ops, sequence, task);
+    const Sizes* before = nullptr;
+    if (!change.results.empty() || !change.removed.empty()) {
+      ASSIGN_OR_RETURN(before, ResultSizes(*known, known->jobs.at(sequence)));
+    }
+    const auto resize = [&](uint32_t number, uint64_t size) {
+      const auto stored = before->find(number);
+      uint64_t& now =
+          resized[sequence].emplace(number, stored == before->end() ? 0 : stored->second).first->second;
+      entry.bytes += size - now;
+      now = size;
+    };
     for (const auto& [number, value] : change.results) {
       ops.PutPieces(Below("result", sequence, number), value);
-      entry.bytes += value.size();
+      resize(number, value.size());
     }
     for (uint32_t number : change.removed) {
       ops.Delete(absl::StrCat(Below("task", sequence), NumberKey(number)));
       ops.DeletePrefix(Below("result", sequence, number));
       ops.DeletePrefix(Below("paths", sequence, number));
+      resize(number, 0);
     }
   }
   for (const auto& [sequence, entry] : changed) ops.Put(JobKey(sequence), ValueOf(entry));
   RETURN_IF_ERROR(Commit(std::move(ops)));
-  for (auto& [sequence, entry] : changed) known->Set(std::move(entry));
-  Trim();
+  for (const auto& [sequence, sizes] : resized) {
+    for (const auto& [number, size] : sizes) known->result_sizes[sequence][number] = size;
+  }
+  size_t just_ended = 0;
+  for (auto& [sequence, entry] : changed) just_ended += known->Set(std::move(entry)) ? 1 : 0;
+  Trim(just_ended);
   return absl::OkStatus();
 }
 
@@ -568,26 +638,17 @@ absl::Status EtcdStore::Delete(absl::string_view id) {
   return absl::OkStatus();
 }
 
-void EtcdStore::Trim() {
-  std::vector<uint64_t> gone;
+void EtcdStore::Trim(size_t just_ended) {
+  const std::vector<uint64_t> surplus = known_->ended.Surplus(just_ended);
+  if (surplus.empty()) return;
   EtcdOps ops;
-  uint64_t bytes = known_->ended_bytes;
-  for (uint64_t sequence : known_->ended) {
-    const size_t left = known_->ended.size() - gone.size();
-    const bool too_many = left > options_.max_ended_jobs || bytes > options_.max_ended_bytes;
-    if (!too_many || left == 1 || gone.size() == kTrimAtOnce) break;
-    const Entry& entry = known_->jobs.at(sequence);
-    DeleteJob(ops, entry);
-    bytes -= entry.weight();
-    gone.push_back(sequence);
-  }
-  if (gone.empty()) return;
+  for (uint64_t sequence : surplus) DeleteJob(ops, known_->jobs.at(sequence));
   if (absl::Status status = Commit(std::move(ops)); !status.ok()) {
     // The next write tries again.
     Log(LogLevel::kWarning, "old jobs not deleted", {{"error", status}});
     return;
   }
-  for (uint64_t sequence : gone) known_->Forget(sequence);
+  for (uint64_t sequence : surplus) known_->Forget(sequence);
 }
 
 absl::Status EtcdStore::PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) {

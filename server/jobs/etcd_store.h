@@ -7,6 +7,7 @@
 
 #include "server/etcd/client.h"
 #include "server/etcd/election.h"
+#include "server/jobs/ended_jobs.h"
 #include "server/jobs/job_store.h"
 
 namespace cowherd {
@@ -14,16 +15,14 @@ namespace cowherd {
 struct EtcdStoreOptions {
   // All keys begin with it.
   std::string prefix;
-  // Jobs that have ended beyond either limit are deleted, oldest first; the last one always stays. Bytes are
-  // those of specs and results, and 512 for each task.
-  size_t max_ended_jobs = 1'000;
-  uint64_t max_ended_bytes = uint64_t{256} << 20;
+  EndedLimits limits = EndedLimits();
 };
 
 // Keeps jobs in etcd. Writes take effect only while `leadership` holds, and then all or nothing: a write that
-// does not fit in one transaction goes to a journal first, which the next write, or the next leader, brings
-// to its end if this one could not. So a write that failed with STORE_FULL may be carried out later; the same
-// change again does no harm.
+// does not fit in one transaction goes to a journal first, which the next call, or the next leader, brings
+// to its end if this one could not. So a write that failed with STORE_FULL, say, may be carried out later, or
+// have been; the same change again does no harm. What became of it is looked at before anything else is
+// written: a job that Create refused is then taken away again.
 //
 // With a null `leadership` it only reads, writes fail with NOT_LEADER; it may see a part of a large write
 // that is just being made. FAILED_PRECONDITION "STORE_NEWER": a later version wrote it. DATA_LOSS

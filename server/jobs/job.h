@@ -27,6 +27,9 @@ absl::string_view JobStateName(JobState state);
 absl::string_view TaskStateName(TaskState state);
 absl::string_view WantedName(Wanted wanted);
 
+// What the request_id of a job begins with that a schedule made.
+inline constexpr absl::string_view kRunRequestPrefix = "schedule/";
+
 // Times that are not set are absl::InfinitePast().
 struct Job {
   std::string id;

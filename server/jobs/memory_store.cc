@@ -94,6 +94,7 @@ absl::Status MemoryStore::Write(const std::vector<JobChange>& changes) {
   for (const JobChange& change : changes) {
     if (jobs_.count(change.job.id) == 0) return JobUnknown(change.job.id);
   }
+  size_t just_ended = 0;
   for (const JobChange& change : changes) {
     JobRecord& record = jobs_[change.job.id];
     Job job = change.job;
@@ -111,6 +112,14 @@ absl::Status MemoryStore::Write(const std::vector<JobChange>& changes) {
     }
     record.tasks.clear();
     for (auto& [number, task] : tasks) record.tasks.push_back(std::move(task));
+    if (Ended(record.job.state) && ended_.Add(record.job, BytesOf(record))) ++just_ended;
+  }
+  for (uint64_t sequence : ended_.Surplus(just_ended)) {
+    const auto found = std::find_if(jobs_.begin(), jobs_.end(), [sequence](const auto& job) {
+      return job.second.job.sequence == sequence;
+    });
+    ended_.Remove(sequence);
+    jobs_.erase(found);
   }
   ++writes_;
   return absl::OkStatus();
@@ -118,7 +127,10 @@ absl::Status MemoryStore::Write(const std::vector<JobChange>& changes) {
 
 absl::Status MemoryStore::Delete(absl::string_view id) {
   RETURN_IF_ERROR(failure_);
-  if (jobs_.erase(std::string(id)) == 0) return JobUnknown(id);
+  const auto found = jobs_.find(std::string(id));
+  if (found == jobs_.end()) return JobUnknown(id);
+  ended_.Remove(found->second.job.sequence);
+  jobs_.erase(found);
   return absl::OkStatus();
 }
 
@@ -167,6 +179,7 @@ absl::Status MemoryStore::Restore(const JobRecord& record) {
     if (id == record.job.id || kept.job.sequence == record.job.sequence) return JobExists(record.job.id);
   }
   jobs_[record.job.id] = record;
+  if (Ended(record.job.state)) ended_.Add(record.job, BytesOf(record));
   return absl::OkStatus();
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "server/jobs/ended_jobs.h"
 #include "server/jobs/job_store.h"
 
 namespace cowherd {
@@ -12,6 +13,8 @@ namespace cowherd {
 // Keeps jobs for as long as it lives. For tests.
 class MemoryStore final : public JobStore {
  public:
+  explicit MemoryStore(const EndedLimits& limits = EndedLimits()) : ended_(limits) {}
+
   absl::StatusOr<uint64_t> RaiseEpoch(uint64_t at_least) override;
   absl::StatusOr<Created> Create(JobRecord record) override;
   absl::StatusOr<JobRecord> FindRequest(absl::string_view request_id, absl::string_view spec) override;
@@ -42,6 +45,7 @@ class MemoryStore final : public JobStore {
   uint64_t epoch_ = 0;
   uint64_t sequence_ = 0;
   std::map<std::string, JobRecord> jobs_;
+  EndedJobs ended_;
   // By kind, then name.
   std::map<std::string, std::map<std::string, std::string>> records_;
 };

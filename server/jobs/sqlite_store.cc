@@ -17,6 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/types/optional.h"
 #include "server/base/fd.h"
+#include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/jobs/names.h"
 #include "server/jobs/schema.h"
@@ -34,7 +35,7 @@ constexpr char kTaskColumns[] =
     "error_code, "
     "error_reason, error_field, error_errno, error_message, run_id, current, carried, "
     "crashes, node_started";
-constexpr char kActive[] = "state NOT IN ('succeeded', 'failed', 'cancelled')";
+constexpr char kEnded[] = "state IN ('succeeded', 'failed', 'cancelled')";
 
 // Why the file of the store, or its log, could not be read or written last. 0: that never happened. What a
 // disk does not give SQLite takes for damaged.
@@ -318,9 +319,32 @@ absl::StatusOr<Task> ReadTask(Statement& row) {
   return task;
 }
 
+// A job that has ended, as EndedJobs takes it.
+struct End {
+  Job job;
+  uint64_t bytes = 0;
+};
+constexpr char kEndColumns[] =
+    "sequence, request_id, tasks_made, "
+    "length(spec) + (SELECT coalesce(sum(length(value)), 0) FROM results WHERE job = sequence)";
+
+absl::StatusOr<std::vector<End>> ReadEnds(Statement rows) {
+  std::vector<End> ends;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return ends;
+    End& end = ends.emplace_back();
+    end.job.sequence = static_cast<uint64_t>(rows.Int(0));
+    end.job.request_id = rows.Text(1);
+    end.job.tasks_made = static_cast<uint32_t>(rows.Int(2));
+    end.bytes = static_cast<uint64_t>(rows.Int(3));
+  }
+}
+
 class SqliteStore final : public JobStore {
  public:
-  SqliteStore(Fd lock, sqlite3* db) : lock_(std::move(lock)), db_(db) {}
+  SqliteStore(Fd lock, sqlite3* db, const EndedLimits& limits)
+      : lock_(std::move(lock)), db_(db), ended_(limits) {}
 
   absl::Status Prepare();
 
@@ -351,10 +375,13 @@ class SqliteStore final : public JobStore {
   absl::StatusOr<std::map<uint32_t, std::string>> ResultsOf(uint64_t sequence);
   absl::Status Put(uint64_t sequence, const Task& task);
   absl::Status Apply(const JobChange& change);
+  // In one transaction.
+  absl::Status Remove(const std::vector<uint64_t>& sequences);
 
   // Released after the database is closed.
   const Fd lock_;
   Database db_;
+  EndedJobs ended_;
 };
 
 absl::Status SqliteStore::Prepare() {
@@ -381,7 +408,13 @@ absl::Status SqliteStore::Prepare() {
   for (int64_t step = version; step < kVersion; ++step) RETURN_IF_ERROR(Run(db_, kSchemaSteps[step]));
   RETURN_IF_ERROR(Run(db_, absl::StrCat("PRAGMA user_version = ", kVersion)));
   RETURN_IF_ERROR(Run(db_, absl::StrCat("PRAGMA application_id = ", kApplicationId)));
-  return transaction->Commit();
+  RETURN_IF_ERROR(transaction->Commit());
+  ASSIGN_OR_RETURN(Statement ended,
+                   Statement::Make(db_, absl::StrCat("SELECT ", kEndColumns, " FROM jobs WHERE ", kEnded,
+                                                     " ORDER BY ended, sequence")));
+  ASSIGN_OR_RETURN(const std::vector<End> ends, ReadEnds(std::move(ended)));
+  for (const End& end : ends) ended_.Add(end.job, end.bytes);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<uint64_t> SqliteStore::RaiseEpoch(uint64_t at_least) {
@@ -505,7 +538,7 @@ absl::StatusOr<std::vector<JobRecord>> SqliteStore::List(const std::vector<JobSt
 
 absl::StatusOr<std::vector<JobRecord>> SqliteStore::LoadActive() {
   ASSIGN_OR_RETURN(Statement statement,
-                   Statement::Make(db_, absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE ", kActive,
+                   Statement::Make(db_, absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE NOT ", kEnded,
                                                      " ORDER BY sequence")));
   std::vector<JobRecord> records;
   for (;;) {
@@ -618,17 +651,43 @@ absl::Status SqliteStore::Apply(const JobChange& change) {
 
 absl::Status SqliteStore::Write(const std::vector<JobChange>& changes) {
   ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
-  for (const JobChange& change : changes) RETURN_IF_ERROR(Apply(change));
-  return transaction->Commit();
+  std::vector<End> ends;
+  for (const JobChange& change : changes) {
+    RETURN_IF_ERROR(Apply(change));
+    if (!Ended(change.job.state)) continue;
+    ASSIGN_OR_RETURN(Statement statement,
+                     Statement::Make(db_, absl::StrCat("SELECT ", kEndColumns, " FROM jobs WHERE id = ?")));
+    statement.Bind(change.job.id);
+    ASSIGN_OR_RETURN(std::vector<End> end, ReadEnds(std::move(statement)));
+    ends.insert(ends.end(), end.begin(), end.end());
+  }
+  RETURN_IF_ERROR(transaction->Commit());
+  size_t just_ended = 0;
+  for (const End& end : ends) just_ended += ended_.Add(end.job, end.bytes) ? 1 : 0;
+  const std::vector<uint64_t> surplus = ended_.Surplus(just_ended);
+  if (surplus.empty()) return absl::OkStatus();
+  if (absl::Status status = Remove(surplus); !status.ok()) {
+    // The next write tries again.
+    Log(LogLevel::kWarning, "old jobs not deleted", {{"error", status}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteStore::Remove(const std::vector<uint64_t>& sequences) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
+  for (uint64_t sequence : sequences) {
+    ASSIGN_OR_RETURN(Statement remove, Statement::Make(db_, "DELETE FROM jobs WHERE sequence = ?"));
+    remove.Bind(static_cast<int64_t>(sequence));
+    RETURN_IF_ERROR(Finish(std::move(remove)));
+  }
+  RETURN_IF_ERROR(transaction->Commit());
+  for (uint64_t sequence : sequences) ended_.Remove(sequence);
+  return absl::OkStatus();
 }
 
 absl::Status SqliteStore::Delete(absl::string_view id) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
   ASSIGN_OR_RETURN(const uint64_t sequence, SequenceOf(id));
-  ASSIGN_OR_RETURN(Statement remove, Statement::Make(db_, "DELETE FROM jobs WHERE sequence = ?"));
-  remove.Bind(static_cast<int64_t>(sequence));
-  RETURN_IF_ERROR(Finish(std::move(remove)));
-  return transaction->Commit();
+  return Remove({sequence});
 }
 
 absl::Status SqliteStore::PutRecord(absl::string_view kind, absl::string_view name, absl::string_view value) {
@@ -692,7 +751,9 @@ absl::Status SqliteStore::Restore(const JobRecord& record) {
   ASSIGN_OR_RETURN(const bool row, taken.Step());
   if (row) return JobExists(record.job.id);
   RETURN_IF_ERROR(Insert(record).status());
-  return transaction->Commit();
+  RETURN_IF_ERROR(transaction->Commit());
+  if (Ended(record.job.state)) ended_.Add(record.job, BytesOf(record));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Fd> Lock(const std::string& path) {
@@ -709,12 +770,13 @@ absl::StatusOr<Fd> Lock(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path) {
+absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path,
+                                                          const EndedLimits& limits) {
   ASSIGN_OR_RETURN(Fd lock, Lock(absl::StrCat(path, ".lock")));
   sqlite3* db = nullptr;
   const int code = sqlite3_open_v2(
       path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXRESCODE, nullptr);
-  auto store = std::make_unique<SqliteStore>(std::move(lock), db);
+  auto store = std::make_unique<SqliteStore>(std::move(lock), db, limits);
   if (code != SQLITE_OK) return SqliteError(db, code);
   RETURN_IF_ERROR(store->Prepare());
   return std::unique_ptr<JobStore>(std::move(store));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/jobs/ended_jobs.h"
 #include "server/jobs/job_store.h"
 
 namespace cowherd {
@@ -14,7 +15,8 @@ namespace cowherd {
 // FAILED_PRECONDITION "STORE_LOCKED" where another has it. FAILED_PRECONDITION "STORE_NEWER": a later version
 // wrote it. DATA_LOSS "STORE_CORRUPT": damaged, or no store of cowherd. Calls fail with RESOURCE_EXHAUSTED
 // "STORE_FULL" while the disk is full and work again afterwards.
-absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path);
+absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path,
+                                                          const EndedLimits& limits = EndedLimits());
 
 }  // namespace cowherd
 

@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
+#include "server/jobs/job.h"
 #include "server/sched/cron.h"
 
 // When a schedule makes a job, and which it forgets. Pure.
@@ -97,12 +98,9 @@ struct ScheduleDecision {
 ScheduleDecision Decide(const ScheduleRules& rules, absl::Time decided_to,
                         const std::vector<ScheduledRun>& runs, absl::Time now);
 
-// The request_id of a run's job: the same for the same run of the same schedule, whoever makes it and how
-// often, so that a run has one job.
+// The request_id of a run's job, which begins with kRunRequestPrefix: the same for the same run of the same
+// schedule, whoever makes it and how often, so that a run has one job.
 std::string RunRequestId(absl::string_view name, absl::string_view uid, const ScheduledRun& run);
-
-// What such a request_id begins with.
-inline constexpr absl::string_view kRunRequestPrefix = "schedule/";
 
 // A job's schedule.
 struct RunOrigin {

@@ -140,6 +140,22 @@ TEST_F(CandidacyTest, TriesAgainAfterWhatPasses) {
   EXPECT_EQ(diary_.WaitFor(4), (Lines{"begin", "begin", "begin", "lead"}));
 }
 
+// None of these tells of the store: most of them, what became of a call is not known.
+TEST_F(CandidacyTest, TriesAgainWhateverEtcdSaysOnce) {
+  const std::deque<absl::Status> passes = {
+      absl::UnknownError("etcd: ?"),
+      absl::InternalError("etcd: a stream broke"),
+      absl::OutOfRangeError("etcd: compacted"),
+      WithDetail(absl::PermissionDeniedError("no role yet"), "STORE_REFUSES", "", 0),
+      absl::FailedPreconditionError("etcd: authentication is not enabled"),
+      absl::DataLossError("etcd: a member is corrupt"),
+  };
+  const std::unique_ptr<Candidacy> candidacy = Stand(passes);
+  Lines lines(passes.size() + 1, "begin");
+  lines.push_back("lead");
+  EXPECT_EQ(diary_.WaitFor(lines.size()), lines);
+}
+
 // It gives the key up in between: whoever stands too may do better.
 TEST_F(CandidacyTest, LetsAnotherTryAfterWhatPasses) {
   const std::unique_ptr<Candidacy> candidacy = Stand({absl::UnavailableError("no member answers")});
@@ -160,6 +176,17 @@ TEST_F(CandidacyTest, GivesUpWhereNoTermCanEverBegin) {
   ASSERT_TRUE(next.ok()) << next.status();
   candidacy->Stop();
   EXPECT_EQ(diary_.lines(), (Lines{"begin", "give up: SCHEMA_TOO_NEW"}));
+}
+
+TEST_F(CandidacyTest, GivesUpADamagedStore) {
+  const std::unique_ptr<Candidacy> candidacy =
+      Stand({WithDetail(absl::DataLossError("damaged"), "STORE_CORRUPT", "", 0)});
+  EXPECT_EQ(diary_.WaitFor(2), (Lines{"begin", "give up: STORE_CORRUPT"}));
+}
+
+TEST_F(CandidacyTest, GivesUpNodesThatItCannotHave) {
+  const std::unique_ptr<Candidacy> candidacy = Stand({FieldError("--node", "twice")});
+  EXPECT_EQ(diary_.WaitFor(2), (Lines{"begin", "give up: INVALID_ARGUMENT"}));
 }
 
 TEST_F(CandidacyTest, LeadsAgainAfterItsLeadershipWasLost) {

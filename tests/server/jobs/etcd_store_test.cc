@@ -1,10 +1,19 @@
 // What is the etcd store's own; the promises of job_store.h are tested by job_store_test.
 #include "server/jobs/etcd_store.h"
 
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
+
+#include <deque>
+#include <memory>
+#include <mutex>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
+#include "server/etcd/etcd.grpc.pb.h"
 #include "server/jobs/etcd_ops.h"
 #include "tests/testing/etcd_cluster.h"
 #include "tests/testing/leading_store.h"
@@ -28,6 +37,79 @@ JobRecord Numbered(uint64_t n, uint32_t tasks = 1) {
   return record;
 }
 
+// Between a store and a member: loses answers, holds requests back, and refuses others.
+class Proxy final : public pb::KV::Service {
+ public:
+  enum Fate {
+    kPass,
+    // It is carried out, and the answer is lost.
+    kLose,
+    // No answer, and it is not carried out before Deliver.
+    kHold,
+    // As by a cluster whose quota is used up.
+    kRefuse,
+  };
+
+  explicit Proxy(const std::string& member)
+      : kv_(pb::KV::NewStub(grpc::CreateChannel(member, grpc::InsecureChannelCredentials()))) {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+    address_ = absl::StrCat("127.0.0.1:", port);
+  }
+
+  const std::string& address() const { return address_; }
+  // Of the next writes, in turn; those that follow pass.
+  void Next(std::deque<Fate> fates) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    fates_ = std::move(fates);
+  }
+  // Whether the request that was held back was carried out now.
+  bool Deliver() {
+    grpc::ClientContext context;
+    pb::TxnResponse response;
+    EXPECT_TRUE(kv_->Txn(&context, held_, &response).ok());
+    return response.succeeded();
+  }
+
+  grpc::Status Range(grpc::ServerContext*, const pb::RangeRequest* request,
+                     pb::RangeResponse* response) override {
+    grpc::ClientContext context;
+    return kv_->Range(&context, *request, response);
+  }
+  grpc::Status Txn(grpc::ServerContext*, const pb::TxnRequest* request, pb::TxnResponse* response) override {
+    const Fate fate = request->compare_size() > 0 ? TakeFate() : kPass;
+    if (fate == kRefuse) {
+      return {grpc::StatusCode::RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"};
+    }
+    if (fate == kHold) {
+      held_ = *request;
+      return {grpc::StatusCode::UNAVAILABLE, "held back"};
+    }
+    grpc::ClientContext context;
+    const grpc::Status status = kv_->Txn(&context, *request, response);
+    return fate == kLose ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "lost") : status;
+  }
+
+ private:
+  Fate TakeFate() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (fates_.empty()) return kPass;
+    const Fate fate = fates_.front();
+    fates_.pop_front();
+    return fate;
+  }
+
+  const std::unique_ptr<pb::KV::Stub> kv_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+  std::mutex mutex_;
+  std::deque<Fate> fates_;
+  pb::TxnRequest held_;
+};
+
 class EtcdStoreTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -42,6 +124,15 @@ class EtcdStoreTest : public ::testing::Test {
     options_.prefix = absl::StrCat("/t", ++made, "/");
   }
   LeadingStore Lead() { return LeadingStore::Make(cluster_->addresses(), options_).value(); }
+
+  // Leads by the cluster; the store calls it through the proxy.
+  LeadingStore LeadThrough(const Proxy& proxy) {
+    LeadingStore leading = Lead();
+    leading.store.reset();
+    proxied_ = PlainEtcdClient({proxy.address()});
+    leading.store = MakeEtcdStore(*proxied_, leading.leadership.get(), options_);
+    return leading;
+  }
 
   // Past the store.
   void Change(EtcdOps ops) {
@@ -65,6 +156,7 @@ class EtcdStoreTest : public ::testing::Test {
   static EtcdCluster* cluster_;
   EtcdStoreOptions options_;
   const std::unique_ptr<EtcdClient> client_ = PlainEtcdClient(cluster_->addresses());
+  std::unique_ptr<EtcdClient> proxied_;
 };
 
 EtcdCluster* EtcdStoreTest::cluster_ = nullptr;
@@ -149,53 +241,130 @@ TEST_F(EtcdStoreTest, AJournalWithAHoleIsRefused) {
   EXPECT_EQ(ReasonOf(leading.store->RaiseEpoch(0).status()), "STORE_CORRUPT");
 }
 
-TEST_F(EtcdStoreTest, OldEndedJobsGo) {
-  options_.max_ended_jobs = 3;
-  LeadingStore leading = Lead();
-  const auto end = [&](uint64_t n) {
+TEST_F(EtcdStoreTest, TheNextLeaderKnowsInWhichOrderJobsEnded) {
+  options_.limits.jobs = 2;
+  const auto end = [](JobStore& store, uint64_t n) {
     Job job = Numbered(n).job;
     job.state = JobState::kSucceeded;
-    ASSERT_EQ(leading.store->Write({{job, {}, {}, {}}}), absl::OkStatus());
+    job.ended = absl::FromUnixMicros(static_cast<int64_t>(10 - n));
+    ASSERT_EQ(store.Write({{job, {}, {}, {}}}), absl::OkStatus());
   };
-  for (uint64_t n = 1; n <= 6; ++n) {
-    ASSERT_TRUE(leading.store->Create(Numbered(n)).ok());
-    // The second stays active.
-    if (n != 2) end(n);
-  }
-  const std::map<JobState, uint64_t> counts = {{JobState::kPending, 1}, {JobState::kSucceeded, 3}};
-  EXPECT_EQ(leading.store->CountByState().value(), counts);
-  EXPECT_EQ(leading.store->List({}, 0, 10)->size(), 4u);
-  EXPECT_TRUE(absl::IsNotFound(leading.store->Get("j1").status()));
-  EXPECT_TRUE(absl::IsNotFound(leading.store->Get("j3").status()));
-  EXPECT_TRUE(leading.store->Get("j2").ok());
-  EXPECT_TRUE(leading.store->Get("j4").ok());
-  EXPECT_EQ(Below("task/").size(), 4u);
-}
-
-TEST_F(EtcdStoreTest, EndedJobsAreBoundedByBytesToo) {
-  options_.max_ended_bytes = 100'000;
   {
     LeadingStore leading = Lead();
-    for (uint64_t n = 1; n <= 4; ++n) {
-      JobRecord record = Numbered(n);
-      ASSERT_TRUE(leading.store->Create(record).ok());
-      record.job.state = JobState::kFailed;
-      ASSERT_EQ(leading.store->Write({{record.job, {}, {}, {{0, std::string(40'000, 'r')}}}}),
-                absl::OkStatus());
-    }
-    EXPECT_EQ(leading.store->List({}, 0, 10)->size(), 2u);
+    for (uint64_t n = 1; n <= 3; ++n) ASSERT_TRUE(leading.store->Create(Numbered(n)).ok());
+    end(*leading.store, 3);
+    end(*leading.store, 2);
   }
-  // The next leader knows what each takes.
   LeadingStore next = Lead();
-  JobRecord large = Numbered(5);
-  large.spec = std::string(200'000, 's');
-  ASSERT_TRUE(next.store->Create(large).ok());
-  large.job.state = JobState::kFailed;
-  ASSERT_EQ(next.store->Write({{large.job, {}, {}, {}}}), absl::OkStatus());
-  // Too large by itself; the last one always stays.
-  const std::vector<JobRecord> left = next.store->List({}, 0, 10).value();
-  ASSERT_EQ(left.size(), 1u);
-  EXPECT_EQ(left[0].job.id, "j5");
+  end(*next.store, 1);
+  EXPECT_TRUE(absl::IsNotFound(next.store->Get("j3").status()));
+  EXPECT_TRUE(next.store->Get("j2").ok());
+  EXPECT_TRUE(next.store->Get("j1").ok());
+}
+
+// Of a job with results, too, that another leader wrote.
+TEST_F(EtcdStoreTest, TheNextLeaderKnowsWhatJobsTake) {
+  options_.limits.bytes = 100'000;
+  const auto write = [](JobStore& store, JobState state, size_t bytes) {
+    Job job = Numbered(1).job;
+    job.state = state;
+    ASSERT_EQ(store.Write({{job, {}, {}, {{0, std::string(bytes, 'r')}}}}), absl::OkStatus());
+  };
+  {
+    LeadingStore leading = Lead();
+    ASSERT_TRUE(leading.store->Create(Numbered(1)).ok());
+    write(*leading.store, JobState::kRunning, 60'000);
+  }
+  {
+    LeadingStore next = Lead();
+    write(*next.store, JobState::kSucceeded, 50'000);
+  }
+  LeadingStore last = Lead();
+  for (uint64_t n = 2; n <= 3; ++n) {
+    JobRecord record = Numbered(n);
+    record.spec = std::string(45'000, 's');
+    ASSERT_TRUE(last.store->Create(record).ok());
+    record.job.state = JobState::kFailed;
+    ASSERT_EQ(last.store->Write({{record.job, {}, {}, {}}}), absl::OkStatus());
+    EXPECT_EQ(last.store->Get("j1").ok(), n == 2);
+  }
+  EXPECT_EQ(Below("task/").size(), 2u);
+}
+
+// What was refused after a lost answer may have been carried out.
+TEST_F(EtcdStoreTest, ALargeWriteInDoubtDoesNotComeAfterLaterOnes) {
+  Proxy proxy(cluster_->addresses()[0]);
+  JobRecord record = Numbered(1, 300);
+  {
+    LeadingStore leading = LeadThrough(proxy);
+    ASSERT_TRUE(leading.store->Create(record).ok());
+    for (Task& task : record.tasks) task.attempt = 1;
+    // The journal; its commit twice.
+    proxy.Next({Proxy::kPass, Proxy::kLose, Proxy::kRefuse});
+    EXPECT_EQ(ReasonOf(leading.store->Write({{record.job, record.tasks, {}, {}}})), "STORE_FULL");
+    record.tasks[0].attempt = 2;
+    ASSERT_EQ(leading.store->Write({{record.job, {record.tasks[0]}, {}, {}}}), absl::OkStatus());
+    EXPECT_TRUE(Below("journal/").empty());
+  }
+  LeadingStore next = Lead();
+  EXPECT_EQ(next.store->LoadActive()->at(0).tasks[0].attempt, 2u);
+  EXPECT_EQ(next.store->Get("j1")->tasks[299].attempt, 1u);
+}
+
+TEST_F(EtcdStoreTest, AJobInDoubtIsTakenAway) {
+  Proxy proxy(cluster_->addresses()[0]);
+  LeadingStore leading = LeadThrough(proxy);
+  ASSERT_TRUE(leading.store->Create(Numbered(1)).ok());
+  JobRecord refused = Numbered(2);
+  refused.job.request_id = "r";
+  for (const Proxy::Fate fate : {Proxy::kLose, Proxy::kHold}) {
+    SCOPED_TRACE(fate);
+    proxy.Next({fate, Proxy::kRefuse});
+    EXPECT_EQ(ReasonOf(leading.store->Create(refused).status()), "STORE_FULL");
+    // Doubt upon doubt.
+    proxy.Next({Proxy::kLose, Proxy::kRefuse});
+    EXPECT_EQ(ReasonOf(leading.store->PutRecord("k", "a", "1")), "STORE_FULL");
+
+    JobRecord again = Numbered(fate == Proxy::kLose ? 3 : 4);
+    again.job.request_id = absl::StrCat("r", fate);
+    const uint64_t before = leading.store->List({}, 0, 1)->at(0).job.sequence;
+    const absl::StatusOr<JobStore::Created> created = leading.store->Create(again);
+    ASSERT_TRUE(created.ok()) << created.status();
+    // A number that was given is not given again.
+    EXPECT_EQ(created->record.job.sequence, before + 1);
+    if (fate == Proxy::kHold) {
+      EXPECT_FALSE(proxy.Deliver());
+    }
+    EXPECT_TRUE(absl::IsNotFound(leading.store->Get("j2").status()));
+    EXPECT_TRUE(absl::IsNotFound(leading.store->FindRequest("r", refused.spec).status()));
+    EXPECT_EQ(leading.store->Get(again.job.id)->spec, again.spec);
+  }
+  for (const char* what : {"job/", "id/", "task/", "spec/"}) EXPECT_EQ(Below(what).size(), 3u) << what;
+}
+
+TEST_F(EtcdStoreTest, WhatIsFoundOutOfAJobInDoubtStays) {
+  Proxy proxy(cluster_->addresses()[0]);
+  LeadingStore leading = LeadThrough(proxy);
+  ASSERT_TRUE(leading.store->RaiseEpoch(0).ok());
+  JobRecord refused = Numbered(1);
+  refused.job.request_id = "r";
+  proxy.Next({Proxy::kHold, Proxy::kRefuse});
+  EXPECT_EQ(ReasonOf(leading.store->Create(refused).status()), "STORE_FULL");
+  EXPECT_TRUE(absl::IsNotFound(leading.store->FindRequest("r", refused.spec).status()));
+  EXPECT_FALSE(proxy.Deliver());
+  EXPECT_TRUE(Below("job/").empty());
+}
+
+// Without doubt all stays as it was, also for those who read while the cluster is full.
+TEST_F(EtcdStoreTest, AWriteThatWasRefusedChangesNothing) {
+  Proxy proxy(cluster_->addresses()[0]);
+  LeadingStore leading = LeadThrough(proxy);
+  ASSERT_TRUE(leading.store->Create(Numbered(1)).ok());
+  proxy.Next(std::deque<Proxy::Fate>(10, Proxy::kRefuse));
+  EXPECT_EQ(ReasonOf(leading.store->Create(Numbered(2)).status()), "STORE_FULL");
+  EXPECT_EQ(ReasonOf(leading.store->Create(Numbered(3, 300)).status()), "STORE_FULL");
+  EXPECT_EQ(leading.store->CountByState()->at(JobState::kPending), 1u);
+  EXPECT_TRUE(leading.store->Get("j1").ok());
 }
 
 TEST_F(EtcdStoreTest, NewerSchemaIsRefused) {

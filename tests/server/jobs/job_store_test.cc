@@ -19,26 +19,27 @@ namespace {
 
 struct Kind {
   std::string name;
-  std::function<std::shared_ptr<JobStore>()> make;
+  std::function<std::shared_ptr<JobStore>(const EndedLimits&)> make;
 };
 
-std::shared_ptr<JobStore> MakeSqlite() {
+std::shared_ptr<JobStore> MakeSqlite(const EndedLimits& limits) {
   static int made = 0;
   absl::StatusOr<std::unique_ptr<JobStore>> store =
-      OpenSqliteStore(absl::StrCat(::testing::TempDir(), "/store-", ::getpid(), "-", ++made));
+      OpenSqliteStore(absl::StrCat(::testing::TempDir(), "/store-", ::getpid(), "-", ++made), limits);
   EXPECT_TRUE(store.ok()) << store.status();
   return store.ok() ? *std::move(store) : nullptr;
 }
 
 // A leader's store on a cluster that all tests share, each with a prefix of its own.
 template <size_t kMembers>
-std::shared_ptr<JobStore> MakeEtcd() {
+std::shared_ptr<JobStore> MakeEtcd(const EndedLimits& limits) {
   static absl::StatusOr<std::unique_ptr<EtcdCluster>> cluster = EtcdCluster::Start(kMembers);
   EXPECT_TRUE(cluster.ok()) << cluster.status();
   if (!cluster.ok()) return nullptr;
   static int made = 0;
   EtcdStoreOptions options;
   options.prefix = absl::StrCat("/test-", ++made, "/");
+  options.limits = limits;
   auto leading = std::make_shared<LeadingStore>(LeadingStore::Make((*cluster)->addresses(), options).value());
   return std::shared_ptr<JobStore>(leading, leading->store.get());
 }
@@ -123,6 +124,8 @@ void ExpectSame(const JobRecord& a, const JobRecord& b) {
   for (size_t i = 0; i < a.tasks.size(); ++i) ExpectSame(a.tasks[i], b.tasks[i]);
 }
 
+using Ids = std::vector<std::string>;
+
 class JobStoreTest : public ::testing::TestWithParam<Kind> {
  protected:
   JobRecord Make(const std::string& id, const std::string& request_id = "") {
@@ -136,7 +139,21 @@ class JobStoreTest : public ::testing::TestWithParam<Kind> {
     EXPECT_EQ(store_->Write({{job, {}, {}, {}}}), absl::OkStatus());
   }
 
-  const std::shared_ptr<JobStore> store_ = GetParam().make();
+  // Ends the job, with these bytes of results.
+  void End(JobRecord record, size_t bytes = 0, absl::Time ended = absl::UnixEpoch()) {
+    record.job.state = JobState::kSucceeded;
+    record.job.ended = ended;
+    ASSERT_EQ(store_->Write({{record.job, {}, {}, {{0, std::string(bytes, 'r')}}}}), absl::OkStatus());
+  }
+  // Newest first.
+  Ids Kept() {
+    Ids ids;
+    const std::vector<JobRecord> records = store_->List({}, 0, 100).value();
+    for (const JobRecord& record : records) ids.push_back(record.job.id);
+    return ids;
+  }
+
+  std::shared_ptr<JobStore> store_ = GetParam().make(EndedLimits());
 };
 
 TEST_P(JobStoreTest, EpochGrows) {
@@ -349,8 +366,111 @@ TEST_P(JobStoreTest, TellsTheKindsOfRecords) {
   EXPECT_EQ(store_->RecordKinds().value(), (std::vector<std::string>{"schedule", "schedule_run"}));
 }
 
+TEST_P(JobStoreTest, JobsThatEndedLongAgoGo) {
+  store_ = GetParam().make({3, 100, 1'000'000});
+  for (int n = 1; n <= 6; ++n) {
+    const JobRecord made = Make(absl::StrCat("j", n), absl::StrCat("r", n));
+    // The second stays active.
+    if (n != 2) End(made);
+  }
+  EXPECT_EQ(Kept(), (Ids{"j6", "j5", "j4", "j2"}));
+  EXPECT_EQ(ReasonOf(store_->Get("j1").status()), "JOB_UNKNOWN");
+  EXPECT_EQ(ReasonOf(store_->FindRequest("r3", SomeJob("").spec).status()), "REQUEST_UNKNOWN");
+  EXPECT_TRUE(store_->Results("j3")->empty());
+  const std::map<JobState, uint64_t> counts = {{JobState::kPending, 1}, {JobState::kSucceeded, 3}};
+  EXPECT_EQ(store_->CountByState().value(), counts);
+}
+
+// It is its end that counts, not when it was made.
+TEST_P(JobStoreTest, AJobThatRanForLongStaysOnceItHasEnded) {
+  store_ = GetParam().make({2, 100, 1'000'000});
+  const JobRecord first = Make("first", "r");
+  std::vector<JobRecord> made;
+  for (int n = 1; n <= 4; ++n) {
+    made.push_back(Make(absl::StrCat("j", n)));
+    if (n <= 3) End(made.back());
+  }
+  // Even where the clock went back.
+  End(first, 10, absl::InfinitePast());
+  EXPECT_EQ(Kept(), (Ids{"j4", "j3", "first"}));
+  EXPECT_EQ(store_->Results("first")->at(0), std::string(10, 'r'));
+  EXPECT_TRUE(store_->FindRequest("r", first.spec).ok());
+  End(made[3]);
+  EXPECT_EQ(Kept(), (Ids{"j4", "first"}));
+}
+
+TEST_P(JobStoreTest, EndedJobsAreBoundedByBytesToo) {
+  store_ = GetParam().make({100, 100, 100'000});
+  JobRecord last;
+  for (int n = 1; n <= 4; ++n) End(last = Make(absl::StrCat("j", n)), 40'000);
+  EXPECT_EQ(Kept(), (Ids{"j4", "j3"}));
+  // Too large by itself.
+  End(Make("j5"), 200'000);
+  EXPECT_EQ(Kept(), Ids{"j5"});
+}
+
+TEST_P(JobStoreTest, ResultsThatAreReplacedCountOnce) {
+  store_ = GetParam().make({100, 100, 100'000});
+  for (int n = 1; n <= 2; ++n) {
+    JobRecord record = Make(absl::StrCat("j", n));
+    record.job.state = JobState::kPaused;
+    const std::string result(40'000, 'r');
+    for (int round = 0; round < 3; ++round) {
+      ASSERT_EQ(store_->Write({{record.job, {}, {}, {{0, result}, {1, result}}}}), absl::OkStatus());
+    }
+    ASSERT_EQ(store_->Write({{record.job, {}, {1}, {}}}), absl::OkStatus());
+    End(record, 40'000);
+  }
+  EXPECT_EQ(Kept(), (Ids{"j2", "j1"}));
+}
+
+TEST_P(JobStoreTest, OneWriteMayEndMoreThanAreKept) {
+  store_ = GetParam().make({1, 100, 1'000'000});
+  std::vector<JobChange> changes;
+  for (int n = 1; n <= 3; ++n) {
+    changes.push_back({Make(absl::StrCat("j", n)).job, {}, {}, {}});
+    changes.back().job.state = JobState::kCancelled;
+  }
+  const JobRecord other = Make("j4");
+  ASSERT_EQ(store_->Write(changes), absl::OkStatus());
+  EXPECT_EQ(Kept(), (Ids{"j4", "j3", "j2", "j1"}));
+  SetState(other, JobState::kRunning);
+  EXPECT_EQ(Kept(), (Ids{"j4", "j3"}));
+}
+
+// A schedule forgets its jobs itself.
+TEST_P(JobStoreTest, JobsOfSchedulesAreNotCountedWithTheOthers) {
+  store_ = GetParam().make({1, 2, 1'000'000});
+  for (int n = 1; n <= 3; ++n) {
+    End(Make(absl::StrCat("s", n), absl::StrCat(kRunRequestPrefix, "nightly/u/", n)));
+    End(Make(absl::StrCat("j", n)));
+    if (n == 2) {
+      EXPECT_EQ(Kept(), (Ids{"j2", "s2", "s1"}));
+    }
+  }
+  EXPECT_EQ(Kept(), (Ids{"j3", "s3", "s2"}));
+}
+
+TEST_P(JobStoreTest, DeletedAndRestoredJobsAreCounted) {
+  store_ = GetParam().make({2, 100, 1'000'000});
+  JobRecord restored = SomeJob("j1");
+  restored.job.sequence = 1;
+  restored.job.state = JobState::kFailed;
+  ASSERT_EQ(store_->Restore(restored), absl::OkStatus());
+  ASSERT_EQ(store_->RestoreCounters({1, 1}), absl::OkStatus());
+  End(Make("j2"));
+  ASSERT_EQ(store_->Delete("j2"), absl::OkStatus());
+  End(Make("j3"));
+  EXPECT_EQ(Kept(), (Ids{"j3", "j1"}));
+  End(Make("j4"));
+  EXPECT_EQ(Kept(), (Ids{"j4", "j3"}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, JobStoreTest,
-                         ::testing::Values(Kind{"Memory", [] { return std::make_unique<MemoryStore>(); }},
+                         ::testing::Values(Kind{"Memory",
+                                                [](const EndedLimits& limits) {
+                                                  return std::make_unique<MemoryStore>(limits);
+                                                }},
                                            Kind{"Sqlite", MakeSqlite}, Kind{"Etcd", MakeEtcd<1>},
                                            Kind{"EtcdOfThree", MakeEtcd<3>}),
                          [](const ::testing::TestParamInfo<Kind>& info) { return info.param.name; });

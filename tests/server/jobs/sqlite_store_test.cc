@@ -60,6 +60,25 @@ TEST_F(SqliteStoreTest, KeepsJobsAndEpochOverAClose) {
   EXPECT_TRUE(store->Get("j1").ok());
 }
 
+TEST_F(SqliteStoreTest, RemembersInWhichOrderJobsEnded) {
+  const auto end = [](JobStore& store, uint64_t n) {
+    Job job = Numbered(n).job;
+    job.state = JobState::kSucceeded;
+    job.ended = absl::FromUnixMicros(static_cast<int64_t>(10 - n));
+    ASSERT_EQ(store.Write({{job, {}, {}, {{0, "r"}}}}), absl::OkStatus());
+  };
+  std::unique_ptr<JobStore> store = Open();
+  for (uint64_t n = 1; n <= 3; ++n) ASSERT_TRUE(store->Create(Numbered(n)).ok());
+  end(*store, 3);
+  end(*store, 2);
+  store.reset();
+  store = OpenSqliteStore(path_, {2, 0, 1'000'000}).value();
+  end(*store, 1);
+  EXPECT_TRUE(absl::IsNotFound(store->Get("j3").status()));
+  EXPECT_TRUE(store->Get("j2").ok());
+  EXPECT_TRUE(store->Get("j1").ok());
+}
+
 TEST_F(SqliteStoreTest, SecondOneIsRefused) {
   std::unique_ptr<JobStore> store = Open();
   const absl::Status status = OpenError();
