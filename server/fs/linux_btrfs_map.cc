@@ -77,7 +77,7 @@ class BtrfsMap final : public StorageMap {
     ASSIGN_OR_RETURN(prefix_, PathFromTop(own.treeid, stat.st_ino));
     if (!prefix_.empty()) prefix_ += '/';
     // Fails here, not in the middle, where the rights are missing.
-    const absl::Status may = Extents(0, 1, 0).status();
+    absl::Status may = Extents(0, 1, 0).status();
     Forget();
     return may;
   }

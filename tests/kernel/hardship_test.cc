@@ -122,7 +122,9 @@ TEST(Hardship, DamagedBlock) {
     }
     const size_t last = image.rfind(mark);
     ASSERT_NE(last, image.npos);
-    std::fstream(loop->image(), std::ios::binary | std::ios::in | std::ios::out).seekp(last) << "HERE";
+    std::fstream(loop->image(), std::ios::binary | std::ios::in | std::ios::out)
+            .seekp(static_cast<std::streamoff>(last))
+        << "HERE";
     ASSERT_EQ(loop->Mount(), absl::OkStatus());
   }
   LinuxExtentOps ops;
@@ -265,12 +267,12 @@ TEST(Hardship, SnapshotBeingSent) {
     all["two"] = content;
     return all;
   }();
-  for (const auto& [name, bytes] : files) std::ofstream(live + "/" + name) << bytes;
+  for (const auto& [name, bytes] : files) std::ofstream(absl::StrCat(live, "/", name)) << bytes;
   ASSERT_EQ(RunCommand({"btrfs", "-q", "subvolume", "snapshot", "-r", live, snapshot}), absl::OkStatus());
   const auto expect_contents = [&] {
     for (const std::string& top : {live, snapshot}) {
       for (const auto& [name, bytes] : files) {
-        std::ifstream in(top + "/" + name, std::ios::binary);
+        std::ifstream in(absl::StrCat(top, "/", name), std::ios::binary);
         EXPECT_TRUE(std::string(std::istreambuf_iterator<char>(in), {}) == bytes) << top << "/" << name;
       }
     }
