@@ -333,7 +333,7 @@ absl::Status ScanByChecksums(const std::string& name, cowherd::StorageMap& map, 
   cowherd::SpaceWon won(filesystem, (*tree)->root_fd(), totals);
   const cowherd::Stop stop;
   const auto begin = std::chrono::steady_clock::now();
-  const absl::Status status =
+  absl::Status status =
       cowherd::ScanStorage(
           filesystem, **tree, map, request, [](const std::string&) { return true; }, budget_mib << 20, state,
           pace, stop, totals, won, [](const cowherd::Duplicate&) {})
