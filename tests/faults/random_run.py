@@ -90,7 +90,10 @@ class Client(threading.Thread):
     def again(self):
         if self.sent:
             spec, request_id = self.luck.choice(self.sent)
-            self.stage.submit(spec, request_id, seconds=0)
+            job = self.stage.submit(spec, request_id, seconds=0)
+            # A new one, where the first was deleted.
+            if job not in self.open and job not in self.kept:
+                self.open.append(job)
 
     def some(self):
         return self.luck.choice(self.open) if self.open else None

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <random>
 #include <system_error>
 #include <utility>
 
@@ -27,21 +28,38 @@ namespace {
 
 constexpr absl::Duration kStartWithin = absl::Seconds(20);
 
+// On loopback, an address of this process's own, so that tests side by side never take the same port. By
+// chance: in a sandbox process numbers are not unique.
+const std::string& OwnHost() {
+  static const std::string* const host = [] {
+    std::random_device random;
+    return new std::string(
+        absl::StrCat("127.", 128 + random() % 64, ".", random() % 256, ".", 1 + random() % 254));
+  }();
+  return *host;
+}
+
+sockaddr_in SocketAddress(uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  ::inet_pton(AF_INET, OwnHost().c_str(), &address.sin_addr);
+  address.sin_port = htons(port);
+  return address;
+}
+
 // Ports that nobody has, by asking for all of them at a time.
 absl::StatusOr<std::vector<std::string>> FreeAddresses(size_t count) {
   std::vector<Fd> sockets;
   std::vector<std::string> addresses;
   for (size_t i = 0; i < count; ++i) {
     Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    sockaddr_in address = SocketAddress(0);
     socklen_t size = sizeof(address);
     auto* raw = reinterpret_cast<sockaddr*>(&address);
     if (::bind(socket.get(), raw, size) != 0 || ::getsockname(socket.get(), raw, &size) != 0) {
       return ErrnoError(errno, "find a free port");
     }
-    addresses.push_back(absl::StrCat("127.0.0.1:", ntohs(address.sin_port)));
+    addresses.push_back(absl::StrCat(OwnHost(), ":", ntohs(address.sin_port)));
     sockets.push_back(std::move(socket));
   }
   return addresses;
@@ -49,11 +67,9 @@ absl::StatusOr<std::vector<std::string>> FreeAddresses(size_t count) {
 
 bool Accepts(const std::string& address) {
   const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  to.sin_port = htons(static_cast<uint16_t>(std::atoi(address.substr(address.find(':') + 1).c_str())));
-  return ::connect(socket.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0;
+  const auto port = static_cast<uint16_t>(std::atoi(address.substr(address.find(':') + 1).c_str()));
+  const sockaddr_in to = SocketAddress(port);
+  return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0;
 }
 
 }  // namespace
