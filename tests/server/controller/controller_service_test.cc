@@ -82,9 +82,10 @@ class Controller {
   }
   // As on SIGTERM.
   ~Controller() {
-    thread_.reset();
+    StopLoop();
     server_->Shutdown();
   }
+  void StopLoop() { thread_.reset(); }
 
   v1::ControllerService::Stub& stub() { return *stub_; }
   v1::HoldService::Stub& holds() { return *holds_stub_; }
@@ -674,12 +675,11 @@ TEST_F(ControllerServiceTest, StopEndsWatches) {
   auto reader = controller_->stub().WatchJob(&context, request);
   v1::Job job;
   ASSERT_TRUE(reader->Read(&job));
-  std::thread stop([this] { controller_.reset(); });
+  controller_->StopLoop();
   while (reader->Read(&job)) {
   }
   const absl::Status status = FromGrpc(reader->Finish());
-  stop.join();
-  EXPECT_EQ(ReasonOf(status), "STOPPING");
+  EXPECT_EQ(ReasonOf(status), "STOPPING") << status;
 }
 
 TEST(GrpcNodeLink, RemotePlaintextIsNotDialled) {
