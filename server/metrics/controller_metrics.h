@@ -50,7 +50,7 @@ class ControllerMetrics {
 
   // A term of office with the nodes.
   void TermBegins(uint64_t epoch);
-  // Nodes obey a later one.
+  // How many nodes obey a controller of a higher epoch.
   void SetFencedNodes(uint64_t nodes);
   // What only the controller that leads can tell goes to 0, or away.
   void TermEnds();

@@ -33,7 +33,7 @@ FileTable::FileTable(size_t budget, uint32_t block_size)
     : budget_(std::min<size_t>(budget, UINT32_MAX)), block_size_(block_size) {}
 
 absl::optional<uint64_t> FileTable::Place(uint64_t size) {
-  const uint64_t blocks = std::max<uint64_t>(1, size / block_size_ + (size % block_size_ == 0 ? 0 : 1));
+  const uint64_t blocks = std::max<uint64_t>(1, BlocksOf(size));
   if (blocks > kMaxAddress / block_size_ - end_) return absl::nullopt;
   return std::exchange(end_, end_ + blocks) * block_size_;
 }
@@ -43,7 +43,7 @@ void FileTable::Add(uint64_t address, absl::string_view path, const FileKey& key
   Entry file;
   file.inode = key.inode;
   file.first_block = address / block_size_;
-  file.blocks = std::max<uint64_t>(1, (size + block_size_ - 1) / block_size_);
+  file.blocks = std::max<uint64_t>(1, BlocksOf(size));
   file.lasts = Lasts(first_fingerprint >> 8, file.blocks);
   if (!Keeps(file)) return;
   Insert(file, key.subvolume, path);

@@ -32,6 +32,9 @@ class FileTable {
   // In bytes; no more than 4 GiB are used.
   FileTable(size_t budget, uint32_t block_size);
 
+  // So many blocks hold so many bytes.
+  uint64_t BlocksOf(uint64_t size) const { return size / block_size_ + (size % block_size_ == 0 ? 0 : 1); }
+
   // Gives the next file of `size` bytes its place in the row: the address of its first block. None: the row
   // ends at kMaxAddress.
   absl::optional<uint64_t> Place(uint64_t size);

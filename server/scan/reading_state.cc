@@ -60,7 +60,7 @@ absl::StatusOr<std::string> ReadingState::ReasonToBeginAnew(absl::string_view he
 
 void ReadingState::Count(const FileFacts& facts) {
   ++now_.files;
-  now_.bytes += (facts.size / block_size_ + (facts.size % block_size_ == 0 ? 0 : 1)) * block_size_;
+  now_.bytes += table_.BlocksOf(facts.size) * block_size_;
 }
 
 bool ReadingState::Met(absl::string_view path, const FileFacts& facts) {

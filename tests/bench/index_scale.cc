@@ -94,98 +94,84 @@ std::vector<uint64_t> Checksums(uint64_t extent) {
   return checksums;
 }
 
-// A filesystem of those extents.
-class SyntheticMap final : public cowherd::StorageMap {
+// A filesystem of extents that are all as long, one behind the other. Each is within a file; all files are as
+// long, too.
+class EvenMap : public cowherd::StorageMap {
  public:
-  explicit SyntheticMap(uint64_t extents) : extents_(extents) {}
+  EvenMap(uint64_t extents, uint64_t extent_bytes, uint64_t extents_of_file)
+      : extents_(extents), extent_bytes_(extent_bytes), extents_of_file_(extents_of_file) {}
 
   absl::StatusOr<std::vector<cowherd::StorageExtent>> Extents(uint64_t from, size_t max, uint64_t) override {
     std::vector<cowherd::StorageExtent> found;
-    for (uint64_t e = (from + kExtentBytes - 1) / kExtentBytes; e < extents_ && found.size() < max; ++e)
-      found.push_back({e * kExtentBytes, kExtentBytes});
+    for (uint64_t e = (from + extent_bytes_ - 1) / extent_bytes_; e < extents_ && found.size() < max; ++e)
+      found.push_back({e * extent_bytes_, extent_bytes_});
     return found;
   }
-  absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) override {
-    std::vector<uint64_t> checksums = ::Checksums(address / kExtentBytes);
-    const size_t first = address % kExtentBytes / kBlock;
-    checksums.resize(std::min(checksums.size(), first + count));
-    checksums.erase(checksums.begin(), checksums.begin() + static_cast<ptrdiff_t>(first));
-    return checksums;
-  }
   absl::StatusOr<std::vector<cowherd::Reference>> References(const cowherd::StorageExtent& extent) override {
-    const uint64_t number = extent.address / kExtentBytes;
+    const uint64_t number = extent.address / extent_bytes_;
     cowherd::Reference reference;
-    reference.file = {5, 257 + number / kExtentsOfFile};
-    reference.offset = number % kExtentsOfFile * kExtentBytes;
-    reference.length = kExtentBytes;
+    reference.file = {5, 257 + number / extents_of_file_};
+    reference.offset = number % extents_of_file_ * extent_bytes_;
+    reference.length = extent_bytes_;
     return std::vector<cowherd::Reference>{reference};
   }
-  absl::StatusOr<std::string> PathOf(const cowherd::FileKey& file, Wanted) override {
-    return "f" + std::to_string(file.inode);
-  }
   absl::StatusOr<cowherd::InodeFacts> InodeOf(const cowherd::FileKey&) override {
-    return cowherd::InodeFacts{kExtentsOfFile * kExtentBytes, 1};
+    return cowherd::InodeFacts{extents_of_file_ * extent_bytes_, 1};
   }
-  absl::StatusOr<uint64_t> ExtentsOf(const cowherd::FileKey&, uint64_t) override { return kExtentsOfFile; }
+  absl::StatusOr<uint64_t> ExtentsOf(const cowherd::FileKey&, uint64_t) override { return extents_of_file_; }
   absl::StatusOr<uint64_t> CommittedGeneration() override { return 1; }
   cowherd::FileKey root() const override { return {5, 256}; }
   void Forget() override {}
   uint32_t block_size() const override { return kBlock; }
   unsigned checksum_bits() const override { return 32; }
 
- private:
-  static constexpr uint64_t kExtentBytes = kExtentBlocks * kBlock;
-  static constexpr uint64_t kExtentsOfFile = 8;
-
+ protected:
   const uint64_t extents_;
+  const uint64_t extent_bytes_;
+
+ private:
+  const uint64_t extents_of_file_;
 };
 
-// A filesystem of files of 16 KiB, an extent each. The second half are copies of the first, and every eighth
-// has no checksums.
-class SmallFilesMap final : public cowherd::StorageMap {
+// Of those extents.
+class SyntheticMap final : public EvenMap {
  public:
-  explicit SmallFilesMap(uint64_t files) : files_(files) {}
+  explicit SyntheticMap(uint64_t extents) : EvenMap(extents, kExtentBlocks * kBlock, 8) {}
 
-  absl::StatusOr<std::vector<cowherd::StorageExtent>> Extents(uint64_t from, size_t max, uint64_t) override {
-    std::vector<cowherd::StorageExtent> found;
-    for (uint64_t e = (from + kFileBytes - 1) / kFileBytes; e < files_ && found.size() < max; ++e)
-      found.push_back({e * kFileBytes, kFileBytes});
-    return found;
+  absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) override {
+    std::vector<uint64_t> checksums = ::Checksums(address / extent_bytes_);
+    const size_t first = address % extent_bytes_ / kBlock;
+    checksums.resize(std::min(checksums.size(), first + count));
+    checksums.erase(checksums.begin(), checksums.begin() + static_cast<ptrdiff_t>(first));
+    return checksums;
   }
+  absl::StatusOr<std::string> PathOf(const cowherd::FileKey& file, Wanted) override {
+    return "f" + std::to_string(file.inode);
+  }
+};
+
+// Of files of 16 KiB, an extent each. The second half are copies of the first, and every eighth has no
+// checksums.
+class SmallFilesMap final : public EvenMap {
+ public:
+  explicit SmallFilesMap(uint64_t files) : EvenMap(files, kFileBlocks * kBlock, 1) {}
+
   absl::StatusOr<std::vector<uint64_t>> Checksums(uint64_t address, size_t count) override {
     std::vector<uint64_t> checksums(count);
     for (size_t i = 0; i < count; ++i) {
       const uint64_t file = (address / kBlock + i) / kFileBlocks;
-      const uint64_t source = file < files_ / 2 ? file : file - files_ / 2;
+      const uint64_t source = file < extents_ / 2 ? file : file - extents_ / 2;
       if (file % 8 != 7) checksums[i] = Mix(source * kFileBlocks + i % kFileBlocks, 7) & 0xffffffff;
     }
     return checksums;
-  }
-  absl::StatusOr<std::vector<cowherd::Reference>> References(const cowherd::StorageExtent& extent) override {
-    cowherd::Reference reference;
-    reference.file = {5, 257 + extent.address / kFileBytes};
-    reference.length = kFileBytes;
-    return std::vector<cowherd::Reference>{reference};
   }
   absl::StatusOr<std::string> PathOf(const cowherd::FileKey& file, Wanted) override {
     return absl::StrCat("home/user", file.inode / 100000, "/project", file.inode / 1000, "/source_file_",
                         file.inode);
   }
-  absl::StatusOr<cowherd::InodeFacts> InodeOf(const cowherd::FileKey&) override {
-    return cowherd::InodeFacts{kFileBytes, 1};
-  }
-  absl::StatusOr<uint64_t> ExtentsOf(const cowherd::FileKey&, uint64_t) override { return 1; }
-  absl::StatusOr<uint64_t> CommittedGeneration() override { return 1; }
-  cowherd::FileKey root() const override { return {5, 256}; }
-  void Forget() override {}
-  uint32_t block_size() const override { return kBlock; }
-  unsigned checksum_bits() const override { return 32; }
 
  private:
   static constexpr uint64_t kFileBlocks = 4;
-  static constexpr uint64_t kFileBytes = kFileBlocks * kBlock;
-
-  const uint64_t files_;
 };
 
 // A tree of small files, 20 in a directory. The second half of them are copies of the first.

@@ -19,18 +19,12 @@
 #include "server/jobs/memory_store.h"
 #include "tests/testing/etcd_cluster.h"
 #include "tests/testing/fake_link.h"
+#include "tests/testing/leading_store.h"
 
 namespace cowherd {
 namespace {
 
 constexpr absl::Duration kLease = absl::Seconds(3);
-
-EtcdClient::Options OptionsFor(const std::vector<std::string>& members) {
-  EtcdClient::Options options;
-  options.members = members;
-  options.credentials = grpc::InsecureChannelCredentials();
-  return options;
-}
 
 // What a candidate is told to do, in order.
 class Diary {
@@ -65,7 +59,7 @@ class CandidacyTest : public ::testing::Test {
     absl::StatusOr<std::unique_ptr<EtcdCluster>> cluster = EtcdCluster::Start(1);
     ASSERT_TRUE(cluster.ok()) << cluster.status();
     cluster_ = *std::move(cluster);
-    client_ = std::make_unique<EtcdClient>(OptionsFor(cluster_->addresses()));
+    client_ = PlainEtcdClient(cluster_->addresses());
     own_ = std::make_unique<Election>(*client_, Named("own:1"));
     other_ = std::make_unique<Election>(*client_, Named("other:1"));
   }

@@ -11,18 +11,12 @@
 #include "server/base/status.h"
 #include "server/etcd/fenced_writer.h"
 #include "tests/testing/etcd_cluster.h"
+#include "tests/testing/leading_store.h"
 
 namespace cowherd {
 namespace {
 
 namespace pb = etcdserverpb;
-
-EtcdClient::Options OptionsFor(const std::vector<std::string>& members) {
-  EtcdClient::Options options;
-  options.members = members;
-  options.credentials = grpc::InsecureChannelCredentials();
-  return options;
-}
 
 Election::Options Named(const std::string& address) {
   Election::Options options;
@@ -44,7 +38,7 @@ class ElectionTest : public ::testing::Test {
     absl::StatusOr<std::unique_ptr<EtcdCluster>> cluster = EtcdCluster::Start(3);
     ASSERT_TRUE(cluster.ok()) << cluster.status();
     cluster_ = *std::move(cluster);
-    client_ = std::make_unique<EtcdClient>(OptionsFor(cluster_->addresses()));
+    client_ = PlainEtcdClient(cluster_->addresses());
   }
 
   std::string ValueAt(const std::string& key) {

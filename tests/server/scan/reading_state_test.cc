@@ -59,6 +59,13 @@ class ReadingStateTest : public ::testing::Test {
   }
   ~ReadingStateTest() override { fs::remove_all(directory_); }
 
+  // A whole scan, of file 7 alone.
+  void ScanOneFile() const {
+    Scan scan(directory_);
+    scan.LookAt(7);
+    scan.state.Save(/*complete=*/true);
+  }
+
   fs::path SavedFile() const {
     for (const fs::directory_entry& entry : fs::recursive_directory_iterator(directory_)) {
       if (entry.path().extension() == ".state") return entry.path();
@@ -70,11 +77,7 @@ class ReadingStateTest : public ::testing::Test {
 };
 
 TEST_F(ReadingStateTest, TheNextScanHasFilesAndIndex) {
-  {
-    Scan first(directory_);
-    first.LookAt(7);
-    first.state.Save(/*complete=*/true);
-  }
+  ScanOneFile();
   Scan next(directory_);
   EXPECT_TRUE(next.Met(7));
   EXPECT_FALSE(next.Met(8));
@@ -85,11 +88,7 @@ TEST_F(ReadingStateTest, TheNextScanHasFilesAndIndex) {
 
 // Nothing is read then, and the index is kept as it was.
 TEST_F(ReadingStateTest, FilesThatAreOnlySkippedLeaveTheIndex) {
-  {
-    Scan first(directory_);
-    first.LookAt(7);
-    first.state.Save(/*complete=*/true);
-  }
+  ScanOneFile();
   {
     Scan second(directory_);
     EXPECT_TRUE(second.Met(7));
@@ -164,11 +163,7 @@ TEST_F(ReadingStateTest, AScanThatWasStoppedDoesNotSayHowMuchThereIs) {
 }
 
 TEST_F(ReadingStateTest, NoFileIsPassedOverWhoseIndexCannotBeLoaded) {
-  {
-    Scan first(directory_);
-    first.LookAt(7);
-    first.state.Save(/*complete=*/true);
-  }
+  ScanOneFile();
   {
     Scan second(directory_);
     EXPECT_TRUE(second.Met(7));

@@ -55,7 +55,11 @@ class CountingTree final : public FileTree {
 class ReclaimTest : public ::testing::Test {
  protected:
   ReclaimTest() : tree_(Prepared(fs_)) {
-    for (const char* name : {"source", "a", "b"}) keys_.push_back(KeyOf(name));
+    for (const char* name : {"source", "a", "b"}) {
+      const FileFacts facts = tree_.Open(name, false)->facts;
+      keys_.push_back({facts.device, facts.inode});
+      names_[keys_.back()] = name;
+    }
   }
 
   static std::unique_ptr<FileTree> Prepared(FakeFilesystem& fs) {
@@ -63,11 +67,6 @@ class ReclaimTest : public ::testing::Test {
     fs.AddFile("/data/a", Blocks(1, 7) + Blocks(2, 1));
     fs.AddFile("/data/b", Blocks(1, 7) + Blocks(2, 1));
     return testing::OpenData(fs);
-  }
-
-  FileKey KeyOf(const std::string& name) {
-    const FileFacts facts = tree_.Open(name, false)->facts;
-    return {facts.device, facts.inode};
   }
 
   Totals Run() {
@@ -85,10 +84,8 @@ class ReclaimTest : public ::testing::Test {
     plan.moved_bytes = kBlock;
 
     ScanFiles files(tree_, [this](const FileKey& file) -> absl::StatusOr<ScanFile> {
-      const char* const names[] = {"source", "a", "b"};
-      for (size_t i = 0; i < keys_.size(); ++i) {
-        if (keys_[i] == file) return ScanFile{names[i], 0, false};
-      }
+      const auto name = names_.find(file);
+      if (name != names_.end()) return ScanFile{name->second, 0, false};
       return absl::NotFoundError("no such file");
     });
     SharedTotals totals;
@@ -100,9 +97,19 @@ class ReclaimTest : public ::testing::Test {
     return totals.Get();
   }
 
+  // One place of two cannot share: the extent stays, and a copy would only take space.
+  void ExpectNoCopyFor(FakeFilesystem::Operation operation, int error) {
+    fs_.Fail(operation, "/data/b", error);
+    const Totals totals = Run();
+    EXPECT_EQ(totals.bytes_accepted, 7 * kBlock);
+    EXPECT_EQ(totals.ranges_failed, 1U);
+    EXPECT_EQ(tree_.copies, 0);
+  }
+
   FakeFilesystem fs_;
   CountingTree tree_;
-  std::vector<FileKey> keys_;
+  std::vector<FileKey> keys_;  // of source, a and b
+  std::map<FileKey, std::string> names_;
 };
 
 TEST_F(ReclaimTest, SharesTheDuplicatesAndThenCopiesTheRest) {
@@ -113,21 +120,12 @@ TEST_F(ReclaimTest, SharesTheDuplicatesAndThenCopiesTheRest) {
   EXPECT_EQ(tree_.copies, 1);
 }
 
-// The extent stays: a copy would only take space.
 TEST_F(ReclaimTest, CopiesNothingWhereAPlaceRefuses) {
-  fs_.Fail(FakeFilesystem::Operation::kDedupeTarget, "/data/b", EAGAIN);
-  const Totals totals = Run();
-  EXPECT_EQ(totals.bytes_accepted, 7 * kBlock);
-  EXPECT_EQ(totals.ranges_failed, 1U);
-  EXPECT_EQ(tree_.copies, 0);
+  ExpectNoCopyFor(FakeFilesystem::Operation::kDedupeTarget, EAGAIN);
 }
 
 TEST_F(ReclaimTest, CopiesNothingWhereAPlaceCannotBeOpened) {
-  fs_.Fail(FakeFilesystem::Operation::kOpen, "/data/b", EMFILE);
-  const Totals totals = Run();
-  EXPECT_EQ(totals.bytes_accepted, 7 * kBlock);
-  EXPECT_EQ(totals.ranges_failed, 1U);
-  EXPECT_EQ(tree_.copies, 0);
+  ExpectNoCopyFor(FakeFilesystem::Operation::kOpen, EMFILE);
 }
 
 // It holds nothing any more.
