@@ -893,10 +893,10 @@ TEST_F(LoopTest, ATaskOutlastsAnAbsentRootAndCanBeCancelled) {
   const std::string other = Create("names:a");
   const absl::Status absent = WithDetail(absl::NotFoundError("not mounted"), "ROOT_ABSENT", "", ENOENT);
   // For hours, two tasks by turns.
-  for (int i = 0; i < 100; ++i) {
-    ASSERT_EQ(link_.streams.size(), static_cast<size_t>(i + 1));
+  for (size_t i = 0; i < 100; ++i) {
+    ASSERT_EQ(link_.streams.size(), i + 1);
     Say(Last(), Summary(absl::StrCat("r", i), 1, absent));
-    for (int waits = 0; waits < 10 && link_.streams.size() == static_cast<size_t>(i + 1); ++waits) {
+    for (int waits = 0; waits < 10 && link_.streams.size() == i + 1; ++waits) {
       After(absl::Minutes(1));
     }
   }
