@@ -84,6 +84,7 @@ v1::Node ToProto(const NodeFacts& facts) {
   for (const RootFacts& root : facts.roots) *node.add_roots() = ToProto(root);
   if (facts.started != absl::InfinitePast()) *node.mutable_started() = ToProto(facts.started);
   node.set_running_tasks(facts.running_tasks);
+  for (const std::string& task : facts.controlled_tasks) node.add_controlled_tasks(task);
   node.set_max_tasks(facts.max_tasks);
   node.set_instance_id(facts.instance_id);
   node.set_profile(facts.profile);
@@ -214,6 +215,7 @@ NodeFacts FromProto(const v1::Node& proto) {
   if (proto.has_started())
     node.started = absl::FromUnixMicros(TimeUtil::TimestampToMicroseconds(proto.started()));
   node.running_tasks = proto.running_tasks();
+  node.controlled_tasks.assign(proto.controlled_tasks().begin(), proto.controlled_tasks().end());
   node.max_tasks = proto.max_tasks();
   node.profile = proto.profile();
   node.capabilities.assign(proto.capabilities().begin(), proto.capabilities().end());

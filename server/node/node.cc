@@ -287,6 +287,7 @@ v1::Node Node::Describe() const {
   node.mutable_labels()->insert(config_.labels.begin(), config_.labels.end());
   *node.mutable_started() = started();
   node.set_running_tasks(static_cast<uint32_t>(tasks_.running()));
+  for (std::string& task_id : tasks_.Controlled()) node.add_controlled_tasks(std::move(task_id));
   node.set_max_tasks(static_cast<uint32_t>(config_.max_tasks));
   node.set_profile(ProfileOf(config_.rights));
   for (std::string& capability : CapabilitiesOf(config_.rights)) {

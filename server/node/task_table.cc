@@ -90,6 +90,7 @@ absl::StatusOr<std::shared_ptr<TaskRun>> TaskTable::RunOrAttach(
   auto run = std::make_shared<TaskRun>(RandomId(), attempt, std::move(made.totals), made.deadline);
   Entry& entry = tasks_[task_id];
   entry.run = run;
+  entry.epoch = epoch;
   ++running_;
   entry.thread = std::thread([this, task_id, run, work = std::move(made.work)]() mutable {
     v1::TaskSummary summary;
@@ -158,6 +159,15 @@ void TaskTable::StopAll() {
 size_t TaskTable::running() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return running_;
+}
+
+std::vector<std::string> TaskTable::Controlled() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<std::string> controlled;
+  for (const auto& [task_id, entry] : tasks_) {
+    if (entry.epoch != 0 && !entry.run->ended()) controlled.push_back(task_id);
+  }
+  return controlled;
 }
 
 }  // namespace cowherd

@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -99,10 +100,14 @@ class TaskTable {
   void StopAll();
 
   size_t running() const;
+  // Those of them that were begun by an order with an epoch, by task_id.
+  std::vector<std::string> Controlled() const;
 
  private:
   struct Entry {
     std::shared_ptr<TaskRun> run;
+    // Of the order that began it.
+    uint64_t epoch = 0;
     std::thread thread;
   };
   void End(const std::string& task_id, TaskRun& run, absl::Status status, v1::TaskSummary summary);

@@ -44,6 +44,7 @@ struct NodeFacts {
   uint32_t max_tasks = 0;
   std::string profile;
   std::vector<std::string> capabilities;
+  std::vector<std::string> controlled_tasks;
 };
 
 }  // namespace cowherd

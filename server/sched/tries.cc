@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/sched/batch.h"
@@ -299,6 +300,36 @@ RestartVerdict Tries::RestartOf(const TaskRow& row, TaskKey key) const {
 void Tries::NodeAnswered(const std::string& node) {
   for (const TaskKey& key : table_.OnNode(node).open) {
     if (RestartOf(*table_.Find(key), key) != RestartVerdict::kSame) crashed_.insert(key);
+  }
+  StopStrays(*nodes_.nodes().Find(node));
+}
+
+// A task that waits and may run is none: when its turn comes it is given to the node, which goes on with the
+// run. So no stop can meet the next try of a task, unless the job is resumed in the same moment.
+bool Tries::IsStray(const std::string& task_id) const {
+  const size_t dash = task_id.rfind('-');
+  uint32_t number = 0;
+  // Made by nobody who makes jobs.
+  if (dash == std::string::npos || !absl::SimpleAtoi(task_id.substr(dash + 1), &number)) return false;
+  const ActiveJob* active = table_.Find(task_id.substr(0, dash));
+  if (active == nullptr) return true;
+  const TaskRow* row = table_.Find(TaskKey{active->job.sequence, number});
+  return row == nullptr || Ended(row->state) || (!row->open && MustStop(*active, *row));
+}
+
+void Tries::StopStrays(const NodeEntry& node) {
+  if (node.state != NodeState::kUp || !MayOrder()) return;
+  size_t stops = 0;
+  for (const std::string& task_id : node.facts->controlled_tasks) {
+    if (!IsStray(task_id)) continue;
+    if (++stops > kMaxBatch) return;
+    Log(LogLevel::kWarning, "node runs a task that is over; stopping it",
+        {{"task", task_id}, {"node", node.name}});
+    link_.CancelTask(
+        node.endpoint, task_id, epoch_, [this, mailbox = mailbox_, name = node.name](absl::Status status) {
+          if (ReasonOf(status) != "STALE_EPOCH") return;
+          mailbox->PostNews([this, name, status = std::move(status)] { SetAside(name, status); });
+        });
   }
 }
 

@@ -63,7 +63,7 @@ class Tries {
 
   // How the node is, or what holds for it, has changed.
   void NodeChanged(const std::string& node);
-  // The node has told when it began.
+  // The node has told when it began, and what runs there.
   void NodeAnswered(const std::string& node);
   // Looks at once which tasks that run must stop: on the node; of the job.
   void HurryStops(const std::string& node);
@@ -113,6 +113,10 @@ class Tries {
   void StartStream(TaskKey key, uint64_t bytes_per_second, bool first);
   void SendStop(TaskKey key, const NodeEntry& node);
   void StopAnswered(TaskKey key, const absl::Status& status);
+  // The task, by its id, is over for this controller, or is not to run now and has been closed.
+  bool IsStray(const std::string& task_id) const;
+  // Stops what runs on the node and should not. Each answer of the node that names it does so again.
+  void StopStrays(const NodeEntry& node);
   // The node refused an order, as it has had one of a higher epoch.
   void SetAside(const std::string& node, const absl::Status& why);
 

@@ -72,6 +72,9 @@ grpc::Status FakeNode::GetNode(grpc::ServerContext*, const v1::GetNodeRequest*, 
   std::lock_guard<std::mutex> lock(mutex_);
   if (down_) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "down");
   *response = facts_;
+  for (const auto& [task_id, run] : runs_) {
+    if (!run.over && run.request.epoch() > 0) response->add_controlled_tasks(task_id);
+  }
   return grpc::Status::OK;
 }
 

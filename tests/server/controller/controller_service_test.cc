@@ -1,6 +1,7 @@
 // The whole controller but for its main, against nodes that only pretend to work, over gRPC.
 #include "server/controller/controller_service.h"
 
+#include <grpcpp/create_channel.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
@@ -12,6 +13,7 @@
 
 #include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
+#include "cowherd/v1/node.grpc.pb.h"
 #include "server/base/clock.h"
 #include "server/base/grpc_status.h"
 #include "server/base/status.h"
@@ -278,6 +280,25 @@ TEST_F(ControllerServiceTest, CancelReachesTheNode) {
   EXPECT_LT(absl::Now() - begin, absl::Seconds(2));
   EXPECT_EQ(done.state(), v1::CANCELLED);
   EXPECT_EQ(done.totals().bytes_accepted(), 3u);
+}
+
+TEST_F(ControllerServiceTest, WhatAnEarlierControllerLeftRunningIsStopped) {
+  const v1::Job made = Create(ScanRequest());
+  const v1::RunTaskRequest run = node_.WaitForRun();
+  // Of a job that nobody knows any more.
+  v1::RunTaskRequest request = run;
+  request.set_task_id("0123456789abcdef-0");
+  const auto stub =
+      v1::NodeService::NewStub(grpc::CreateChannel(node_.address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  const auto reader = stub->RunTask(&context, request);
+  v1::RunTaskResponse last;
+  while (reader->Read(&last)) {
+  }
+  EXPECT_EQ(last.summary().error().reason(), "CANCELLED");
+  // The one that is known goes on.
+  node_.End(run.task_id(), Done(9));
+  EXPECT_EQ(WatchToTheEnd(made.id()).state(), v1::SUCCEEDED);
 }
 
 TEST_F(ControllerServiceTest, PauseAndResume) {

@@ -174,6 +174,17 @@ TEST_F(TaskTableTest, ALaterEpochIsGivenTheRunThatGoesOn) {
   EXPECT_EQ(Ended(second)->Report().summary().error().reason(), "CANCELLED");
 }
 
+TEST_F(TaskTableTest, TellsWhatControllersBeganAndStillRuns) {
+  EXPECT_TRUE(table_->Controlled().empty());
+  ASSERT_THAT(Start("a", 1, 0), IsOk());
+  const Run b = *Start("b", 1, 5);
+  EXPECT_EQ(table_->Controlled(), std::vector<std::string>{"b"});
+  ASSERT_THAT(table_->Cancel("b", 5), IsOk());
+  Ended(b);
+  EXPECT_TRUE(table_->Controlled().empty());
+  EXPECT_EQ(table_->running(), 1U);
+}
+
 TEST_F(TaskTableTest, OldSummariesAreForgotten) {
   for (int i = 0; i < 5; ++i) StartAndEnd(absl::StrCat("t", i), 1);
   EXPECT_THAT(table_->Cancel("t0", 0), HasReason("TASK_UNKNOWN"));

@@ -140,10 +140,11 @@ class LoopTest : public ::testing::Test {
     if (over) stream.events.on_end(absl::OkStatus());
     Step();
   }
-  void EndStream(absl::Status status) {
-    Last().events.on_end(std::move(status));
+  void EndStreamOf(size_t stream, absl::Status status) {
+    link_.streams.at(stream)->events.on_end(std::move(status));
     Step();
   }
+  void EndStream(absl::Status status) { EndStreamOf(link_.streams.size() - 1, std::move(status)); }
   void AnswerCancel(absl::Status status) {
     CancelDoneOf()(std::move(status));
     Step();
@@ -663,6 +664,61 @@ TEST_F(LoopTest, StopThatNobodyHereAskedForIsRetried) {
   EXPECT_EQ(Last().order.attempt, 2u);
 }
 
+TEST_F(LoopTest, WhatRunsOnANodeThatWasLostIsStoppedWhenItIsBack) {
+  const std::string cancelled = Create("names:a");
+  const std::string goes_on = Create("names:b");
+  NodeFacts a = link_.nodes["a:1"];
+  link_.nodes.erase("a:1");
+  EndStreamOf(0, absl::UnavailableError("reset"));
+  ASSERT_TRUE(loop_->CancelJob(cancelled).ok());
+  Step();
+  AnswerCancel(absl::UnavailableError("down"));
+  After(options_.lost_after);
+  ASSERT_EQ(StateOf(cancelled), JobState::kCancelled);
+  link_.cancels.clear();
+  // It was cut off, and its run goes on. So does that of a job which nobody remembers, and somebody else's.
+  a.controlled_tasks = {cancelled + "-0", "forgotten-0", "somebody's"};
+  link_.nodes["a:1"] = a;
+  link_.nodes["b:1"].controlled_tasks = {goes_on + "-0"};
+  After(options_.probe_interval);
+  ASSERT_EQ(link_.cancels.size(), 2u);
+  EXPECT_EQ(link_.cancels[0].address, "a:1");
+  EXPECT_EQ(link_.cancels[0].task_id, cancelled + "-0");
+  EXPECT_GT(link_.cancels[0].epoch, 0u);
+  EXPECT_EQ(link_.cancels[1].task_id, "forgotten-0");
+  // Whatever the node says, it will say again.
+  link_.cancels[0].done(absl::UnavailableError("reset"));
+  link_.cancels[1].done(absl::OkStatus());
+  link_.nodes["a:1"].controlled_tasks = {cancelled + "-0"};
+  After(options_.probe_interval);
+  EXPECT_EQ(link_.cancels.size(), 3u);
+  link_.nodes["a:1"].controlled_tasks.clear();
+  After(options_.probe_interval);
+  EXPECT_EQ(link_.cancels.size(), 3u);
+}
+
+TEST_F(LoopTest, APausedJobsRunOnANodeThatWasLostIsStoppedOneThatMayGoOnIsNot) {
+  const std::string id = Create("names:a");
+  NodeFacts a = link_.nodes["a:1"];
+  a.controlled_tasks = {id + "-0"};
+  link_.nodes.erase("a:1");
+  EndStream(absl::UnavailableError("reset"));
+  ASSERT_TRUE(loop_->PauseJob(id).ok());
+  Step();
+  AnswerCancel(absl::UnavailableError("down"));
+  After(options_.lost_after);
+  ASSERT_FALSE(TaskOf(id).open);
+  ASSERT_EQ(TaskOf(id).state, TaskState::kWaiting);
+  link_.cancels.clear();
+  link_.nodes["a:1"] = a;
+  After(options_.probe_interval);
+  EXPECT_EQ(link_.cancels.size(), 1u);
+  ASSERT_TRUE(loop_->ResumeJob(id).ok());
+  After(options_.probe_interval);
+  EXPECT_EQ(link_.cancels.size(), 1u);
+  EXPECT_EQ(link_.streams.size(), 2u);
+}
+
 TEST_F(LoopTest, WhoDoesNotLeadAnyMoreGivesNoOrders) {
   const std::string id = Create("names:a");
   Create("names:b");
@@ -837,10 +893,10 @@ TEST_F(LoopTest, ATaskOutlastsAnAbsentRootAndCanBeCancelled) {
   const std::string other = Create("names:a");
   const absl::Status absent = WithDetail(absl::NotFoundError("not mounted"), "ROOT_ABSENT", "", ENOENT);
   // For hours, two tasks by turns.
-  for (int i = 0; i < 100; ++i) {
-    ASSERT_EQ(link_.streams.size(), static_cast<size_t>(i + 1));
+  for (size_t i = 0; i < 100; ++i) {
+    ASSERT_EQ(link_.streams.size(), i + 1);
     Say(Last(), Summary(absl::StrCat("r", i), 1, absent));
-    for (int waits = 0; waits < 10 && link_.streams.size() == static_cast<size_t>(i + 1); ++waits) {
+    for (int waits = 0; waits < 10 && link_.streams.size() == i + 1; ++waits) {
       After(absl::Minutes(1));
     }
   }
