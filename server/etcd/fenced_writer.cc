@@ -80,6 +80,7 @@ absl::Status FencedWriter::Write(const std::vector<Batch>& batches) {
       absl::Status status;
       for (size_t i = next++; status.ok() && i < batches.size(); i = next++) {
         status = WriteOne(slots_[w], batches[i], ids[i]);
+        Crashpoint("etcd.batch.after");
       }
       std::lock_guard<std::mutex> lock(mutex);
       if (!status.ok()) {

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
+#include "server/base/failpoint.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/etcd/fenced_writer.h"
@@ -333,11 +334,14 @@ absl::Status EtcdStore::CommitInJournal(const std::vector<FencedWriter::Batch>& 
                 batch.SerializeAsString());
   }
   RETURN_IF_ERROR(writer_->Write(std::move(journal).Pack()));
+  Crashpoint("etcd.journal.written");
   EtcdOps commit;
   commit.Put(Key("journal/commit"), absl::StrCat(batches.size()));
   RETURN_IF_ERROR(writer_->Write(std::move(commit).Pack()));
   committed = true;
+  Crashpoint("etcd.journal.committed");
   RETURN_IF_ERROR(writer_->Write(batches));
+  Crashpoint("etcd.journal.applied");
   EtcdOps clear;
   clear.DeletePrefix(Key("journal/"));
   return writer_->Write(std::move(clear).Pack());
