@@ -79,6 +79,7 @@ absl::Status FencedWriter::Write(const std::vector<Batch>& batches) {
     auto work = [&, w] {
       absl::Status status;
       for (size_t i = next++; status.ok() && i < batches.size(); i = next++) {
+        Crashpoint("etcd.batch.before");
         status = WriteOne(slots_[w], batches[i], ids[i]);
         Crashpoint("etcd.batch.after");
       }

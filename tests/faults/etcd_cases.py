@@ -238,17 +238,21 @@ class Processes(Cluster):
             node.command.append(f"--root=wide{number}={wide / str(number)}")
         node.start()
         self.await_nodes()
+        # Each such write has two batches, made at once: one waits, so that the other is all that there is.
+        late = [f"etcd.batch.before {hit} sleep=500" for hit in range(2, 40, 2)]
         for name in ("etcd.journal.written", "etcd.journal.committed", "etcd.batch.after", "etcd.journal.applied"):
             with self.subTest(name):
-                with self.dying_at(name):
+                with self.dying_at(name, *late):
                     # So slow that nearly all of its tasks still wait when it is cancelled.
                     wide_job = self.submit(self.scan(["btrfs"], rate=MIB // 32))
                     self.await_job(wide_job, lambda job: len(job["tasks"]) > ROOTS)
-                with self.dying_at(name):
+                with self.dying_at(name, *late):
                     self.ask("CancelJob", wide_job)
                     ended = self.await_job(wide_job)
                 self.assertEqual(ended["state"], "CANCELLED")
                 self.assertEqual(len(ended["tasks"]), ROOTS + 1)
+                # Not the job alone, nor some of them.
+                self.assertFalse({task["state"] for task in ended["tasks"]} & {"TASK_WAITING", "TASK_RUNNING"})
                 self.await_success(self.submit(self.ranges("xfs")))
         # The files that are checked are those of all cases.
         for path in wide.glob("*/*"):
@@ -256,10 +260,10 @@ class Processes(Cluster):
         self.finish()
 
     @contextlib.contextmanager
-    def dying_at(self, name):
+    def dying_at(self, name, *lines):
         """Whichever controller comes to that failpoint dies there, once."""
         for controller in self.controllers:
-            self.arm(controller, f"{name} 1- kill")
+            self.arm(controller, f"{name} 1- kill", *lines)
         with Restarter(*self.controllers, before=self.arm) as restarter:
             try:
                 yield
