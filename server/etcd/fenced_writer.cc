@@ -24,7 +24,7 @@ constexpr absl::Duration kAgain = absl::Milliseconds(50);
 
 }  // namespace
 
-FencedWriter::FencedWriter(EtcdClient& client, const Leadership& leadership, std::string prefix)
+FencedWriter::FencedWriter(EtcdClient& client, const Leadership& leadership, const std::string& prefix)
     : client_(client), leadership_(leadership), pool_(kSlots, kSlots) {
   for (size_t i = 0; i < kSlots; ++i) slots_.push_back({absl::StrCat(prefix, i), 0, {}});
 }
