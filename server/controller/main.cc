@@ -158,7 +158,9 @@ int Fail(const absl::Status& status, int code) {
 absl::StatusOr<BackupCounts> CopyStore(const Flags& flags, const Config& config) {
   const bool restore = !flags.restore_from.empty();
   if (!config.etcd) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<JobStore> store, OpenSqliteStore(flags.store.store));
+    const std::string& path = flags.store.store;
+    ASSIGN_OR_RETURN(const std::unique_ptr<JobStore> store,
+                     restore ? OpenSqliteStore(path) : OpenSqliteStoreToRead(path));
     return restore ? RestoreBackup(flags.restore_from, *store) : WriteBackup(*store, flags.backup_to);
   }
   EtcdClient client(config.etcd->client);

@@ -24,7 +24,7 @@ constexpr absl::Duration kAgain = absl::Milliseconds(50);
 
 }  // namespace
 
-FencedWriter::FencedWriter(EtcdClient& client, const Leadership& leadership, std::string prefix)
+FencedWriter::FencedWriter(EtcdClient& client, const Leadership& leadership, const std::string& prefix)
     : client_(client), leadership_(leadership), pool_(kSlots, kSlots) {
   for (size_t i = 0; i < kSlots; ++i) slots_.push_back({absl::StrCat(prefix, i), 0, {}});
 }
@@ -79,7 +79,9 @@ absl::Status FencedWriter::Write(const std::vector<Batch>& batches) {
     auto work = [&, w] {
       absl::Status status;
       for (size_t i = next++; status.ok() && i < batches.size(); i = next++) {
+        Crashpoint("etcd.batch.before");
         status = WriteOne(slots_[w], batches[i], ids[i]);
+        Crashpoint("etcd.batch.after");
       }
       std::lock_guard<std::mutex> lock(mutex);
       if (!status.ok()) {

@@ -30,7 +30,7 @@ class FencedWriter {
   static constexpr size_t kMaxBytes = size_t{1} << 20;
 
   // `prefix`: of the slot keys. Both must outlive the writer.
-  FencedWriter(EtcdClient& client, const Leadership& leadership, std::string prefix);
+  FencedWriter(EtcdClient& client, const Leadership& leadership, const std::string& prefix);
 
   // Each batch in one transaction, in any order, several at a time. A batch has at most kMaxOps operations
   // and about kMaxBytes of keys and values. UNAVAILABLE "NOT_LEADER": the leadership is over; batches may

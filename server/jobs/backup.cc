@@ -191,18 +191,30 @@ absl::StatusOr<JobRecord> FromBackup(const stored::JobBackup& backup) {
   return record;
 }
 
-absl::Status CheckEmpty(JobStore& store) {
+// Of a store that nobody has used yet.
+absl::StatusOr<bool> IsNew(JobStore& store) {
   ASSIGN_OR_RETURN(const std::vector<JobRecord> jobs, store.List({}, 0, 1));
   ASSIGN_OR_RETURN(const std::vector<std::string> kinds, store.RecordKinds());
   ASSIGN_OR_RETURN(const JobStore::Counters counters, store.ReadCounters());
-  if (jobs.empty() && kinds.empty() && counters.epoch == 0 && counters.sequence == 0) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_NOT_EMPTY",
-                   "the store has been used; restore into a new file or prefix");
+  return jobs.empty() && kinds.empty() && counters.epoch == 0 && counters.sequence == 0 &&
+         !counters.incomplete;
+}
+
+// That there is something, and all of it, to copy.
+absl::Status CheckUsed(JobStore& store) {
+  ASSIGN_OR_RETURN(const bool is_new, IsNew(store));
+  if (is_new) {
+    return MakeError(absl::StatusCode::kNotFound, "STORE_NOT_FOUND",
+                     "no controller has ever used this store; is --store the right one?");
+  }
+  ASSIGN_OR_RETURN(const JobStore::Counters counters, store.ReadCounters());
+  return counters.incomplete ? StoreIncomplete() : absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<BackupCounts> WriteBackup(JobStore& store, const std::string& path) {
+  RETURN_IF_ERROR(CheckUsed(store));
   ASSIGN_OR_RETURN(const std::unique_ptr<NewFile> file, NewFile::Make(path));
   BackupWriter writer(*file);
   RETURN_IF_ERROR(writer.Text(kHead));
@@ -266,7 +278,8 @@ absl::StatusOr<BackupCounts> RestoreBackup(const std::string& path, JobStore& st
         return CheckRecord(item.record().kind(), item.record().name(), item.record().value());
       case stored::BackupItem::kEnd:
         ended = true;
-        counters = {item.end().epoch(), item.end().sequence()};
+        counters.epoch = item.end().epoch();
+        counters.sequence = item.end().sequence();
         if (item.end().jobs() == counts.jobs && item.end().records() == counts.records)
           return absl::OkStatus();
         return Corrupt(path, "items are missing");
@@ -276,7 +289,13 @@ absl::StatusOr<BackupCounts> RestoreBackup(const std::string& path, JobStore& st
     return Corrupt(path, "it has an item of an unknown kind");
   }));
   if (!ended) return Corrupt(path, "its end is missing");
-  RETURN_IF_ERROR(CheckEmpty(store));
+  ASSIGN_OR_RETURN(const bool is_new, IsNew(store));
+  if (!is_new) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_NOT_EMPTY",
+                     "the store has been used; restore into a new file or prefix");
+  }
+  counters.incomplete = true;
+  RETURN_IF_ERROR(store.RestoreCounters(counters));
   RETURN_IF_ERROR(ReadItems(path, [&store](const stored::BackupItem& item) -> absl::Status {
     if (item.has_job()) {
       ASSIGN_OR_RETURN(const JobRecord record, FromBackup(item.job()));
@@ -285,6 +304,7 @@ absl::StatusOr<BackupCounts> RestoreBackup(const std::string& path, JobStore& st
     if (!item.has_record()) return absl::OkStatus();
     return store.PutRecord(item.record().kind(), item.record().name(), item.record().value());
   }));
+  counters.incomplete = false;
   RETURN_IF_ERROR(store.RestoreCounters(counters));
   return counts;
 }

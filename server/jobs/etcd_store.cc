@@ -8,7 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
+#include "server/base/failpoint.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/etcd/fenced_writer.h"
@@ -32,6 +35,9 @@ constexpr int64_t kJobsPage = 500;
 constexpr int64_t kRecordsPage = 100;
 // A range that is read in pages begins anew when etcd compacts under it.
 constexpr int kReadTries = 3;
+// While a large write is being made, who does not lead looks so often, and for so long.
+constexpr absl::Duration kAgain = absl::Milliseconds(50);
+constexpr absl::Duration kPatience = absl::Seconds(2);
 
 using KeyValues = google::protobuf::RepeatedPtrField<pb::KeyValue>;
 
@@ -122,6 +128,7 @@ class EtcdStore final : public JobStore {
 
     uint64_t epoch = 0;
     uint64_t sequence = 0;
+    bool incomplete = false;
     std::map<uint64_t, Entry> jobs;
     std::map<std::string, uint64_t, std::less<>> by_id;
     std::map<std::string, uint64_t, std::less<>> by_request;
@@ -159,6 +166,8 @@ class EtcdStore final : public JobStore {
   absl::StatusOr<uint64_t> SequenceOf(absl::string_view id);
   // At one revision.
   absl::StatusOr<std::vector<KeyValues>> ReadPrefixes(const std::vector<std::string>& prefixes);
+  // Of one job, so that no write is there in part; unless this leader itself could not finish it.
+  absl::StatusOr<std::vector<KeyValues>> ReadWhole(std::vector<std::string> prefixes);
   absl::StatusOr<std::vector<Task>> TasksOf(const KeyValues& values, const KeyValues& paths,
                                             uint64_t sequence);
 
@@ -260,6 +269,7 @@ absl::StatusOr<EtcdStore::Known*> EtcdStore::Load() {
   Known known(options_.limits);
   ASSIGN_OR_RETURN(known.epoch, ReadNumber("epoch"));
   ASSIGN_OR_RETURN(known.sequence, ReadNumber("sequence"));
+  ASSIGN_OR_RETURN(known.incomplete, ReadNumber("incomplete"));
   const std::string jobs = Key("job/");
   ASSIGN_OR_RETURN(const std::vector<pb::KeyValue> headers, ReadAll(jobs, EndOfPrefix(jobs), kJobsPage));
   std::vector<Entry> entries;
@@ -324,11 +334,14 @@ absl::Status EtcdStore::CommitInJournal(const std::vector<FencedWriter::Batch>& 
                 batch.SerializeAsString());
   }
   RETURN_IF_ERROR(writer_->Write(std::move(journal).Pack()));
+  Crashpoint("etcd.journal.written");
   EtcdOps commit;
   commit.Put(Key("journal/commit"), absl::StrCat(batches.size()));
   RETURN_IF_ERROR(writer_->Write(std::move(commit).Pack()));
   committed = true;
+  Crashpoint("etcd.journal.committed");
   RETURN_IF_ERROR(writer_->Write(batches));
+  Crashpoint("etcd.journal.applied");
   EtcdOps clear;
   clear.DeletePrefix(Key("journal/"));
   return writer_->Write(std::move(clear).Pack());
@@ -336,6 +349,7 @@ absl::Status EtcdStore::CommitInJournal(const std::vector<FencedWriter::Batch>& 
 
 absl::StatusOr<uint64_t> EtcdStore::RaiseEpoch(uint64_t at_least) {
   ASSIGN_OR_RETURN(Known * known, Load());
+  if (known->incomplete) return StoreIncomplete();
   const uint64_t epoch = std::max(known->epoch + 1, at_least);
   EtcdOps ops;
   ops.Put(Key("epoch"), absl::StrCat(epoch));
@@ -436,6 +450,22 @@ absl::StatusOr<std::vector<KeyValues>> EtcdStore::ReadPrefixes(const std::vector
   return values;
 }
 
+absl::StatusOr<std::vector<KeyValues>> EtcdStore::ReadWhole(std::vector<std::string> prefixes) {
+  if (writer_) return ReadPrefixes(prefixes);
+  prefixes.push_back(Key("journal/commit"));
+  const absl::Time end = absl::Now() + kPatience;
+  for (;;) {
+    ASSIGN_OR_RETURN(std::vector<KeyValues> values, ReadPrefixes(prefixes));
+    if (values.back().empty()) return values;
+    if (absl::Now() >= end) {
+      return MakeError(absl::StatusCode::kUnavailable, "STORE_BUSY",
+                       "a large write to the store has not come to its end, which the controller that leads "
+                       "brings about; repeat");
+    }
+    absl::SleepFor(kAgain);
+  }
+}
+
 absl::StatusOr<std::vector<Task>> EtcdStore::TasksOf(const KeyValues& values, const KeyValues& paths,
                                                      uint64_t sequence) {
   ASSIGN_OR_RETURN(const auto apart, ByNumber(paths, Below("paths", sequence)));
@@ -461,8 +491,8 @@ absl::StatusOr<JobRecord> EtcdStore::Get(absl::string_view id) {
   if (sequence == 0) return JobUnknown(id);
   // A job's key is a prefix of no other's.
   ASSIGN_OR_RETURN(const std::vector<KeyValues> values,
-                   ReadPrefixes({JobKey(sequence), Below("task", sequence), Below("paths", sequence),
-                                 Below("spec", sequence), Below("result", sequence)}));
+                   ReadWhole({JobKey(sequence), Below("task", sequence), Below("paths", sequence),
+                              Below("spec", sequence), Below("result", sequence)}));
   // Deleted in between.
   if (values[0].empty()) return JobUnknown(id);
   JobRecord record;
@@ -550,7 +580,7 @@ absl::StatusOr<std::map<uint32_t, std::string>> EtcdStore::Results(absl::string_
   ASSIGN_OR_RETURN(const uint64_t sequence, SequenceOf(id));
   if (sequence == 0) return std::map<uint32_t, std::string>();
   const std::string prefix = Below("result", sequence);
-  ASSIGN_OR_RETURN(const std::vector<KeyValues> values, ReadPrefixes({prefix}));
+  ASSIGN_OR_RETURN(const std::vector<KeyValues> values, ReadWhole({prefix}));
   return ByNumber(values[0], prefix);
 }
 
@@ -700,6 +730,7 @@ absl::StatusOr<JobStore::Counters> EtcdStore::ReadCounters() {
   Counters counters;
   ASSIGN_OR_RETURN(counters.epoch, ReadNumber("epoch"));
   ASSIGN_OR_RETURN(counters.sequence, ReadNumber("sequence"));
+  ASSIGN_OR_RETURN(counters.incomplete, ReadNumber("incomplete"));
   return counters;
 }
 
@@ -709,9 +740,15 @@ absl::Status EtcdStore::RestoreCounters(const Counters& counters) {
   ops.Put(Key("epoch"), absl::StrCat(counters.epoch));
   ops.Put(Key("sequence"), absl::StrCat(counters.sequence));
   ops.Put(Key("version"), absl::StrCat(kVersion));
+  if (counters.incomplete) {
+    ops.Put(Key("incomplete"), "1");
+  } else {
+    ops.Delete(Key("incomplete"));
+  }
   RETURN_IF_ERROR(Commit(std::move(ops)));
   known->epoch = counters.epoch;
   known->sequence = counters.sequence;
+  known->incomplete = counters.incomplete;
   return absl::OkStatus();
 }
 

@@ -24,10 +24,10 @@ struct EtcdStoreOptions {
 // have been; the same change again does no harm. What became of it is looked at before anything else is
 // written: a job that Create refused is then taken away again.
 //
-// With a null `leadership` it only reads, writes fail with NOT_LEADER; it may see a part of a large write
-// that is just being made. FAILED_PRECONDITION "STORE_NEWER": a later version wrote it. DATA_LOSS
-// "STORE_CORRUPT". UNAVAILABLE or DEADLINE_EXCEEDED: no member of the cluster answers. Both must outlive the
-// store.
+// With a null `leadership` it only reads, writes fail with NOT_LEADER. Get and Results show no large write in
+// part: they wait for its end, and after 2 s fail with UNAVAILABLE "STORE_BUSY"; List may.
+// FAILED_PRECONDITION "STORE_NEWER": a later version wrote it. DATA_LOSS "STORE_CORRUPT". UNAVAILABLE or
+// DEADLINE_EXCEEDED: no member of the cluster answers. Both must outlive the store.
 std::unique_ptr<JobStore> MakeEtcdStore(EtcdClient& client, const Leadership* leadership,
                                         EtcdStoreOptions options);
 

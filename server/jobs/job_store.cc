@@ -51,6 +51,12 @@ absl::Status JobExists(absl::string_view id) {
                    absl::StrCat("the id ", id, " is taken; repeat the request"));
 }
 
+absl::Status StoreIncomplete() {
+  return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_INCOMPLETE",
+                   "a restore into the store has not come to its end; restore into a new file or prefix, and "
+                   "delete this one");
+}
+
 absl::Status StoreCorrupt(absl::string_view what) {
   return MakeError(
       absl::StatusCode::kDataLoss, "STORE_CORRUPT",

@@ -41,7 +41,8 @@ class JobStore {
   virtual ~JobStore() = default;
 
   // Begins a term of office: its epoch is above the last one and at least `at_least`. A caller that gives the
-  // time keeps epochs growing even where a store was lost or put back from a copy.
+  // time keeps epochs growing even where a store was lost or put back from a copy. FAILED_PRECONDITION
+  // "STORE_INCOMPLETE": see Counters.
   virtual absl::StatusOr<uint64_t> RaiseEpoch(uint64_t at_least) = 0;
 
   // Adds a job with its tasks and gives it a sequence. ALREADY_EXISTS "REQUEST_ID_REUSED": that request_id
@@ -94,6 +95,8 @@ class JobStore {
     uint64_t epoch = 0;
     // The last sequence given.
     uint64_t sequence = 0;
+    // It is being filled from a copy; or was, and that broke off.
+    bool incomplete = false;
   };
   virtual absl::StatusOr<Counters> ReadCounters() = 0;
   virtual absl::Status RestoreCounters(const Counters& counters) = 0;
@@ -118,6 +121,8 @@ absl::Status JobUnknown(absl::string_view id);
 absl::Status RequestReused(absl::string_view request_id);
 absl::Status RequestUnknown();
 absl::Status JobExists(absl::string_view id);
+
+absl::Status StoreIncomplete();
 
 // DATA_LOSS "STORE_CORRUPT".
 absl::Status StoreCorrupt(absl::string_view what);

@@ -9,6 +9,7 @@ namespace cowherd {
 
 absl::StatusOr<uint64_t> MemoryStore::RaiseEpoch(uint64_t at_least) {
   RETURN_IF_ERROR(failure_);
+  if (incomplete_) return StoreIncomplete();
   epoch_ = std::max(epoch_ + 1, at_least);
   return epoch_;
 }
@@ -163,13 +164,14 @@ absl::StatusOr<std::vector<std::string>> MemoryStore::RecordKinds() {
 
 absl::StatusOr<JobStore::Counters> MemoryStore::ReadCounters() {
   RETURN_IF_ERROR(failure_);
-  return Counters{epoch_, sequence_};
+  return Counters{epoch_, sequence_, incomplete_};
 }
 
 absl::Status MemoryStore::RestoreCounters(const Counters& counters) {
   RETURN_IF_ERROR(failure_);
   epoch_ = counters.epoch;
   sequence_ = counters.sequence;
+  incomplete_ = counters.incomplete;
   return absl::OkStatus();
 }
 

@@ -44,6 +44,7 @@ class MemoryStore final : public JobStore {
   int writes_ = 0;
   uint64_t epoch_ = 0;
   uint64_t sequence_ = 0;
+  bool incomplete_ = false;
   std::map<std::string, JobRecord> jobs_;
   EndedJobs ended_;
   // By kind, then name.

@@ -74,6 +74,10 @@ CREATE TABLE records (
 ALTER TABLE tasks ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks ADD COLUMN node_started INTEGER;
 )sql",
+    // 4. A restore that has not come to its end.
+    R"sql(
+ALTER TABLE terms ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0;
+)sql",
 };
 
 }  // namespace cowherd

@@ -346,7 +346,7 @@ class SqliteStore final : public JobStore {
   SqliteStore(Fd lock, sqlite3* db, const EndedLimits& limits)
       : lock_(std::move(lock)), db_(db), ended_(limits) {}
 
-  absl::Status Prepare();
+  absl::Status Prepare(bool read_only);
 
   absl::StatusOr<uint64_t> RaiseEpoch(uint64_t at_least) override;
   absl::StatusOr<Created> Create(JobRecord record) override;
@@ -381,10 +381,12 @@ class SqliteStore final : public JobStore {
   // Released after the database is closed.
   const Fd lock_;
   Database db_;
+  // Of a store that is only read: what brings its schema up to date, never to be committed.
+  std::unique_ptr<Transaction> upgrade_;
   EndedJobs ended_;
 };
 
-absl::Status SqliteStore::Prepare() {
+absl::Status SqliteStore::Prepare(bool read_only) {
   RETURN_IF_ERROR(
       Run(db_, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"));
   ASSIGN_OR_RETURN(const int64_t version, ReadInt(db_, "PRAGMA user_version"));
@@ -399,8 +401,9 @@ absl::Status SqliteStore::Prepare() {
   }
   ASSIGN_OR_RETURN(const std::string check, ReadText(db_, "PRAGMA quick_check(1)"));
   if (check != "ok") return StoreCorrupt(check);
-  ASSIGN_OR_RETURN(const std::string mode, ReadText(db_, "PRAGMA journal_mode = WAL"));
-  if (mode != "wal") {
+  ASSIGN_OR_RETURN(const std::string mode,
+                   ReadText(db_, read_only ? "PRAGMA journal_mode" : "PRAGMA journal_mode = WAL"));
+  if (mode != "wal" && !read_only) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_NOT_WRITABLE",
                      "the filesystem of the store does not take a write-ahead log; use a local one");
   }
@@ -408,6 +411,10 @@ absl::Status SqliteStore::Prepare() {
   for (int64_t step = version; step < kVersion; ++step) RETURN_IF_ERROR(Run(db_, kSchemaSteps[step]));
   RETURN_IF_ERROR(Run(db_, absl::StrCat("PRAGMA user_version = ", kVersion)));
   RETURN_IF_ERROR(Run(db_, absl::StrCat("PRAGMA application_id = ", kApplicationId)));
+  if (read_only) {
+    upgrade_ = std::move(transaction);
+    return Run(db_, "PRAGMA query_only = ON");
+  }
   RETURN_IF_ERROR(transaction->Commit());
   ASSIGN_OR_RETURN(Statement ended,
                    Statement::Make(db_, absl::StrCat("SELECT ", kEndColumns, " FROM jobs WHERE ", kEnded,
@@ -419,6 +426,8 @@ absl::Status SqliteStore::Prepare() {
 
 absl::StatusOr<uint64_t> SqliteStore::RaiseEpoch(uint64_t at_least) {
   ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
+  ASSIGN_OR_RETURN(const int64_t incomplete, ReadInt(db_, "SELECT incomplete FROM terms"));
+  if (incomplete != 0) return StoreIncomplete();
   RETURN_IF_ERROR(Run(db_, absl::StrCat("UPDATE terms SET epoch = max(epoch + 1, ", at_least, ")")));
   ASSIGN_OR_RETURN(const int64_t epoch, ReadInt(db_, "SELECT epoch FROM terms"));
   RETURN_IF_ERROR(transaction->Commit());
@@ -732,12 +741,14 @@ absl::StatusOr<JobStore::Counters> SqliteStore::ReadCounters() {
   ASSIGN_OR_RETURN(const int64_t epoch, ReadInt(db_, "SELECT epoch FROM terms"));
   ASSIGN_OR_RETURN(const int64_t sequence,
                    ReadInt(db_, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'jobs'"));
-  return Counters{static_cast<uint64_t>(epoch), static_cast<uint64_t>(sequence)};
+  ASSIGN_OR_RETURN(const int64_t incomplete, ReadInt(db_, "SELECT incomplete FROM terms"));
+  return Counters{static_cast<uint64_t>(epoch), static_cast<uint64_t>(sequence), incomplete != 0};
 }
 
 absl::Status SqliteStore::RestoreCounters(const Counters& counters) {
   ASSIGN_OR_RETURN(std::unique_ptr<Transaction> transaction, Transaction::Begin(db_));
-  RETURN_IF_ERROR(Run(db_, absl::StrCat("UPDATE terms SET epoch = ", counters.epoch)));
+  RETURN_IF_ERROR(Run(db_, absl::StrCat("UPDATE terms SET epoch = ", counters.epoch,
+                                        ", incomplete = ", counters.incomplete ? 1 : 0)));
   RETURN_IF_ERROR(Run(db_, "DELETE FROM sqlite_sequence WHERE name = 'jobs'"));
   RETURN_IF_ERROR(Run(
       db_, absl::StrCat("INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', ", counters.sequence, ")")));
@@ -768,18 +779,32 @@ absl::StatusOr<Fd> Lock(const std::string& path) {
   return lock;
 }
 
+absl::StatusOr<std::unique_ptr<JobStore>> Open(const std::string& path, const EndedLimits& limits,
+                                               bool read_only) {
+  ASSIGN_OR_RETURN(Fd lock, Lock(absl::StrCat(path, ".lock")));
+  sqlite3* db = nullptr;
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE | (read_only ? 0 : SQLITE_OPEN_CREATE);
+  const int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
+  auto store = std::make_unique<SqliteStore>(std::move(lock), db, limits);
+  if (code != SQLITE_OK) return SqliteError(db, code);
+  RETURN_IF_ERROR(store->Prepare(read_only));
+  return std::unique_ptr<JobStore>(std::move(store));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path,
                                                           const EndedLimits& limits) {
-  ASSIGN_OR_RETURN(Fd lock, Lock(absl::StrCat(path, ".lock")));
-  sqlite3* db = nullptr;
-  const int code = sqlite3_open_v2(
-      path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXRESCODE, nullptr);
-  auto store = std::make_unique<SqliteStore>(std::move(lock), db, limits);
-  if (code != SQLITE_OK) return SqliteError(db, code);
-  RETURN_IF_ERROR(store->Prepare());
-  return std::unique_ptr<JobStore>(std::move(store));
+  return Open(path, limits, /*read_only=*/false);
+}
+
+absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStoreToRead(const std::string& path) {
+  // Looked at before its lock is made.
+  if (::access(path.c_str(), F_OK) != 0) {
+    return MakeError(absl::StatusCode::kNotFound, "STORE_NOT_FOUND",
+                     absl::StrCat("there is no store at ", path, "; is --store the right one?"));
+  }
+  return Open(path, EndedLimits(), /*read_only=*/true);
 }
 
 }  // namespace cowherd

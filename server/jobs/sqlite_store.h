@@ -18,6 +18,10 @@ namespace cowherd {
 absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path,
                                                           const EndedLimits& limits = EndedLimits());
 
+// Opens a store that is there, to be read only: the file stays as it is, whichever schema it has. NOT_FOUND
+// "STORE_NOT_FOUND": there is none. Otherwise as above.
+absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStoreToRead(const std::string& path);
+
 }  // namespace cowherd
 
 #endif  // COWHERD_SERVER_JOBS_SQLITE_STORE_H_

@@ -1,6 +1,7 @@
 """Several controllers with a store in etcd: each fault by itself, always the same."""
 
 import base64
+import contextlib
 import json
 import os
 import statistics
@@ -9,6 +10,7 @@ import threading
 import time
 import urllib.error
 
+import cluster
 import controllers
 import network
 import scene
@@ -18,6 +20,8 @@ from scene import SERVICE, SLOW, Restarter
 import etcd
 
 LEASE = 4
+# A transaction of etcd takes 128 operations.
+ROOTS = 160
 # Until a call works again after a member of etcd died, and after the controller that led did.
 WRITES_BACK = 3.0
 TAKEN_OVER = 8.0
@@ -221,6 +225,52 @@ class Processes(Cluster):
     def test_etcd_kill_9_after_every_transaction(self):
         """It was carried out, and nobody has heard of that."""
         self.kill_at_transactions("etcd.txn.answer")
+
+    def test_etcd_kill_9_within_a_large_write(self):
+        """One that does not fit in a transaction: a job of more tasks than that takes operations, made and ended."""
+        self.begin_with_etcd()
+        node, wide = self.nodes["btrfs"], self.filesystems["btrfs"].path / "wide"
+        self.assertEqual(node.stop(), 0)
+        for number in range(ROOTS):
+            (wide / f"{number}").mkdir(parents=True)
+            for copy in ("a", "b"):
+                cluster.write_random(wide / f"{number}" / copy, MIB // 8, f"wide {number}")
+            node.command.append(f"--root=wide{number}={wide / str(number)}")
+        node.start()
+        self.await_nodes()
+        # Each such write has two batches, made at once: one waits, so that the other is all that there is.
+        late = [f"etcd.batch.before {hit} sleep=500" for hit in range(2, 40, 2)]
+        for name in ("etcd.journal.written", "etcd.journal.committed", "etcd.batch.after", "etcd.journal.applied"):
+            with self.subTest(name):
+                with self.dying_at(name, *late):
+                    # So slow that nearly all of its tasks still wait when it is cancelled.
+                    wide_job = self.submit(self.scan(["btrfs"], rate=MIB // 32))
+                    self.await_job(wide_job, lambda job: len(job["tasks"]) > ROOTS)
+                with self.dying_at(name, *late):
+                    self.ask("CancelJob", wide_job)
+                    ended = self.await_job(wide_job)
+                self.assertEqual(ended["state"], "CANCELLED")
+                self.assertEqual(len(ended["tasks"]), ROOTS + 1)
+                # Not the job alone, nor some of them.
+                self.assertFalse({task["state"] for task in ended["tasks"]} & {"TASK_WAITING", "TASK_RUNNING"})
+                self.await_success(self.submit(self.ranges("xfs")))
+        # The files that are checked are those of all cases.
+        for path in wide.glob("*/*"):
+            path.unlink()
+        self.finish()
+
+    @contextlib.contextmanager
+    def dying_at(self, name, *lines):
+        """Whichever controller comes to that failpoint dies there, once."""
+        for controller in self.controllers:
+            self.arm(controller, f"{name} 1- kill", *lines)
+        with Restarter(*self.controllers, before=self.arm) as restarter:
+            try:
+                yield
+            finally:
+                for controller in self.controllers:
+                    self.arm(controller)
+        self.assertGreaterEqual(sum(restarter.deaths.values()), 1, f"{name} was never met")
 
     def test_etcd_kill_9_of_its_leader(self):
         # An election among the members may take longer than is left of a short lease, which would be lost.

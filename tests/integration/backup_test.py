@@ -66,6 +66,19 @@ class BackupTest(cluster.ClusterTest):
         wait_for("it leads", lambda: controller.metrics()[1]["cowherd_controller_leads"] == 1)
         return controller
 
+    def test_a_wrong_store_does_not_replace_a_backup(self):
+        backup = self.directory / "backup/cowherd.backup"
+        backup.write_text("yesterday's")
+        for parts in (("jobs.db",), ("etcd:",)):
+            if parts == ("etcd:",):
+                self.etcd.start()
+            refused = subprocess.run(self.command("controller backup", *parts), capture_output=True, text=True)
+            self.assertEqual(refused.returncode, 1, refused.stderr)
+            self.assertIn("--store", refused.stderr)
+        self.assertEqual(backup.read_text(), "yesterday's")
+        self.assertEqual([path.name for path in (self.directory / "backup").iterdir()], ["cowherd.backup"])
+        self.assertEqual(list((self.directory / "store").iterdir()), [])
+
     def test_the_commands_of_the_guide(self):
         sqlite = self.serve(self.directory / "store/jobs.db")
         kept = self.fill(sqlite)

@@ -1,6 +1,7 @@
 #include "server/jobs/backup.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -167,6 +168,42 @@ TEST_F(BackupTest, DamageIsFoundBeforeAnythingIsRestored) {
   Overwrite(whole);
   MemoryStore store;
   EXPECT_TRUE(RestoreBackup(path_, store).ok());
+}
+
+TEST_F(BackupTest, AStoreThatNobodyUsedIsNoReasonToReplaceABackup) {
+  ASSERT_TRUE(WriteBackup(from_, path_).ok());
+  const std::string before = Read();
+  MemoryStore unused;
+  const absl::Status status = WriteBackup(unused, path_).status();
+  EXPECT_TRUE(absl::IsNotFound(status));
+  EXPECT_EQ(ReasonOf(status), "STORE_NOT_FOUND");
+  EXPECT_NE(status.message().find("--store"), absl::string_view::npos);
+  // One that was used, though nothing is left in it, is another matter.
+  ASSERT_TRUE(unused.RaiseEpoch(0).ok());
+  EXPECT_EQ(Read(), before);
+  EXPECT_EQ(WriteBackup(unused, path_)->jobs, 0u);
+}
+
+// As one leaves it that is killed: it is no store to go on with, nor to copy.
+TEST_F(BackupTest, AnInterruptedRestoreIsNotTakenForAStore) {
+  ASSERT_TRUE(WriteBackup(from_, path_).ok());
+  const std::string store_path = path_ + ".db";
+  ASSERT_TRUE(OpenSqliteStore(store_path).ok());
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(store_path.c_str(), &db), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(db,
+                         "CREATE TRIGGER refuse BEFORE INSERT ON jobs WHEN NEW.id = 'j1' "
+                         "BEGIN SELECT RAISE(FAIL, 'no'); END",
+                         nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(db);
+  const std::unique_ptr<JobStore> store = OpenSqliteStore(store_path).value();
+  EXPECT_FALSE(RestoreBackup(path_, *store).ok());
+  EXPECT_TRUE(store->Get("j2").ok());
+  EXPECT_EQ(store->ReadCounters()->sequence, 3u);
+  EXPECT_EQ(ReasonOf(store->RaiseEpoch(0).status()), "STORE_INCOMPLETE");
+  EXPECT_EQ(ReasonOf(WriteBackup(*store, path_ + ".2").status()), "STORE_INCOMPLETE");
+  EXPECT_EQ(ReasonOf(RestoreBackup(path_, *store).status()), "STORE_NOT_EMPTY");
 }
 
 TEST_F(BackupTest, AFailedBackupLeavesTheOldOne) {

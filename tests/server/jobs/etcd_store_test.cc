@@ -10,8 +10,10 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/base/status.h"
 #include "server/etcd/etcd.grpc.pb.h"
 #include "server/jobs/etcd_ops.h"
@@ -404,6 +406,41 @@ TEST_F(EtcdStoreTest, WithoutLeadershipItReads) {
     EXPECT_EQ(ReasonOf(status), "NOT_LEADER");
   }
   EXPECT_EQ(reader->LoadRecords("k")->at("a"), "1");
+}
+
+// Between the journal's commit and its end.
+TEST_F(EtcdStoreTest, ReadersSeeNoLargeWriteInPart) {
+  const std::string& prefix = options_.prefix;
+  LeadingStore leading = Lead();
+  JobRecord record = Numbered(1, 2);
+  ASSERT_TRUE(leading.store->Create(record).ok());
+  const auto put = [&](const char* value) {
+    EtcdOps ops;
+    for (const char* number : {"00000000", "00000001"}) {
+      ops.PutPieces(absl::StrCat(prefix, "result/", SequenceKey(1), "/", number, "/"), value);
+    }
+    return ops;
+  };
+  const std::unique_ptr<JobStore> reader = MakeEtcdStore(*client_, nullptr, options_);
+  EtcdOps begin = put("");
+  begin.Put(prefix + "journal/commit", "2");
+  Change(std::move(begin));
+  std::thread writer([&] {
+    absl::SleepFor(absl::Milliseconds(300));
+    EtcdOps end = put("whole");
+    end.Delete(prefix + "journal/commit");
+    Change(std::move(end));
+  });
+  EXPECT_EQ(reader->Get("j1")->results.at(1), "whole");
+  EXPECT_EQ(reader->Results("j1")->at(0), "whole");
+  writer.join();
+  EtcdOps again;
+  again.Put(prefix + "journal/commit", "2");
+  Change(std::move(again));
+  // Of one that nobody brings to its end.
+  const absl::Status status = reader->Get("j1").status();
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  EXPECT_EQ(ReasonOf(status), "STORE_BUSY");
 }
 
 TEST_F(EtcdStoreTest, AFormerLeadersStoreChangesNothing) {

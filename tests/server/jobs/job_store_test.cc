@@ -339,8 +339,14 @@ TEST_P(JobStoreTest, PutsBackAJobAsItWas) {
   record.job.totals = SomeTotals(3);
   record.job.revision = 12;
   record.results[1] = "r";
+  ASSERT_EQ(store_->RestoreCounters({1'000, 20, /*incomplete=*/true}), absl::OkStatus());
   ASSERT_EQ(store_->Restore(record), absl::OkStatus());
-  ASSERT_EQ(store_->RestoreCounters({1'000, 20}), absl::OkStatus());
+  // Not before all is there.
+  EXPECT_TRUE(store_->ReadCounters()->incomplete);
+  EXPECT_TRUE(absl::IsFailedPrecondition(store_->RaiseEpoch(0).status()));
+  EXPECT_EQ(ReasonOf(store_->RaiseEpoch(0).status()), "STORE_INCOMPLETE");
+  ASSERT_EQ(store_->RestoreCounters({1'000, 20, /*incomplete=*/false}), absl::OkStatus());
+  EXPECT_FALSE(store_->ReadCounters()->incomplete);
   ExpectSame(store_->Get("j1").value(), record);
   ExpectSame(store_->FindRequest("req", record.spec).value(), record);
   EXPECT_EQ(store_->CountByState().value(), (std::map<JobState, uint64_t>{{JobState::kFailed, 1}}));
@@ -457,7 +463,7 @@ TEST_P(JobStoreTest, DeletedAndRestoredJobsAreCounted) {
   restored.job.sequence = 1;
   restored.job.state = JobState::kFailed;
   ASSERT_EQ(store_->Restore(restored), absl::OkStatus());
-  ASSERT_EQ(store_->RestoreCounters({1, 1}), absl::OkStatus());
+  ASSERT_EQ(store_->RestoreCounters({1, 1, /*incomplete=*/false}), absl::OkStatus());
   End(Make("j2"));
   ASSERT_EQ(store_->Delete("j2"), absl::OkStatus());
   End(Make("j3"));

@@ -9,6 +9,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/fd.h"
@@ -31,6 +32,15 @@ class SqliteStoreTest : public ::testing::Test {
     ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
     EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
     sqlite3_close(db);
+  }
+
+  // With schema `version`, and all that it may hold.
+  void MakeOld(size_t version);
+  std::string Bytes() {
+    std::ifstream file(path_, std::ios::binary);
+    std::ostringstream bytes;
+    bytes << file.rdbuf();
+    return bytes.str();
   }
 
   const std::string path_ =
@@ -112,19 +122,54 @@ INSERT INTO results VALUES (7, 1, x'7200');
 )sql",
     "INSERT INTO records VALUES ('schedule', 'nightly', x'7600');",
     "UPDATE tasks SET crashes = 1, node_started = 1650000000000002 WHERE job = 7 AND number = 0;",
+    "",
 };
 static_assert(std::size(kFilled) == std::size(kSchemaSteps), "say what the new step keeps");
+
+void SqliteStoreTest::MakeOld(size_t version) {
+  for (const char* suffix : {"", "-wal", "-shm"}) ::unlink((path_ + suffix).c_str());
+  RunSql("PRAGMA journal_mode = WAL");
+  for (size_t step = 0; step < version; ++step) {
+    RunSql(kSchemaSteps[step]);
+    RunSql(kFilled[step]);
+  }
+  RunSql(absl::StrCat("PRAGMA application_id = ", 0x636f7768, "; PRAGMA user_version = ", version));
+}
+
+// What reads an old store leaves it to those that know no newer one.
+TEST_F(SqliteStoreTest, ReadingChangesNothing) {
+  for (size_t version = 1; version <= std::size(kSchemaSteps); ++version) {
+    SCOPED_TRACE(version);
+    MakeOld(version);
+    const std::string before = Bytes();
+    {
+      const std::unique_ptr<JobStore> store = OpenSqliteStoreToRead(path_).value();
+      EXPECT_EQ(store->Get("j7")->tasks.size(), 2u);
+      EXPECT_EQ(store->List({}, 0, 10)->size(), 1u);
+      EXPECT_EQ(store->RecordKinds()->size(), version >= 2 ? 1u : 0u);
+      EXPECT_EQ(store->ReadCounters()->sequence, 7u);
+      for (const absl::Status& status : {store->RaiseEpoch(0).status(), store->Create(Numbered(1)).status(),
+                                         store->PutRecord("k", "n", "v"), store->Delete("j7")}) {
+        EXPECT_FALSE(status.ok());
+      }
+      EXPECT_EQ(ReasonOf(OpenError()), "STORE_LOCKED");
+    }
+    EXPECT_EQ(Bytes(), before);
+  }
+}
+
+TEST_F(SqliteStoreTest, WhatIsNotThereIsNotMadeToBeRead) {
+  const absl::Status status = OpenSqliteStoreToRead(path_).status();
+  EXPECT_TRUE(absl::IsNotFound(status));
+  EXPECT_EQ(ReasonOf(status), "STORE_NOT_FOUND");
+  EXPECT_EQ(status.message(), absl::StrCat("there is no store at ", path_, "; is --store the right one?"));
+  for (const char* suffix : {"", ".lock"}) EXPECT_NE(::access((path_ + suffix).c_str(), F_OK), 0) << suffix;
+}
 
 TEST_F(SqliteStoreTest, UpgradesFromEveryStep) {
   for (size_t version = 1; version <= std::size(kSchemaSteps); ++version) {
     SCOPED_TRACE(version);
-    for (const char* suffix : {"", "-wal", "-shm"}) ::unlink((path_ + suffix).c_str());
-    for (size_t step = 0; step < version; ++step) {
-      RunSql(kSchemaSteps[step]);
-      RunSql(kFilled[step]);
-    }
-    RunSql(absl::StrCat("PRAGMA application_id = ", 0x636f7768, "; PRAGMA user_version = ", version));
-
+    MakeOld(version);
     std::unique_ptr<JobStore> store = Open();
     ASSERT_NE(store, nullptr);
     EXPECT_EQ(store->RaiseEpoch(0).value(), 1'700'000'001u);
@@ -164,6 +209,7 @@ TEST(Schema, ReleasedStepsStay) {
       0xeb6407ac08ed0a10,
       0x2ba9d5d095add608,
       0xb331d28fef21a5e0,
+      0x2d106b04ca09ca6c,
   };
   ASSERT_EQ(std::size(kReleased), std::size(kSchemaSteps)) << "add the new step's";
   for (size_t step = 0; step < std::size(kSchemaSteps); ++step) {
