@@ -33,11 +33,11 @@ absl::StatusOr<std::vector<std::string>> SelectNodes(const JobPlan& plan, const 
 }
 
 JobRecord NewJob(std::string spec, const JobPlan& plan, const std::vector<std::string>& nodes,
-                 std::string request_id, absl::Time now, absl::BitGenRef random) {
+                 std::string request_id, absl::Time wall, absl::Time now, absl::BitGenRef random) {
   JobRecord record;
   record.job.id = absl::StrFormat("%016x", absl::Uniform<uint64_t>(random));
   record.job.request_id = std::move(request_id);
-  record.job.created = now;
+  record.job.created = wall;
   record.spec = std::move(spec);
   for (const std::string& name : nodes) {
     Task task;

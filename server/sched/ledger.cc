@@ -39,11 +39,11 @@ absl::StatusOr<const ActiveJob*> Ledger::Create(JobRecord record, JobPlan plan) 
 }
 
 absl::Status Ledger::Save(std::vector<JobChange> changes) {
-  const absl::Time now = Now();
-  for (JobChange& change : changes) RETURN_IF_ERROR(table_.Complete(change, now));
+  const absl::Time wall = Wall();
+  for (JobChange& change : changes) RETURN_IF_ERROR(table_.Complete(change, wall));
   if (absl::Status status = store_.Write(changes); !status.ok()) {
     Log(LogLevel::kError, "store write failed", {{"error", status}});
-    retry_ = now + kRetryAfter;
+    retry_ = Now() + kRetryAfter;
     return status;
   }
   for (JobChange& change : changes) {

@@ -110,6 +110,10 @@ class Loop {
   absl::StatusOr<uint64_t> WatchJob(const std::string& id, Watcher watcher);
   void Unwatch(uint64_t watch) { ledger_.Unwatch(watch); }
 
+  // As the clock's.
+  absl::Time Now() const { return ledger_.Now(); }
+  // Added to a time by that clock it is, within seconds, the time by the wall.
+  absl::Duration ahead() const { return ahead_; }
   const NodeRegistry& nodes() const { return nodes_.nodes(); }
   // Of all active jobs.
   std::map<TaskState, uint64_t> CountTasks() const { return ledger_.table().CountTasks(); }
@@ -133,6 +137,8 @@ class Loop {
   void NodeChanged(const std::string& name);
   void ExpireNodes();
   void FollowWindows();
+  // Tells where the machine's clock was set.
+  void LookAtTheClock();
   // What holds for a node, or for all, has changed.
   void RestChanged(const std::string& node);
   void RestsChanged();
@@ -155,6 +161,7 @@ class Loop {
 
   absl::Time wake_;
   absl::Time next_publish_ = absl::InfinitePast();
+  absl::Duration ahead_;
 
   Ledger ledger_;
   const JobTable& table_;

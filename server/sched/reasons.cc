@@ -58,11 +58,10 @@ absl::Status WindowClosed(absl::Time opens) {
                                 absl::FormatTime(absl::RFC3339_sec, opens, absl::UTCTimeZone())));
 }
 
-absl::Status FilesystemPaused(const FilesystemPauses::Pause& pause) {
-  return MakeError(
-      StatusCode::kUnavailable, "FILESYSTEM_PAUSED",
-      absl::StrCat("the filesystem is left alone until ", absl::FormatTime(pause.until, absl::UTCTimeZone()),
-                   ": ", pause.why.message()));
+absl::Status FilesystemPaused(absl::Time until, const absl::Status& why) {
+  return MakeError(StatusCode::kUnavailable, "FILESYSTEM_PAUSED",
+                   absl::StrCat("the filesystem is left alone until ",
+                                absl::FormatTime(until, absl::UTCTimeZone()), ": ", why.message()));
 }
 
 absl::Status StreamBroken() {

@@ -7,7 +7,6 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "server/sched/filesystem_pauses.h"
 
 namespace cowherd {
 
@@ -34,7 +33,7 @@ absl::Status CanaryFailed(uint32_t failures);
 // UNAVAILABLE "WINDOW_CLOSED".
 absl::Status WindowClosed(absl::Time opens);
 // UNAVAILABLE "FILESYSTEM_PAUSED".
-absl::Status FilesystemPaused(const FilesystemPauses::Pause& pause);
+absl::Status FilesystemPaused(absl::Time until, const absl::Status& why);
 // UNAVAILABLE "STREAM_BROKEN".
 absl::Status StreamBroken();
 

@@ -1,6 +1,7 @@
 // The loop by hand: a fake link, a clock that stands still, no threads.
 #include "server/sched/loop.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <prometheus/registry.h>
 
@@ -639,6 +640,67 @@ TEST_F(LoopTest, AClockThatWasSetBackHoldsNoTaskUp) {
   const size_t before = link_.streams.size();
   After(kBackoffCeiling);
   EXPECT_EQ(link_.streams.size(), before + 1);
+}
+
+TEST_F(LoopTest, WindowsFollowAClockThatIsWrongForAMinute) {
+  clock_.Advance(absl::FromUnixSeconds(1'000'000 + 8'000) - clock_.Now());  // 16:00
+  loop_->SetNodeWindows("a", {MakeWindow("0 22 * * *", "", absl::Hours(6)).value()});
+  const std::string id = Create("names:a");
+  EXPECT_TRUE(link_.streams.empty());
+  ::testing::internal::CaptureStderr();
+  clock_.Turn(absl::Hours(6));
+  Step();
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              ::testing::AllOf(::testing::HasSubstr("clock was set"),
+                               ::testing::HasSubstr(R"("by_seconds":21600})")));
+  ASSERT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(Last().order.work_for, absl::Hours(6));
+  ::testing::internal::CaptureStderr();
+  After(absl::Minutes(1));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              ::testing::Not(::testing::HasSubstr("clock was set")));
+  EXPECT_TRUE(link_.cancels.empty());
+  ::testing::internal::CaptureStderr();
+  clock_.Turn(-absl::Hours(6));
+  Step();
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr(R"("by_seconds":-21600})"));
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  AnswerCancel(absl::OkStatus());
+  Say(Last(), Summary("r", 6, Stopped()));
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "WINDOW_CLOSED");
+  After(absl::Hours(6) - absl::Minutes(1) - absl::Seconds(1));
+  EXPECT_EQ(link_.streams.size(), 1u);
+  EXPECT_LE(wake_, clock_.Now() + absl::Seconds(1));
+  After(absl::Seconds(1));
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.work_for, absl::Hours(6));
+}
+
+TEST_F(LoopTest, WhatWaitsForAWhileWaitsAsLongWhateverTheClockIsSetTo) {
+  options_.lost_after = absl::Hours(1);
+  Restart();
+  link_.nodes.erase("b:1");
+  After(options_.probe_interval);
+  const std::string id = Create("names:a");
+  Say(Last(), Summary("r", 1, ErrnoError(EIO, "read")));
+  const absl::Duration wait = TaskOf(id).next_attempt - clock_.Wall();
+  EXPECT_GE(wait, kBackoffFloor);
+  for (const absl::Duration turn : {absl::Hours(24), -absl::Hours(48)}) {
+    clock_.Turn(turn);
+    Step();
+    EXPECT_EQ(link_.streams.size(), 1u);
+    EXPECT_EQ(loop_->nodes().Find("b")->state, NodeState::kDown);
+    // People are shown it as the clock on the wall goes by now.
+    EXPECT_EQ(TaskOf(id).next_attempt - clock_.Wall(), wait);
+  }
+  After(wait);
+  ASSERT_EQ(link_.streams.size(), 2u);
+  Say(Last(), Summary("r2", 1));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+  // By that clock it ended before it was made.
+  EXPECT_EQ(Get(id).job.ended, Get(id).job.created);
+  After(absl::Hours(1));
+  EXPECT_EQ(loop_->nodes().Find("b")->state, NodeState::kLost);
 }
 
 TEST_F(LoopTest, ResumeBeforeTheStopArrived) {
