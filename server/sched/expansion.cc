@@ -13,7 +13,7 @@ namespace cowherd {
 
 absl::StatusOr<std::vector<std::string>> SelectNodes(const JobPlan& plan, const NodeRegistry& nodes) {
   std::vector<std::string> names;
-  if (plan.ranges || plan.select == JobPlan::Select::kNames) {
+  if (plan.NamesNodes()) {
     for (size_t i = 0; i < plan.nodes.size(); ++i) {
       const NodeEntry* node = nodes.Find(plan.nodes[i]);
       if (node == nullptr || node->addresses.empty()) {

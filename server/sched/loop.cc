@@ -242,9 +242,11 @@ absl::StatusOr<JobView> Loop::CreateJob(std::string spec, JobPlan plan, std::str
   if (!absl::IsNotFound(before.status())) return before.status();
   if (tries_.fenced()) return StaleEpoch();
   if (table_.jobs().size() >= options_.max_active_jobs) return TooManyJobs(table_.jobs().size());
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, SelectNodes(plan, nodes()));
+  const absl::StatusOr<std::vector<std::string>> names = SelectNodes(plan, nodes());
+  if ((!names.ok() || !plan.NamesNodes()) && nodes_.Discovers(ledger_.Now())) return NodesNotKnownYet();
+  RETURN_IF_ERROR(names.status());
   JobRecord record =
-      NewJob(std::move(spec), plan, names, std::move(request_id), ledger_.Wall(), ledger_.Now(), random_);
+      NewJob(std::move(spec), plan, *names, std::move(request_id), ledger_.Wall(), ledger_.Now(), random_);
   ASSIGN_OR_RETURN(const ActiveJob* active, ledger_.Create(std::move(record), std::move(plan)));
   TakeUp(*active);
   Log(LogLevel::kInfo, "job accepted", {{"job", active->job.id}, {"nodes", uint64_t{active->tasks.size()}}});

@@ -80,12 +80,15 @@ class Loop {
 
   // As NodeRegistry's.
   absl::Status SetTargets(const std::string& source, const std::vector<Target>& targets);
+  // As NodeWatch::Await. Before the first step.
+  void AwaitTargets(const std::string& source) { nodes_.Await(source, ledger_.Now()); }
 
   // From now on tasks work on the node only while one of these is open; none: at any time. The node need not
   // be known.
   void SetNodeWindows(const std::string& node, const std::vector<Window>& windows);
 
-  // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES", "STALE_EPOCH".
+  // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES", "STALE_EPOCH". UNAVAILABLE
+  // "NODES_NOT_KNOWN_YET": it may be about nodes that are not known just because the term has just begun.
   // RESOURCE_EXHAUSTED "TOO_MANY_JOBS". And as JobStore::Create.
   absl::StatusOr<JobView> CreateJob(std::string spec, JobPlan plan, std::string request_id);
   absl::StatusOr<JobView> GetJob(const std::string& id);

@@ -1,5 +1,6 @@
 #include "server/sched/node_watch.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -12,6 +13,8 @@ namespace {
 // At a time: a new controller asks a thousand nodes at once, and those that have answered are not to wait for
 // all others to be asked.
 constexpr size_t kMaxProbes = 128;
+
+constexpr absl::Duration kDiscovery = absl::Seconds(30);
 
 }  // namespace
 
@@ -31,6 +34,7 @@ absl::Status NodeWatch::SetTargets(const std::string& source, const std::vector<
   std::map<std::string, NodeState> before;
   for (const auto& [name, node] : nodes_.nodes()) before[name] = node.state;
   RETURN_IF_ERROR(nodes_.SetTargets(source, targets, now));
+  awaited_.erase(source);
   for (const std::string& address : probes_.Retain(nodes_.addresses())) {
     Log(LogLevel::kInfo, "address gone", {{"address", address}});
     link_.Forget(address);
@@ -42,6 +46,20 @@ absl::Status NodeWatch::SetTargets(const std::string& source, const std::vector<
     if (known != before.end() && known->second != node.state) Changed(name);
   }
   return absl::OkStatus();
+}
+
+void NodeWatch::Await(const std::string& source, absl::Time now) {
+  awaited_.insert(source);
+  discovers_until_ = now + kDiscovery;
+}
+
+bool NodeWatch::Discovers(absl::Time now) const {
+  if (now >= discovers_until_) return false;
+  if (!awaited_.empty()) return true;
+  const auto& addresses = nodes_.addresses();
+  return std::any_of(addresses.begin(), addresses.end(), [](const auto& address) {
+    return address.second.name.empty() && address.second.state == NodeState::kUnknown;
+  });
 }
 
 void NodeWatch::Probe(absl::Time now) {

@@ -27,6 +27,12 @@ absl::Status NoNodes() {
                    "no node is known yet; check --node and --node_dns of the controller");
 }
 
+absl::Status NodesNotKnownYet() {
+  return MakeError(StatusCode::kUnavailable, "NODES_NOT_KNOWN_YET",
+                   "the controller began a moment ago and has not asked every address of --node_dns who is "
+                   "there; repeat in some seconds");
+}
+
 absl::Status TooManyJobs(size_t jobs) {
   return MakeError(StatusCode::kResourceExhausted, "TOO_MANY_JOBS",
                    absl::StrCat(jobs, " jobs have not ended; wait for some or cancel them"));

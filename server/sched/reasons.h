@@ -19,6 +19,8 @@ absl::Status JobEnded();
 absl::Status JobActive();
 // FAILED_PRECONDITION "NO_NODES".
 absl::Status NoNodes();
+// UNAVAILABLE "NODES_NOT_KNOWN_YET".
+absl::Status NodesNotKnownYet();
 // RESOURCE_EXHAUSTED "TOO_MANY_JOBS", "TOO_MANY_WATCHES".
 absl::Status TooManyJobs(size_t jobs);
 absl::Status TooManyWatches(size_t watches);

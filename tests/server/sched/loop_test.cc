@@ -603,6 +603,25 @@ TEST_F(LoopTest, NodesOfOneNameGetNoTasks) {
   EXPECT_EQ(Last().address, "a:1");
 }
 
+TEST_F(LoopTest, AJobOfAllNodesWaitsUntilAllAreKnown) {
+  Restart({{"a", {"a:1", ""}}});
+  NodeFacts found = Facts({"data"}, {{"rack", "2"}});
+  found.name = "c";
+  link_.nodes["c:1"] = found;
+  loop_->AwaitTargets("dns");
+  const auto create = [this](const std::string& spec) {
+    return ReasonOf(loop_->CreateJob(spec, ReadPlan(spec).value(), "").status());
+  };
+  for (const char* spec : {"all", "label:rack=2", "names:c"}) EXPECT_EQ(create(spec), "NODES_NOT_KNOWN_YET");
+  ASSERT_TRUE(loop_->SetTargets("dns", {{"", {"c:1", ""}}}).ok());
+  for (const char* spec : {"all", "label:rack=2", "names:c"}) EXPECT_EQ(create(spec), "NODES_NOT_KNOWN_YET");
+  EXPECT_EQ(create("names:a"), "");
+  Step();
+  const std::string id = Create("all");
+  EXPECT_EQ(Get(id).tasks.size(), 2u);
+  EXPECT_NE(create("names:d"), "NODES_NOT_KNOWN_YET");
+}
+
 TEST_F(LoopTest, PauseAndResumeStartANewRun) {
   const std::string id = Create("names:a");
   Say(Last(), Progress("r", 5));
