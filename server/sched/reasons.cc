@@ -58,10 +58,17 @@ absl::Status CanaryFailed(uint32_t failures) {
                                 " tasks of the nodes that went first have failed; look at them"));
 }
 
-absl::Status WindowClosed(absl::Time opens) {
-  return MakeError(StatusCode::kUnavailable, "WINDOW_CLOSED",
-                   absl::StrCat("waits for a maintenance window, which opens at ",
-                                absl::FormatTime(absl::RFC3339_sec, opens, absl::UTCTimeZone())));
+absl::Status WindowClosed(const WindowState& state) {
+  std::string why = "waits for a maintenance window";
+  if (state.until != absl::InfiniteFuture()) {
+    absl::StrAppend(&why, ", which opens at ",
+                    absl::FormatTime(absl::RFC3339_sec, state.until, absl::UTCTimeZone()));
+  }
+  if (!state.unknown_zone.empty()) {
+    absl::StrAppend(&why, "; one stays closed, as the controller's machine does not know its time zone \"",
+                    state.unknown_zone, "\" any more: install the time zones (tzdata) there and restart it");
+  }
+  return MakeError(StatusCode::kUnavailable, "WINDOW_CLOSED", why);
 }
 
 absl::Status FilesystemPaused(absl::Time until, const absl::Status& why) {

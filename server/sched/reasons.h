@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/sched/window.h"
 
 namespace cowherd {
 
@@ -33,7 +34,7 @@ absl::Status NodeUnknown(absl::StatusCode code, const std::string& name);
 absl::Status CanaryFirst();
 absl::Status CanaryFailed(uint32_t failures);
 // UNAVAILABLE "WINDOW_CLOSED".
-absl::Status WindowClosed(absl::Time opens);
+absl::Status WindowClosed(const WindowState& state);
 // UNAVAILABLE "FILESYSTEM_PAUSED".
 absl::Status FilesystemPaused(absl::Time until, const absl::Status& why);
 // UNAVAILABLE "STREAM_BROKEN".
