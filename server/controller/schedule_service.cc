@@ -103,7 +103,8 @@ grpc::ServerUnaryReactor* ScheduleService::ListNodeWindows(grpc::CallbackServerC
                                                            const v1::ListNodeWindowsRequest*,
                                                            v1::ListNodeWindowsResponse* response) {
   return CallOnLoop(*mailbox_, context, [this, response]() -> absl::Status {
-    for (const auto& [node, list] : node_windows_.all()) *response->add_nodes() = ToProto(list, clock_.Wall());
+    for (const auto& [node, list] : node_windows_.all())
+      *response->add_nodes() = ToProto(list, clock_.Wall());
     return absl::OkStatus();
   });
 }
