@@ -23,6 +23,9 @@ bool NotLeading(const absl::Status& status) { return ReasonOf(status) == "NOT_LE
 // It did nothing, and will do nothing more.
 bool Stopping(const absl::Status& status) { return ReasonOf(status) == "STOPPING"; }
 
+// It leads since a moment ago, and did nothing: soon it can.
+bool Beginning(const absl::Status& status) { return ReasonOf(status) == "NODES_NOT_KNOWN_YET"; }
+
 // It may have done what it was asked; nobody says.
 bool Unanswered(const absl::Status& status) {
   return absl::IsUnavailable(status) && (ReasonOf(status).empty() || ReasonOf(status) == "UNAVAILABLE");
@@ -94,6 +97,7 @@ absl::optional<absl::Duration> CallTries::After(absl::string_view address, const
     if (++redirects_ == 1 && ring.current() == LeaderOf(status)) return absl::ZeroDuration();
     return Backoff(kCallFloor, kCallCeiling, redirects_ - 1, random);
   }
+  if (Beginning(status)) return Backoff(kCallFloor, kCallCeiling, redirects_++, random);
   if (!Stopping(status) && !(Unanswered(status) && (repeatable_ || !sent))) return absl::nullopt;
   ring.Leave(address);
   if (++silent_ < ring.size()) return absl::ZeroDuration();

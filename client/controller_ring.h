@@ -54,7 +54,8 @@ class CallTries {
   // ends. Else how long to wait before the next try, at the ring's current().
   //
   // A controller that does not lead has done nothing: the leader is next, or if none is known, all in turn
-  // until there is one. One that cannot be reached, or is stopping: the others, once each.
+  // until there is one. One that leads but does not know its nodes yet is asked again. One that cannot be
+  // reached, or is stopping: the others, once each.
   absl::optional<absl::Duration> After(absl::string_view address, const absl::Status& status, bool sent,
                                        ControllerRing& ring, absl::BitGenRef random);
 

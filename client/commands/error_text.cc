@@ -29,6 +29,7 @@ constexpr Step kSteps[] = {
     {"JOB_ENDED", "make a new job: cowherd job create"},
     {"JOB_ACTIVE", "end it first: cowherd job cancel"},
     {"NODE_UNKNOWN", "look for its name: cowherd node list"},
+    {"NODES_NOT_KNOWN_YET", "repeat in half a minute, or with a longer --timeout"},
     {"NODE_NAME_TAKEN", "give each node a name of its own (--name of cowherd-node), or take one out"},
     {"STALE_EPOCH",
      "two controllers have the node: take it out of one (--node, --node_dns), then restart the other one"},

@@ -1,46 +1,35 @@
 #ifndef COWHERD_SERVER_BASE_CLOCK_H_
 #define COWHERD_SERVER_BASE_CLOCK_H_
 
-#include <algorithm>
-#include <chrono>
 #include <mutex>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "server/base/boot_clock.h"
 
 namespace cowherd {
 
-// The wall clock. Any thread.
+// Two readings of the time. Any thread.
 class Clock {
  public:
   virtual ~Clock() = default;
+  // For what waits or takes time. Goes at the pace of time and never jumps, whatever is done to the machine's
+  // clock. It is the time of day only if that was right when this clock was made.
   virtual absl::Time Now() const = 0;
+  // For what people plan by or read, and what is kept for them: the machine's clock as it is set. It may
+  // jump, also back.
+  virtual absl::Time Wall() const = 0;
 };
 
-// Follows the machine's clock forward, but never goes back, or whatever waits for a time would wait for as
-// long as that clock was set back: instead it goes at half the pace until the other has caught up.
 class RealClock final : public Clock {
  public:
-  absl::Time Now() const override;
-
-  // What to show after `last` was shown, `elapsed` ago, while the machine's clock shows `wall`. Pure.
-  static absl::Time Next(absl::Time last, absl::Duration elapsed, absl::Time wall) {
-    return std::max(wall, last + elapsed / 2);
-  }
+  absl::Time Now() const override { return begin_ + (SinceBoot() - boot_); }
+  absl::Time Wall() const override { return absl::Now(); }
 
  private:
-  mutable std::mutex mutex_;
-  mutable absl::Time last_ = absl::Now();
-  mutable std::chrono::steady_clock::time_point read_ = std::chrono::steady_clock::now();
+  const absl::Time begin_ = absl::Now();
+  const absl::Duration boot_ = SinceBoot();
 };
-
-inline absl::Time RealClock::Now() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  const auto now = std::chrono::steady_clock::now();
-  last_ = Next(last_, absl::FromChrono(now - read_), absl::Now());
-  read_ = now;
-  return last_;
-}
 
 // Stands still until moved. For tests.
 class FakeClock final : public Clock {
@@ -50,14 +39,25 @@ class FakeClock final : public Clock {
     std::lock_guard<std::mutex> lock(mutex_);
     return now_;
   }
+  absl::Time Wall() const override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return now_ + ahead_;
+  }
+  // Time passes.
   void Advance(absl::Duration by) {
     std::lock_guard<std::mutex> lock(mutex_);
     now_ += by;
+  }
+  // Somebody sets the machine's clock; no time passes.
+  void Turn(absl::Duration by) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ahead_ += by;
   }
 
  private:
   mutable std::mutex mutex_;
   absl::Time now_;
+  absl::Duration ahead_;
 };
 
 }  // namespace cowherd

@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "server/base/grpc_status.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
@@ -123,8 +122,8 @@ grpc::ServerUnaryReactor* ControllerService::ListNodes(grpc::CallbackServerConte
                                                        const v1::ListNodesRequest*,
                                                        v1::ListNodesResponse* response) {
   return OnLoop(context, [this, response]() -> absl::Status {
-    *response =
-        ToProto(loop_.nodes(), loop_.running(), loop_.holds(), loop_.paused_filesystems(), absl::Now());
+    *response = ToProto(loop_.nodes(), loop_.running(), loop_.holds(), loop_.paused_filesystems(),
+                        loop_.Now(), loop_.ahead());
     return absl::OkStatus();
   });
 }

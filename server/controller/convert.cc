@@ -108,11 +108,11 @@ v1::NodeState ToProto(NodeState state) {
   return v1::NODE_STATE_UNSPECIFIED;
 }
 
-v1::AddressStatus ToProto(const AddressEntry& entry) {
+v1::AddressStatus ToProto(const AddressEntry& entry, absl::Duration ahead) {
   v1::AddressStatus proto;
   proto.set_address(entry.endpoint.address);
   if (!entry.error.ok()) *proto.mutable_error() = ToErrorDetail(entry.error);
-  if (entry.last_seen != absl::InfinitePast()) *proto.mutable_last_seen() = ToProto(entry.last_seen);
+  if (entry.last_seen != absl::InfinitePast()) *proto.mutable_last_seen() = ToProto(entry.last_seen + ahead);
   return proto;
 }
 
@@ -232,7 +232,8 @@ v1::Hold ToProto(const Hold& hold) {
 }
 
 v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::string, size_t>& running,
-                              const Holds& holds, const FilesystemPauses& pauses, absl::Time now) {
+                              const Holds& holds, const FilesystemPauses& pauses, absl::Time now,
+                              absl::Duration ahead) {
   v1::ListNodesResponse response;
   if (const Hold* hold = holds.Find(Holds::Cluster()); hold != nullptr) {
     *response.mutable_cluster_hold() = ToProto(*hold);
@@ -243,11 +244,11 @@ v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::
     node.set_address(entry.endpoint.address);
     node.set_state(ToProto(entry.state));
     if (!entry.error.ok()) *node.mutable_error() = ToErrorDetail(entry.error);
-    if (entry.last_seen != absl::InfinitePast()) *node.mutable_last_seen() = ToProto(entry.last_seen);
+    if (entry.last_seen != absl::InfinitePast()) *node.mutable_last_seen() = ToProto(entry.last_seen + ahead);
     const auto found = running.find(name);
     if (found != running.end()) node.set_running_tasks(static_cast<uint32_t>(found->second));
     for (const std::string& address : entry.addresses) {
-      *node.add_addresses() = ToProto(registry.addresses().at(address));
+      *node.add_addresses() = ToProto(registry.addresses().at(address), ahead);
     }
     if (entry.facts) *node.mutable_node() = ToProto(*entry.facts);
     if (const Hold* hold = holds.Find(Holds::Node(name)); hold != nullptr) {
@@ -258,7 +259,7 @@ v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::
       if (it->second.until <= now) continue;
       v1::PausedFilesystem& paused = *node.add_paused_filesystems();
       paused.set_uuid(it->first.second);
-      *paused.mutable_until() = ToProto(it->second.until);
+      *paused.mutable_until() = ToProto(it->second.until + ahead);
       *paused.mutable_error() = ToErrorDetail(it->second.why);
     }
   }
@@ -268,7 +269,7 @@ v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::
     node.set_address(address);
     node.set_state(ToProto(entry.state));
     if (!entry.error.ok()) *node.mutable_error() = ToErrorDetail(entry.error);
-    *node.add_addresses() = ToProto(entry);
+    *node.add_addresses() = ToProto(entry, ahead);
   }
   return response;
 }

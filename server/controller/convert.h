@@ -32,9 +32,11 @@ absl::StatusOr<v1::Job> ToProto(const JobRecord& record, bool with_tasks);
 absl::StatusOr<v1::Job> ToProto(const JobView& view);
 
 NodeFacts FromProto(const v1::Node& node);
-// All nodes by name, then the addresses that have none yet. `running` counts tasks by node.
+// All nodes by name, then the addresses that have none yet. `running` counts tasks by node. `ahead`: as the
+// loop's.
 v1::ListNodesResponse ToProto(const NodeRegistry& registry, const std::map<std::string, size_t>& running,
-                              const Holds& holds, const FilesystemPauses& pauses, absl::Time now);
+                              const Holds& holds, const FilesystemPauses& pauses, absl::Time now,
+                              absl::Duration ahead);
 
 v1::Hold ToProto(const Hold& hold);
 

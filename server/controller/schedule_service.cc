@@ -94,7 +94,7 @@ grpc::ServerUnaryReactor* ScheduleService::SetNodeWindows(grpc::CallbackServerCo
   return CallOnLoop(*mailbox_, context, [this, request, response]() -> absl::Status {
     ASSIGN_OR_RETURN(const WindowList list, CheckNodeWindows(*request));
     RETURN_IF_ERROR(node_windows_.Set(request->node(), list));
-    *response = ToProto(list, clock_.Now());
+    *response = ToProto(list, clock_.Wall());
     return absl::OkStatus();
   });
 }
@@ -103,7 +103,8 @@ grpc::ServerUnaryReactor* ScheduleService::ListNodeWindows(grpc::CallbackServerC
                                                            const v1::ListNodeWindowsRequest*,
                                                            v1::ListNodeWindowsResponse* response) {
   return CallOnLoop(*mailbox_, context, [this, response]() -> absl::Status {
-    for (const auto& [node, list] : node_windows_.all()) *response->add_nodes() = ToProto(list, clock_.Now());
+    for (const auto& [node, list] : node_windows_.all())
+      *response->add_nodes() = ToProto(list, clock_.Wall());
     return absl::OkStatus();
   });
 }

@@ -15,6 +15,8 @@ namespace {
 
 constexpr size_t kMaxWaitingCalls = 1'000;
 
+std::string SourceOf(const DnsName& name) { return absl::StrCat("dns ", name.host, ":", name.port); }
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Term>> Term::Begin(std::unique_ptr<JobStore> store, NodeLink& link,
@@ -25,6 +27,7 @@ absl::StatusOr<std::unique_ptr<Term>> Term::Begin(std::unique_ptr<JobStore> stor
   RETURN_IF_ERROR(term->loop_.Recover());
   RETURN_IF_ERROR(term->schedules_.Recover());
   RETURN_IF_ERROR(term->node_windows_.Recover());
+  for (const DnsName& name : term->options_.node_dns) term->loop_.AwaitTargets(SourceOf(name));
   return term;
 }
 
@@ -52,7 +55,7 @@ void Term::Stop() {
 void Term::Start() {
   thread_ = std::make_unique<LoopThread>(loop_, schedules_, *mailbox_, clock_);
   for (const DnsName& name : options_.node_dns) {
-    const std::string source = absl::StrCat("dns ", name.host, ":", name.port);
+    const std::string source = SourceOf(name);
     watches_.push_back(std::make_unique<DnsWatch>(
         name, options_.loop.probe_interval, Resolve, [this, source](std::vector<Target> targets) {
           mailbox_->PostNews([this, source, targets = std::move(targets)] {

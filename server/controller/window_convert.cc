@@ -49,9 +49,10 @@ std::vector<Window> ReadWindows(const google::protobuf::RepeatedPtrField<v1::Win
   for (const v1::Window& window : windows) {
     absl::StatusOr<Window> made = MakeWindow(window.cron(), window.time_zone(), DurationOf(window));
     if (!made.ok() && FieldOf(made.status()) == "time_zone") {
-      Log(LogLevel::kError, "a window's time zone is not known any more: it follows UTC",
+      Log(LogLevel::kError, "a window's time zone is not known any more: it stays closed",
           {{"cron", window.cron()}, {"error", made.status()}});
       made = MakeWindow(window.cron(), "", DurationOf(window));
+      if (made.ok()) made->unknown_zone = window.time_zone();
     }
     if (made.ok()) read.push_back(*std::move(made));
   }

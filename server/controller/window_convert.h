@@ -17,7 +17,7 @@ namespace cowherd {
 absl::StatusOr<std::vector<Window>> CheckWindows(
     absl::string_view field, const google::protobuf::RepeatedPtrField<v1::Window>& windows);
 
-// Those that CheckWindows took. A zone that this machine does not know any more is read as UTC, which is
+// Those that CheckWindows took. One whose zone this machine does not know any more stays closed, which is
 // logged.
 std::vector<Window> ReadWindows(const google::protobuf::RepeatedPtrField<v1::Window>& windows);
 

@@ -14,8 +14,9 @@ namespace {
 
 namespace pb = etcdserverpb;
 
-// Of one keepalive: a lost answer must leave time for another member.
-constexpr absl::Duration kKeepaliveTry = absl::Seconds(1);
+// Of one keepalive. A member that has no leader looks for one only once in its election timeout, 1 s by
+// default: long after there is one, which may be the last moment. Asked anew it answers at once.
+constexpr absl::Duration kKeepaliveTry = absl::Milliseconds(500);
 constexpr absl::Duration kKeepaliveAgain = absl::Milliseconds(100);
 constexpr absl::Duration kCampaignAgain = absl::Milliseconds(500);
 constexpr absl::Duration kRefusedAgain = absl::Seconds(5);

@@ -13,7 +13,7 @@ namespace cowherd {
 
 absl::StatusOr<std::vector<std::string>> SelectNodes(const JobPlan& plan, const NodeRegistry& nodes) {
   std::vector<std::string> names;
-  if (plan.ranges || plan.select == JobPlan::Select::kNames) {
+  if (plan.NamesNodes()) {
     for (size_t i = 0; i < plan.nodes.size(); ++i) {
       const NodeEntry* node = nodes.Find(plan.nodes[i]);
       if (node == nullptr || node->addresses.empty()) {
@@ -33,11 +33,11 @@ absl::StatusOr<std::vector<std::string>> SelectNodes(const JobPlan& plan, const 
 }
 
 JobRecord NewJob(std::string spec, const JobPlan& plan, const std::vector<std::string>& nodes,
-                 std::string request_id, absl::Time now, absl::BitGenRef random) {
+                 std::string request_id, absl::Time wall, absl::Time now, absl::BitGenRef random) {
   JobRecord record;
   record.job.id = absl::StrFormat("%016x", absl::Uniform<uint64_t>(random));
   record.job.request_id = std::move(request_id);
-  record.job.created = now;
+  record.job.created = wall;
   record.spec = std::move(spec);
   for (const std::string& name : nodes) {
     Task task;

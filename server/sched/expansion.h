@@ -19,10 +19,10 @@ namespace cowherd {
 // FAILED_PRECONDITION "NO_NODES". Pure.
 absl::StatusOr<std::vector<std::string>> SelectNodes(const JobPlan& plan, const NodeRegistry& nodes);
 
-// A new job: one task for each node, which stands for what the node will be found to have. Pure but for
-// `random`, from which it has its id.
+// A new job: one task for each node, which stands for what the node will be found to have. It was made at
+// `wall`, and its tasks wait since `now`: see Clock. Pure but for `random`, from which it has its id.
 JobRecord NewJob(std::string spec, const JobPlan& plan, const std::vector<std::string>& nodes,
-                 std::string request_id, absl::Time now, absl::BitGenRef random);
+                 std::string request_id, absl::Time wall, absl::Time now, absl::BitGenRef random);
 
 // What becomes of tasks that stand for what their nodes have: one task for each root that matches. Where none
 // does, the task goes, or fails if the job asked for this node, or if it is the job's last. Tasks of nodes

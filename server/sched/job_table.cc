@@ -183,7 +183,7 @@ absl::Time JobTable::oldest_waiting() const {
   return waiting_since_.empty() ? absl::InfiniteFuture() : waiting_since_.begin()->first;
 }
 
-absl::Status JobTable::Complete(JobChange& change, absl::Time now) const {
+absl::Status JobTable::Complete(JobChange& change, absl::Time wall) const {
   const ActiveJob& active = *Find(change.job.id);
   Job& job = change.job;
   TaskCounts counts = active.counts;
@@ -212,8 +212,9 @@ absl::Status JobTable::Complete(JobChange& change, absl::Time now) const {
                                             JobStateName(active.job.state), " to ", JobStateName(job.state)));
   }
   job.revision = active.job.revision + 1;
-  if (counts.started > 0 && job.started == absl::InfinitePast()) job.started = now;
-  if (Ended(job.state)) job.ended = now;
+  // Nothing ends before it began, whatever was done to the machine's clock meanwhile.
+  if (counts.started > 0 && job.started == absl::InfinitePast()) job.started = std::max(wall, job.created);
+  if (Ended(job.state)) job.ended = std::max({wall, job.created, job.started});
   return absl::OkStatus();
 }
 

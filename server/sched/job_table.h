@@ -114,7 +114,7 @@ class JobTable {
 
   // Works out what follows for the job of a change that is to be stored: its state, totals, revision and
   // times. INTERNAL: a task or the job would make a move that is not legal.
-  absl::Status Complete(JobChange& change, absl::Time now) const;
+  absl::Status Complete(JobChange& change, absl::Time wall) const;
   // Takes over a change that was completed and stored.
   void Apply(JobChange change);
 

@@ -39,18 +39,18 @@ absl::StatusOr<const ActiveJob*> Ledger::Create(JobRecord record, JobPlan plan) 
 }
 
 absl::Status Ledger::Save(std::vector<JobChange> changes) {
-  const absl::Time now = Now();
+  const absl::Time wall = Wall();
   for (JobChange& change : changes) {
-    if (absl::Status status = table_.Complete(change, now); !status.ok()) {
+    if (absl::Status status = table_.Complete(change, wall); !status.ok()) {
       LogFew(LogLevel::kError, "illegal change of a job; repeating",
              {{"job", change.job.id}, {"error", status}});
-      retry_ = now + kRetryAfter;
+      retry_ = Now() + kRetryAfter;
       return status;
     }
   }
   if (absl::Status status = store_.Write(changes); !status.ok()) {
     Log(LogLevel::kError, "store write failed", {{"error", status}});
-    retry_ = now + kRetryAfter;
+    retry_ = Now() + kRetryAfter;
     return status;
   }
   for (JobChange& change : changes) {

@@ -42,8 +42,9 @@ class Ledger {
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
 
-  // As exact as the store keeps it.
+  // As the clock's, as exact as the store keeps it.
   absl::Time Now() const { return absl::FromUnixMicros(absl::ToUnixMicros(clock_.Now())); }
+  absl::Time Wall() const { return absl::FromUnixMicros(absl::ToUnixMicros(clock_.Wall())); }
 
   // How many jobs the store has. Once, first.
   absl::Status CountJobs();

@@ -16,6 +16,8 @@ namespace cowherd {
 namespace {
 
 constexpr absl::Duration kPublishEvery = absl::Seconds(1);
+// By less, a clock is only set right.
+constexpr absl::Duration kJump = absl::Seconds(3);
 
 }  // namespace
 
@@ -50,7 +52,9 @@ bool Loop::StoreRests() {
 
 absl::Status Loop::Recover() {
   const absl::Time now = ledger_.Now();
-  ASSIGN_OR_RETURN(const uint64_t epoch, store_.RaiseEpoch(static_cast<uint64_t>(absl::ToUnixSeconds(now))));
+  ahead_ = ledger_.Wall() - now;
+  ASSIGN_OR_RETURN(const uint64_t epoch,
+                   store_.RaiseEpoch(static_cast<uint64_t>(absl::ToUnixSeconds(ledger_.Wall()))));
   tries_.Begin(epoch);
   RETURN_IF_ERROR(ledger_.CountJobs());
   RETURN_IF_ERROR(rests_.Load());
@@ -59,7 +63,7 @@ absl::Status Loop::Recover() {
     ASSIGN_OR_RETURN(JobPlan plan, read_plan_(record.spec));
     for (Task& task : record.tasks) {
       if (!Ended(task.state)) nodes_.Expect(task.node, now);
-      // The machine's clock may have been set back since.
+      // By the clock of another process.
       task.next_attempt = std::min(task.next_attempt, now + kBackoffCeiling);
     }
     TakeUp(ledger_.TakeUp(std::move(record), std::move(plan)));
@@ -88,6 +92,7 @@ absl::Time Loop::Step() {
   nodes_.Probe(now);
   WakeBy(nodes_.wake());
   ExpireNodes();
+  LookAtTheClock();
   FollowWindows();
   tries_.StoreNews();
   tries_.CountCrashes();
@@ -111,7 +116,7 @@ void Loop::Stop() {
 
 void Loop::TakeUp(const ActiveJob& active) {
   const uint64_t sequence = active.job.sequence;
-  rests_.jobs().Set(sequence, active.plan.windows, ledger_.Now());
+  rests_.jobs().Set(sequence, active.plan.windows, ledger_.Wall());
   if (active.plan.canary.nodes > 0) canaries_.insert(sequence);
   tries_.AddJob(active);
   if (!active.unexpanded.empty()) to_expand_[sequence] = active.unexpanded;
@@ -142,6 +147,7 @@ void Loop::Explain(const ActiveJob& active, JobView& view) const {
   if (active.job.wanted == Wanted::kRun) view.waits = rests_.WhyJob(active.job.sequence);
   for (size_t i = 0; i < view.tasks.size(); ++i) {
     Task& task = view.tasks[i];
+    if (task.next_attempt != absl::InfinitePast()) task.next_attempt += ahead_;
     if (task.state == TaskState::kWaiting && task.error.ok())
       task.error = WhyWaiting(active, active.tasks[i]);
   }
@@ -157,7 +163,7 @@ absl::Status Loop::WhyWaiting(const ActiveJob& active, const TaskRow& row) const
   const Place place = tries_.PlaceOf(row);
   const FilesystemPauses::Pause* pause =
       paused_filesystems().Find({place.node, place.filesystem}, ledger_.Now());
-  return pause == nullptr ? absl::OkStatus() : FilesystemPaused(*pause);
+  return pause == nullptr ? absl::OkStatus() : FilesystemPaused(pause->until + ahead_, pause->why);
 }
 
 // Nodes.
@@ -174,7 +180,7 @@ void Loop::NodeChanged(const std::string& name) {
 }
 
 void Loop::SetNodeWindows(const std::string& node, const std::vector<Window>& windows) {
-  rests_.nodes().Set(node, windows, ledger_.Now());
+  rests_.nodes().Set(node, windows, ledger_.Wall());
   RestChanged(node);
 }
 
@@ -190,19 +196,29 @@ void Loop::RestsChanged() {
 
 // Opens and closes what is due. Tasks that run there are told to stop, those that wait may start.
 void Loop::FollowWindows() {
-  const absl::Time now = ledger_.Now();
-  for (const uint64_t sequence : rests_.jobs().Update(now)) {
+  const absl::Time wall = ledger_.Wall();
+  for (const uint64_t sequence : rests_.jobs().Update(wall)) {
     const ActiveJob& active = *table_.Find(sequence);
     tries_.JobChanged(active);
     Log(LogLevel::kInfo, "window of a job changed",
         {{"job", active.job.id}, {"open", rests_.JobIsOpen(sequence) ? "yes" : "no"}});
   }
-  for (const std::string& name : rests_.nodes().Update(now)) {
+  for (const std::string& name : rests_.nodes().Update(wall)) {
     RestChanged(name);
     Log(LogLevel::kInfo, "window of a node changed",
         {{"node", name}, {"open", rests_.nodes().IsOpen(name) ? "yes" : "no"}});
   }
-  WakeBy(rests_.wake());
+  WakeBy(ledger_.Now() + (rests_.wake() - wall));
+}
+
+void Loop::LookAtTheClock() {
+  const absl::Duration before = ahead_;
+  const absl::Duration ahead = ledger_.Wall() - ledger_.Now();
+  if (absl::AbsDuration(ahead - before) < kJump) return;
+  ahead_ = ahead;
+  Log(LogLevel::kWarning, "the machine's clock was set: windows and schedules follow it",
+      {{"by_seconds",
+        absl::ToInt64Seconds(absl::Floor(ahead - before + absl::Milliseconds(500), absl::Seconds(1)))}});
 }
 
 void Loop::ExpireNodes() {
@@ -225,14 +241,17 @@ absl::StatusOr<JobView> Loop::CreateJob(std::string spec, JobPlan plan, std::str
   absl::StatusOr<JobRecord> before = store_.FindRequest(request_id, spec);
   if (before.ok()) return GetJob(before->job.id);
   if (!absl::IsNotFound(before.status())) return before.status();
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, SelectNodes(plan, nodes()));
+  const absl::StatusOr<std::vector<std::string>> names = SelectNodes(plan, nodes());
+  if ((!names.ok() || !plan.NamesNodes()) && nodes_.Discovers(ledger_.Now())) return NodesNotKnownYet();
+  RETURN_IF_ERROR(names.status());
   uint64_t most_tasks = 0;
-  for (const std::string& name : names) {
+  for (const std::string& name : *names) {
     const NodeEntry& node = *nodes().Find(name);
     most_tasks += node.facts ? MostTasks(plan, *node.facts) : 1;
   }
   RETURN_IF_ERROR(CheckRoom(most_tasks, spec.size()));
-  JobRecord record = NewJob(std::move(spec), plan, names, std::move(request_id), ledger_.Now(), random_);
+  JobRecord record =
+      NewJob(std::move(spec), plan, *names, std::move(request_id), ledger_.Wall(), ledger_.Now(), random_);
   ASSIGN_OR_RETURN(const ActiveJob* active, ledger_.Create(std::move(record), std::move(plan)));
   TakeUp(*active);
   if (!active->unexpanded.empty()) most_tasks_[active->job.sequence] = most_tasks;
@@ -378,7 +397,7 @@ absl::StatusOr<JobView> Loop::PauseJob(const std::string& id, Hold hold) {
   // Who paused it first did.
   if (active == nullptr || active->job.wanted != Wanted::kRun) return SetWanted(id, Wanted::kPause);
   hold.kind = Hold::Kind::kPause;
-  RETURN_IF_ERROR(rests_.Hold(Holds::Job(id), std::move(hold), ledger_.Now()));
+  RETURN_IF_ERROR(rests_.Hold(Holds::Job(id), std::move(hold), ledger_.Wall()));
   absl::StatusOr<JobView> paused = SetWanted(id, Wanted::kPause);
   if (!paused.ok()) LiftJobHold(id);
   return paused;
@@ -401,7 +420,7 @@ void Loop::LiftJobHold(const std::string& id) {
 
 absl::Status Loop::HoldNode(const std::string& name, Hold hold) {
   if (nodes().Find(name) == nullptr) return NodeUnknown(absl::StatusCode::kNotFound, name);
-  RETURN_IF_ERROR(rests_.Hold(Holds::Node(name), std::move(hold), ledger_.Now()));
+  RETURN_IF_ERROR(rests_.Hold(Holds::Node(name), std::move(hold), ledger_.Wall()));
   RestChanged(name);
   return absl::OkStatus();
 }
@@ -413,7 +432,7 @@ absl::Status Loop::ResumeNode(const std::string& name) {
 }
 
 absl::Status Loop::HoldCluster(Hold hold) {
-  RETURN_IF_ERROR(rests_.Hold(Holds::Cluster(), std::move(hold), ledger_.Now()));
+  RETURN_IF_ERROR(rests_.Hold(Holds::Cluster(), std::move(hold), ledger_.Wall()));
   RestsChanged();
   return absl::OkStatus();
 }

@@ -84,12 +84,15 @@ class Loop {
 
   // As NodeRegistry's.
   absl::Status SetTargets(const std::string& source, const std::vector<Target>& targets);
+  // As NodeWatch::Await. Before the first step.
+  void AwaitTargets(const std::string& source) { nodes_.Await(source, ledger_.Now()); }
 
   // From now on tasks work on the node only while one of these is open; none: at any time. The node need not
   // be known.
   void SetNodeWindows(const std::string& node, const std::vector<Window>& windows);
 
-  // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES".
+  // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES". UNAVAILABLE
+  // "NODES_NOT_KNOWN_YET": it may be about nodes that are not known just because the term has just begun.
   // RESOURCE_EXHAUSTED "TOO_MANY_JOBS", "TOO_MANY_TASKS", "TOO_MANY_SPEC_BYTES". And as JobStore::Create.
   absl::StatusOr<JobView> CreateJob(std::string spec, JobPlan plan, std::string request_id);
   absl::StatusOr<JobView> GetJob(const std::string& id);
@@ -114,6 +117,10 @@ class Loop {
   absl::StatusOr<uint64_t> WatchJob(const std::string& id, Watcher watcher);
   void Unwatch(uint64_t watch) { ledger_.Unwatch(watch); }
 
+  // As the clock's.
+  absl::Time Now() const { return ledger_.Now(); }
+  // Added to a time by that clock it is, within seconds, the time by the wall.
+  absl::Duration ahead() const { return ahead_; }
   const NodeRegistry& nodes() const { return nodes_.nodes(); }
   // Of all active jobs.
   std::map<TaskState, uint64_t> CountTasks() const { return ledger_.table().CountTasks(); }
@@ -137,6 +144,8 @@ class Loop {
   void NodeChanged(const std::string& name);
   void ExpireNodes();
   void FollowWindows();
+  // Tells where the machine's clock was set.
+  void LookAtTheClock();
   // What holds for a node, or for all, has changed.
   void RestChanged(const std::string& node);
   void RestsChanged();
@@ -161,6 +170,7 @@ class Loop {
 
   absl::Time wake_;
   absl::Time next_publish_ = absl::InfinitePast();
+  absl::Duration ahead_;
 
   Ledger ledger_;
   const JobTable& table_;

@@ -11,6 +11,9 @@
 
 namespace cowherd {
 
+// The machine's clock may be set at any time: as often it is looked at.
+inline constexpr absl::Duration kLookAtClock = absl::Seconds(5);
+
 // Runs a loop and its schedules on their own thread until it goes, or the mailbox does not hold any more.
 // Both must be ready (Recover).
 class LoopThread {
@@ -20,7 +23,8 @@ class LoopThread {
           while (mailbox.Holds()) {
             schedules.Step();
             const absl::Time wake = loop.Step();
-            const absl::Duration idle = std::min(wake, schedules.wake()) - clock.Now();
+            const absl::Duration idle =
+                std::min({wake - clock.Now(), schedules.wake() - clock.Wall(), kLookAtClock});
             if (!mailbox.Wait(std::max(idle, absl::ZeroDuration()))) break;
           }
           mailbox.Close();

@@ -14,6 +14,8 @@ namespace {
 // all others to be asked.
 constexpr size_t kMaxProbes = 128;
 
+constexpr absl::Duration kDiscovery = absl::Seconds(30);
+
 }  // namespace
 
 NodeWatch::NodeWatch(NodeLink& link, const Clock& clock, std::shared_ptr<Mailbox> mailbox, Options options,
@@ -32,6 +34,7 @@ absl::Status NodeWatch::SetTargets(const std::string& source, const std::vector<
   std::map<std::string, NodeState> before;
   for (const auto& [name, node] : nodes_.nodes()) before[name] = node.state;
   RETURN_IF_ERROR(nodes_.SetTargets(source, targets, now));
+  awaited_.erase(source);
   for (const std::string& address : probes_.Retain(nodes_.addresses())) {
     Log(LogLevel::kInfo, "address gone", {{"address", address}});
     link_.Forget(address);
@@ -43,6 +46,20 @@ absl::Status NodeWatch::SetTargets(const std::string& source, const std::vector<
     if (known != before.end() && known->second != node.state) Changed(name);
   }
   return absl::OkStatus();
+}
+
+void NodeWatch::Await(const std::string& source, absl::Time now) {
+  awaited_.insert(source);
+  discovers_until_ = now + kDiscovery;
+}
+
+bool NodeWatch::Discovers(absl::Time now) const {
+  if (now >= discovers_until_) return false;
+  if (!awaited_.empty()) return true;
+  const auto& addresses = nodes_.addresses();
+  return std::any_of(addresses.begin(), addresses.end(), [](const auto& address) {
+    return address.second.name.empty() && address.second.state == NodeState::kUnknown;
+  });
 }
 
 void NodeWatch::Probe(absl::Time now) {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,11 @@ class NodeWatch {
   // As NodeRegistry's.
   absl::Status SetTargets(const std::string& source, const std::vector<Target>& targets, absl::Time now);
   void Expect(const std::string& node, absl::Time now) { nodes_.Expect(node, now); }
+  // This source will tell of addresses.
+  void Await(const std::string& source, absl::Time now);
+  // Whether nodes are likely to be missing: a source that is awaited has not told yet, or an address whose
+  // node gives the name was not asked yet. At most 30 s from Await on: some may never answer.
+  bool Discovers(absl::Time now) const;
 
   // Asks some of those whom it is time to ask.
   void Probe(absl::Time now);
@@ -73,6 +79,8 @@ class NodeWatch {
   const std::function<void(const std::string&)> answered_;
   NodeRegistry nodes_;
   Probes probes_;
+  std::set<std::string> awaited_;
+  absl::Time discovers_until_ = absl::InfinitePast();
   bool counts_changed_ = true;
 };
 

@@ -40,6 +40,8 @@ struct JobPlan {
   // Its tasks work only while one of these is open. Empty: always.
   std::vector<Window> windows;
 
+  // Whether it tells by name which nodes it is about.
+  bool NamesNodes() const { return ranges || select == Select::kNames; }
   // Whether each run of a task does all of its work again.
   bool StartsOver() const { return ranges || dry_run; }
 };

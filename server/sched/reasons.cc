@@ -22,6 +22,12 @@ absl::Status NoNodes() {
                    "no node is known yet; check --node and --node_dns of the controller");
 }
 
+absl::Status NodesNotKnownYet() {
+  return MakeError(StatusCode::kUnavailable, "NODES_NOT_KNOWN_YET",
+                   "the controller began a moment ago and has not asked every address of --node_dns who is "
+                   "there; repeat in some seconds");
+}
+
 absl::Status TooManyJobs(size_t jobs) {
   return MakeError(StatusCode::kResourceExhausted, "TOO_MANY_JOBS",
                    absl::StrCat(jobs, " jobs have not ended; wait for some or cancel them"));
@@ -62,17 +68,23 @@ absl::Status CanaryFailed(uint32_t failures) {
                                 " tasks of the nodes that went first have failed; look at them"));
 }
 
-absl::Status WindowClosed(absl::Time opens) {
-  return MakeError(StatusCode::kUnavailable, "WINDOW_CLOSED",
-                   absl::StrCat("waits for a maintenance window, which opens at ",
-                                absl::FormatTime(absl::RFC3339_sec, opens, absl::UTCTimeZone())));
+absl::Status WindowClosed(const WindowState& state) {
+  std::string why = "waits for a maintenance window";
+  if (state.until != absl::InfiniteFuture()) {
+    absl::StrAppend(&why, ", which opens at ",
+                    absl::FormatTime(absl::RFC3339_sec, state.until, absl::UTCTimeZone()));
+  }
+  if (!state.unknown_zone.empty()) {
+    absl::StrAppend(&why, "; one stays closed, as the controller's machine does not know its time zone \"",
+                    state.unknown_zone, "\" any more: install the time zones (tzdata) there and restart it");
+  }
+  return MakeError(StatusCode::kUnavailable, "WINDOW_CLOSED", why);
 }
 
-absl::Status FilesystemPaused(const FilesystemPauses::Pause& pause) {
-  return MakeError(
-      StatusCode::kUnavailable, "FILESYSTEM_PAUSED",
-      absl::StrCat("the filesystem is left alone until ", absl::FormatTime(pause.until, absl::UTCTimeZone()),
-                   ": ", pause.why.message()));
+absl::Status FilesystemPaused(absl::Time until, const absl::Status& why) {
+  return MakeError(StatusCode::kUnavailable, "FILESYSTEM_PAUSED",
+                   absl::StrCat("the filesystem is left alone until ",
+                                absl::FormatTime(until, absl::UTCTimeZone()), ": ", why.message()));
 }
 
 absl::Status StreamBroken() {

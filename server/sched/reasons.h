@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "server/sched/filesystem_pauses.h"
+#include "server/sched/window.h"
 
 namespace cowherd {
 
@@ -18,6 +18,8 @@ absl::Status JobEnded();
 absl::Status JobActive();
 // FAILED_PRECONDITION "NO_NODES".
 absl::Status NoNodes();
+// UNAVAILABLE "NODES_NOT_KNOWN_YET".
+absl::Status NodesNotKnownYet();
 // RESOURCE_EXHAUSTED "TOO_MANY_JOBS", "TOO_MANY_TASKS", "TOO_MANY_SPEC_BYTES", "TOO_MANY_WATCHES". `job`: of
 // the one that was to be made; `others`: of those that have not ended.
 absl::Status TooManyJobs(size_t jobs);
@@ -33,9 +35,9 @@ absl::Status NodeUnknown(absl::StatusCode code, const std::string& name);
 absl::Status CanaryFirst();
 absl::Status CanaryFailed(uint32_t failures);
 // UNAVAILABLE "WINDOW_CLOSED".
-absl::Status WindowClosed(absl::Time opens);
+absl::Status WindowClosed(const WindowState& state);
 // UNAVAILABLE "FILESYSTEM_PAUSED".
-absl::Status FilesystemPaused(const FilesystemPauses::Pause& pause);
+absl::Status FilesystemPaused(absl::Time until, const absl::Status& why);
 // UNAVAILABLE "STREAM_BROKEN".
 absl::Status StreamBroken();
 

@@ -65,7 +65,7 @@ absl::Duration Rests::OpenFor(uint64_t job, const std::string& node, absl::Time 
 
 absl::Status Rests::WhyJob(uint64_t job) const {
   const WindowState state = jobs_.StateOf(job);
-  return state.open ? absl::OkStatus() : WindowClosed(state.until);
+  return state.open ? absl::OkStatus() : WindowClosed(state);
 }
 
 absl::Status Rests::WhyNode(const std::string& node) const {
@@ -77,7 +77,7 @@ absl::Status Rests::WhyNode(const std::string& node) const {
                                   hold->reason));
   }
   const WindowState state = nodes_.StateOf(node);
-  return state.open ? absl::OkStatus() : WindowClosed(state.until);
+  return state.open ? absl::OkStatus() : WindowClosed(state);
 }
 
 }  // namespace cowherd

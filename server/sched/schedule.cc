@@ -76,7 +76,10 @@ ScheduleDecision Decide(const ScheduleRules& rules, absl::Time decided_to,
   }
   std::reverse(decision.forget.begin(), decision.forget.end());
 
-  if (!is_due) return decision;
+  const auto begun = [due](const ScheduledRun& run) {
+    return run.time == due && run.request.empty() && run.state != RunState::kStarting;
+  };
+  if (!is_due || std::any_of(runs.begin(), runs.end(), begun)) return decision;
   std::vector<std::string> active = ActiveJobs(runs);
   if (due + rules.missed_run_deadline <= now) {
     decision.skipped = Skip{due, SkipReason::kMissed};

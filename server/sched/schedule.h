@@ -94,7 +94,7 @@ struct ScheduleDecision {
 //    run, and that within its deadline.
 //  - A run that still starts when the next time comes is given up, whatever `overlap` says.
 //  - A clock that went back by up to kClockTolerance is waited for. One that went back farther was wrong
-//    before: times are counted anew from now.
+//    before: times are counted anew from now, but for those that runs were begun for while it was wrong.
 ScheduleDecision Decide(const ScheduleRules& rules, absl::Time decided_to,
                         const std::vector<ScheduledRun>& runs, absl::Time now);
 

@@ -64,7 +64,7 @@ Schedules::Schedules(JobStore& store, Loop& loop, const Clock& clock, ScheduleCo
 }
 
 // As exact as the store keeps it.
-absl::Time Schedules::Now() const { return absl::FromUnixMicros(absl::ToUnixMicros(clock_.Now())); }
+absl::Time Schedules::Now() const { return absl::FromUnixMicros(absl::ToUnixMicros(clock_.Wall())); }
 
 absl::Status Schedules::Recover() {
   entries_.clear();

@@ -73,7 +73,7 @@ class Schedules {
 
   // Does some of what is due. Then the loop must have its turn, for what was asked of it.
   void Step();
-  // When to call Step again at the latest; it may have passed: there is more to do.
+  // When to call Step again at the latest, by the wall; it may have passed: there is more to do.
   absl::Time wake() const { return wake_; }
 
   // OK also if there is one with this name and spec. ALREADY_EXISTS "SCHEDULE_EXISTS". RESOURCE_EXHAUSTED

@@ -159,7 +159,7 @@ void Tries::StartStream(TaskKey key, uint64_t bytes_per_second, bool first) {
   order.root = *row.root;
   if (row.paths != nullptr) order.paths = *row.paths;
   order.bytes_per_second = bytes_per_second;
-  order.work_for = rests_.OpenFor(key.job, *row.node, ledger_.Now());
+  order.work_for = rests_.OpenFor(key.job, *row.node, ledger_.Wall());
   Log(LogLevel::kInfo, "task dispatched",
       {{"job", active.job.id},
        {"task", order.task_id},

@@ -15,6 +15,7 @@ constexpr absl::Duration kHorizon = absl::Hours(8 * 24);
 absl::Time CloseOf(const std::vector<Window>& windows, absl::Time time) {
   absl::Time close = time;
   for (const Window& window : windows) {
+    if (!window.unknown_zone.empty()) continue;
     const absl::Time opened = window.opens.Latest(time - window.duration, time, window.zone);
     close = std::max(close, opened + window.duration);
   }
@@ -46,6 +47,10 @@ WindowState StateAt(const std::vector<Window>& windows, absl::Time now) {
   if (state.open) return state;
   state.until = absl::InfiniteFuture();
   for (const Window& window : windows) {
+    if (!window.unknown_zone.empty()) {
+      state.unknown_zone = window.unknown_zone;
+      continue;
+    }
     state.until = std::min(state.until, window.opens.Next(now, window.zone));
   }
   return state;

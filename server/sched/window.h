@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCHED_WINDOW_H_
 #define COWHERD_SERVER_SCHED_WINDOW_H_
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,6 +21,8 @@ struct Window {
   Cron opens;
   absl::TimeZone zone;
   absl::Duration duration;
+  // A zone that this machine does not know any more: the window stays closed, for no other hours are meant.
+  std::string unknown_zone = {};
 };
 
 // INVALID_ARGUMENT of "cron", "time_zone" or "duration" (not within kMinWindow and kMaxWindow).
@@ -30,6 +33,8 @@ struct WindowState {
   bool open = true;
   // When that changes. Windows that follow one another without a pause may still be open then: ask again.
   absl::Time until = absl::InfiniteFuture();
+  // Of those that are closed, one's Window::unknown_zone.
+  std::string unknown_zone = {};
 };
 
 // Whether any of the windows is open: from the moment it opens up to, and without, the moment it closes. No

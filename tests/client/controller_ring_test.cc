@@ -114,6 +114,18 @@ TEST_F(ControllerRingTest, AnElectionIsWaitedFor) {
   EXPECT_GE(longest, absl::Seconds(1));
 }
 
+TEST_F(ControllerRingTest, ALeaderThatDoesNotKnowItsNodesYetIsAskedAgain) {
+  CallTries tries(/*repeatable=*/false);
+  for (int i = 0; i < 30; ++i) {
+    const Wait wait =
+        After(tries, MakeError(absl::StatusCode::kUnavailable, "NODES_NOT_KNOWN_YET", "begins"), kSent);
+    ASSERT_TRUE(wait) << i;
+    EXPECT_GT(*wait, absl::ZeroDuration());
+    EXPECT_LE(*wait, absl::Seconds(2));
+    EXPECT_EQ(ring_.current(), "b");
+  }
+}
+
 TEST_F(ControllerRingTest, AWatchThatWasOnIsTakenUpForAMinute) {
   WatchTries tries;
   tries.Heard();

@@ -46,8 +46,20 @@ def asked(calls, name):
     return [call for call in calls if call["call"] == name]
 
 
+def request_of(job):
+    """Who asked for the job: a request_id. A schedule's jobs tell it and its request, and a time in between."""
+    schedule, *rest = job["request_id"].split("/", 4)
+    return (rest[0], rest[3]) if schedule == "schedule" and len(rest) == 4 else job["request_id"]
+
+
 def acknowledged_jobs_are_there(calls, final):
     deleted = {call["request"]["id"] for call in asked(calls, "DeleteJob")}
+    for call in acknowledged(calls, "RunScheduleNow"):
+        job = call["answers"][0]
+        if request_of(job) != (call["request"]["name"], call["request"]["request_id"]):
+            yield f"job {job['id']} is not what the schedule was asked for"
+        if job["id"] not in final["jobs"] and job["id"] not in deleted:
+            yield f"job {job['id']} of a schedule was acknowledged and is gone"
     for call in acknowledged(calls, "CreateJob"):
         answer = call["answers"][0]
         if answer["spec"] != call["request"]["spec"] or answer["request_id"] != call["request"]["request_id"]:
@@ -67,12 +79,10 @@ def a_request_makes_one_job(calls, final):
     # A job that is deleted is forgotten with its request.
     deleted = {call["request"]["id"] for call in asked(calls, "DeleteJob")}
     ids = {}
-    for call in acknowledged(calls, "CreateJob"):
-        if call["request"]["request_id"]:
-            ids.setdefault(call["request"]["request_id"], set()).add(call["answers"][0]["id"])
-    for job in final["jobs"].values():
+    made = [call["answers"][0] for name in ("CreateJob", "RunScheduleNow") for call in acknowledged(calls, name)]
+    for job in (*made, *final["jobs"].values()):
         if job["request_id"]:
-            ids.setdefault(job["request_id"], set()).add(job["id"])
+            ids.setdefault(request_of(job), set()).add(job["id"])
     for request, made in ids.items():
         if len(made - deleted) > 1:
             yield f"request {request} made {len(made)} jobs"
@@ -84,8 +94,11 @@ def a_request_makes_one_job(calls, final):
 
 def no_job_comes_from_nowhere(calls, final):
     wanted = {(call["request"]["request_id"], call["request"]["spec"]) for call in asked(calls, "CreateJob")}
+    specs = {call["request"]["name"]: call["request"]["spec"] for call in asked(calls, "CreateSchedule")}
+    wanted |= {((name, call["request"]["request_id"]), specs.get(name)) for call in asked(calls, "RunScheduleNow")
+               for name in [call["request"]["name"]]}
     for job in final["jobs"].values():
-        if (job["request_id"], job["spec"]) not in wanted:
+        if (request_of(job), job["spec"]) not in wanted:
             yield f"nobody asked for job {job['id']}"
 
 
@@ -223,6 +236,20 @@ def stops_hold(calls, final):
                 yield f"task {run['task']} began {run['began'] - call['end']:.1f} s after its job was {what}"
 
 
+def holds_hold(calls, final):
+    """A node or the cluster that was paused, and not resumed or drained since, begins nothing."""
+    for what in ("Node", "Cluster"):
+        others = asked(calls, "Resume" + what) + asked(calls, "Drain" + what)
+        for call in acknowledged(calls, "Pause" + what):
+            node = call["request"].get("node")
+            # Also one that was asked for meanwhile.
+            until = min((other["start"] for other in others
+                         if other["request"].get("node") == node and other["end"] > call["start"]), default=float("inf"))
+            for run in final["runs"]:
+                if run["node"] == (node or run["node"]) and call["end"] + final["order_seconds"] < run["began"] < until:
+                    yield f"task {run['task']} began {run['began'] - call['end']:.1f} s after {node or 'the cluster'} was paused"
+
+
 def no_lower_epoch_is_obeyed(_, final):
     highest = {}
     for run in final["runs"]:
@@ -250,6 +277,7 @@ RULES = (
     totals_add_up,
     each_run_counts_once,
     stops_hold,
+    holds_hold,
     no_lower_epoch_is_obeyed,
     nothing_is_left_or_changed,
 )

@@ -17,8 +17,8 @@ def job(revision, state="RUNNING", accepted=0, task_state="TASK_RUNNING", job_id
     }
 
 
-def call(name, start, end, answers, code="OK", **request):
-    return {"call": name, "start": start, "end": end, "address": "a", "request": request, "answers": answers, "code": code,
+def call(call_name, start, end, answers, /, code="OK", **request):
+    return {"call": call_name, "start": start, "end": end, "address": "a", "request": request, "answers": answers, "code": code,
             "reason": ""}
 
 
@@ -182,6 +182,46 @@ class CheckerTest(unittest.TestCase):
         self.found("stops_hold")
         self.calls.append(call("ResumeJob", 2.9, 3.1, [], code="UNAVAILABLE", id="j"))
         self.fine()
+
+    def test_a_node_that_was_paused_and_works(self):
+        for what, request in (("Node", {"node": "n"}), ("Cluster", {})):
+            with self.subTest(what):
+                self.calls.append(call("Pause" + what, 0.1, 0.5, [], **request))
+                self.found("holds_hold")
+                self.calls.append(call("Resume" + what, 2.4, 2.6, [], code="UNAVAILABLE", **request))
+                self.fine()
+        self.calls.append(call("PauseNode", 0.1, 0.5, [], node="another"))
+        self.fine()
+
+    def by_schedule(self, job_id, time, request="q"):
+        """A job that was made by a schedule, and ended."""
+        made = job(4, "CANCELLED", task_state="TASK_CANCELLED", job_id=job_id)
+        made["request_id"] = f"schedule/s/0123/{time}" + (f"/{request}" if request else "")
+        self.final["jobs"][job_id] = made
+        self.final["listed"].append(job_id)
+        return made
+
+    def test_a_job_of_a_schedule(self):
+        made = self.by_schedule("k", 7)
+        self.found("no_job_comes_from_nowhere")
+        self.calls.append(call("CreateSchedule", 1, 2, [], name="s", spec="aa"))
+        self.found("no_job_comes_from_nowhere")
+        self.calls.append(call("RunScheduleNow", 2, 3, [made], name="s", request_id="q"))
+        self.fine()
+        # One that was due, though none was.
+        self.by_schedule("l", 8, "")
+        self.found("no_job_comes_from_nowhere")
+
+    def test_a_job_of_a_schedule_that_is_lost_or_made_twice(self):
+        made = self.by_schedule("k", 7)
+        self.calls += [call("CreateSchedule", 1, 2, [], name="s", spec="aa"),
+                       call("RunScheduleNow", 2, 3, [made], name="s", request_id="q")]
+        self.by_schedule("l", 8)
+        self.found("a_request_makes_one_job")
+        self.final["jobs"].pop("k")
+        self.final["jobs"].pop("l")
+        self.final["listed"] = ["j"]
+        self.found("acknowledged_jobs_are_there")
 
     def test_a_fenced_controller_that_is_obeyed(self):
         self.final["runs"] = [run(2, epoch=8, accepted=0, ok=False), run(3, epoch=7, accepted=300)]

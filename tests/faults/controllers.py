@@ -151,10 +151,9 @@ class Controllers:
 
     @staticmethod
     def describe(request):
-        said = {}
-        if hasattr(request, "id"):
-            said["id"] = request.id
-        if hasattr(request, "request_id"):
-            said["spec"] = request.spec.SerializeToString(deterministic=True).hex()
-            said["request_id"] = request.request_id
+        said = {name: getattr(request, name) for name in ("id", "request_id", "name", "node") if hasattr(request, name)}
+        if hasattr(request, "spec"):
+            # Of a schedule: its jobs'.
+            spec = getattr(request.spec, "job", request.spec)
+            said["spec"] = spec.SerializeToString(deterministic=True).hex()
         return said

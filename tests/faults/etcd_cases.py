@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import threading
 import time
@@ -38,14 +37,15 @@ class Cluster(scene.Scene):
         self.etcd = etcd.Etcd(self.directory, flags=flags)
         self.addCleanup(self.etcd.stop)
 
-    def begin_with_etcd(self, etcd_flags=(), before=lambda controller: None, proxies=False, lease=LEASE):
+    def begin_with_etcd(self, etcd_flags=(), before=lambda controller: None, proxies=False,
+                        flags=(f"--lease={LEASE}s",)):
         self.make_etcd(etcd_flags)
         self.etcd.start()
         self.before_start = before
         for kind in ("btrfs", "xfs"):
             self.add_node(kind, kind, proxies)
         for _ in range(2):
-            self.add_controller([f"--lease={lease}s"], self.etcd.store())
+            self.add_controller(flags, self.etcd.store())
         self.leader()
         self.await_nodes()
 
@@ -273,16 +273,39 @@ class Processes(Cluster):
         self.assertGreaterEqual(sum(restarter.deaths.values()), 1, f"{name} was never met")
 
     def test_etcd_kill_9_of_its_leader(self):
-        # An election among the members may take longer than is left of a short lease, which would be lost.
-        self.begin_with_etcd(lease=10)
+        """With the defaults of --lease (5 s) and of etcd.
+
+        Of its members the first one to miss the leader asks for votes after 1 to 1.9 s. If the other has not missed it for
+        a whole second by then, or asks at the same time, nobody wins: one in five times. Of the second round the end comes
+        after 2.9 s at most. A write that was lost with the leader is sent again after 2 s, and one that a member holds
+        back goes on when there is a leader; so a write waits for 2 to 2.9 s. The leader of the controllers stays: it
+        renews its lease twice a second, so 3.5 s are left to it, which is enough until a member has a leader again, and
+        that one gives all leases their whole time anew. Not so if it takes a third round; such an election proves only
+        that all goes on, and the next one is measured.
+        """
+        # The default lease, and the way of the order.
+        self.order_seconds = 2.0 + 5
+        self.begin_with_etcd(flags=())
         slow = self.running()
-        made, waits = [], []
-        for _ in range(3):
-            killed = self.etcd.leader()
+        made, measured = [], 0
+
+        def rounds():
+            return int(self.etcd.ask("maintenance/status")["raftTerm"])
+
+        for _ in range(10):
+            leader = self.leader()
+            time.sleep(1)  # it renews its lease
+            killed, before, waits = self.etcd.leader(), rounds(), []
             made += self.during(4, "the leader of etcd killed", lambda: self.etcd.kill(killed), SILENCE, waits)
             self.etcd.start_member(killed)
             wait_for("the member is back", lambda: "etcd_server_has_leader 1" in self.etcd.metrics(killed))
-        self.assertLess(statistics.median(waits), WRITES_BACK)
+            if rounds() - before <= 2:
+                self.assertLess(waits[0], WRITES_BACK)
+                self.assertTrue(self.leads(leader))
+                measured += 1
+            if measured == 3:
+                break
+        self.assertEqual(measured, 3)
         self.await_success(slow, *made)
         self.finish()
 

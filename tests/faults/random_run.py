@@ -8,7 +8,7 @@ import uuid
 import controllers
 import etcd_cases
 import scene
-from cluster import MIB
+from cluster import MIB, wait_for
 from scene import ENDED, Restarter
 
 CLIENTS = 3
@@ -29,6 +29,11 @@ class Client(threading.Thread):
         self.kept = []
         self.sent = []
         self.watches = []
+        # What rests, as PauseNode's and PauseCluster's fields, and until when.
+        self.held = []
+        # Its name, and the requests that asked for runs of it.
+        self.schedule = None
+        self.runs = []
         self.stopped = threading.Event()
         self.error = None
 
@@ -36,6 +41,8 @@ class Client(threading.Thread):
         try:
             while not self.stopped.is_set():
                 self.step()
+            if self.schedule is not None:
+                self.delete_schedule(seconds=30)
         except BaseException as error:  # told by the thread that waits
             self.error = error
         for watch in self.watches:
@@ -43,9 +50,10 @@ class Client(threading.Thread):
 
     def step(self):
         acts = [(4, self.submit), (2, self.again), (2, self.look), (1, self.watch), (2, self.cancel), (2, self.pause),
-                (2, self.resume), (1, self.delete), (1, self.list)]
+                (2, self.resume), (1, self.delete), (1, self.list), (1, self.hold), (1, self.plan)]
         if len(self.open) >= OPEN:
             acts = acts[1:]
+        self.lift()
         act = self.luck.choices([act for _, act in acts], [weight for weight, _ in acts])[0]
         if len(self.kept) > KEPT:
             act = self.forget
@@ -55,7 +63,7 @@ class Client(threading.Thread):
             pass  # recorded; the checker judges what was answered
         self.stopped.wait(self.luck.uniform(0, 0.3))
 
-    def submit(self):
+    def spec(self):
         stage, luck = self.stage, self.luck
         name = luck.choice(list(stage.nodes))
         number = luck.randrange(scene.SETS)
@@ -66,17 +74,35 @@ class Client(threading.Thread):
             if luck.random() < 0.5:
                 stage.unshare(name, number)
             spec = stage.scan(luck.choice([None, [name]]), [number], rate, dry_run=luck.random() < 0.15)
-        self.sent.append((spec, str(uuid.UUID(int=luck.getrandbits(128)))))
+            nodes = spec.scan.nodes
+            if nodes.all and luck.random() < 0.3:
+                spec.canary.nodes = 1
+            if not nodes.all and luck.random() < 0.3:
+                nodes.labels.labels["disk"] = name
+        spec.priority = luck.choice([-5, 0, 0, 5])
+        if luck.random() < 0.2:
+            # Always open.
+            spec.windows.add(cron="*/10 * * * *").duration.FromSeconds(1200)
+        return spec
+
+    def new_id(self):
+        return str(uuid.UUID(int=self.luck.getrandbits(128)))
+
+    def submit(self):
+        self.sent.append((self.spec(), self.new_id()))
         self.send(*self.sent[-1])
 
     def send(self, spec, request_id):
         """Sometimes several times side by side."""
+        self.several(lambda: self.stage.submit(spec, request_id, seconds=10))
+
+    def several(self, make):
         times = self.luck.choice([1, 1, 1, 3])
         made = []
 
         def one():
             try:
-                made.append(self.stage.submit(spec, request_id, seconds=10))
+                made.append(make())
             except controllers.Failed:
                 pass
 
@@ -135,6 +161,7 @@ class Client(threading.Thread):
 
     def watch(self):
         job = self.some()
+        self.watches = [watch for watch in self.watches if watch.is_alive()]
         if job is not None and len(self.watches) < 20:
             self.watches.append(threading.Thread(target=self.stage.api.watch, args=(job, 5)))
             self.watches[-1].start()
@@ -142,9 +169,66 @@ class Client(threading.Thread):
     def list(self):
         self.stage.api.once("ListJobs", self.stage.request("ListJobs"))
 
+    def hold(self):
+        """A node, or now and then all of them, for a while."""
+        node = self.luck.choice([None, *self.stage.nodes])
+        fields = {} if node is None else {"node": node}
+        method = self.luck.choice(["Pause", "Drain"]) + ("Node" if fields else "Cluster")
+        self.held.append((fields, time.monotonic() + self.luck.uniform(0, 12 if fields else 3)))
+        self.stage.api.call(method, self.stage.request(method, **fields), seconds=5)
+
+    def lift(self):
+        for fields, until in self.held[:]:
+            if time.monotonic() < until:
+                continue
+            try:
+                self.stage.lift(fields, seconds=5)
+                self.held.remove((fields, until))
+            except controllers.Failed:
+                pass  # the next time
+
+    def plan(self):
+        """A schedule that is never due is made, runs when it is asked to, and goes again."""
+        stage, luck = self.stage, self.luck
+        if self.schedule is None:
+            name, spec = f"s{luck.getrandbits(32):08x}", stage.protos.controller.ScheduleSpec(
+                job=self.spec(), cron="0 0 1 1 *", suspended=True, overlap=luck.choice([1, 2, 3]), keep_succeeded=50,
+                keep_failed=50)
+            self.schedule, self.runs = name, []
+            stage.api.call("CreateSchedule", stage.request("CreateSchedule", name=name, spec=spec), seconds=5)
+        elif luck.random() < 0.2:
+            self.delete_schedule(seconds=5)
+        else:
+            if not self.runs or luck.random() < 0.7:
+                self.runs.append(self.new_id())
+            asked = stage.request("RunScheduleNow", name=self.schedule, request_id=luck.choice(self.runs))
+            self.several(lambda: stage.api.call("RunScheduleNow", asked, seconds=10).id)
+
+    def delete_schedule(self, seconds):
+        try:
+            self.stage.api.call("DeleteSchedule", self.stage.request("DeleteSchedule", name=self.schedule), seconds)
+        except controllers.Failed as failed:
+            if failed.reason != "SCHEDULE_UNKNOWN":
+                raise
+        self.schedule = None
+
 
 class Random:
     """What random runs have in common."""
+
+    def lift(self, fields, seconds=30.0):
+        method = "ResumeNode" if fields else "ResumeCluster"
+        self.api.call(method, self.request(method, **fields), seconds)
+
+    def lift_all(self):
+        """Also what is held late, by a call that nobody waits for any more."""
+        def nothing_rests():
+            for fields in ({}, *({"node": name} for name in self.nodes)):
+                self.lift(fields)
+            nodes = self.api.call("ListNodes", self.request("ListNodes"))
+            return not nodes.HasField("cluster_hold") and not any(node.HasField("hold") for node in nodes.nodes)
+
+        wait_for("nothing rests", nothing_rests)
 
     def controller_that(self):
         """The one that something happens to."""
@@ -228,6 +312,7 @@ class Random:
         for client in clients:
             if client.error is not None:
                 raise client.error
+        self.lift_all()
         self.finish(seconds=120)
 
 

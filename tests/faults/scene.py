@@ -156,7 +156,7 @@ class Scene(cluster.ClusterTest):
         self.filesystems[name] = filesystem
         # Others may keep the disk busy meanwhile: that is not to hold up the jobs.
         node = self.node(name, f"data={data}", program=NODE, flags=[
-            "--max_io_pressure=0", f"--state_dir={self.directory}/state-{name}", *flags])
+            "--max_io_pressure=0", f"--label=disk={name}", f"--state_dir={self.directory}/state-{name}", *flags])
         self.arm(node)
         self.nodes[name] = node.start()
         if proxied:

@@ -124,6 +124,20 @@ class Calm(scene.Scene):
                 self.ask("CancelJob", slow)
                 watch.join(5)
                 self.assertFalse(watch.is_alive(), "the watch hangs")
+        # A window in an hour: open while the clock says so, and closed again once it is right.
+        opens = time.gmtime(time.time() + 3600 - 300)
+        spec = self.scan(sets=[0], rate=MIB // 32)
+        spec.windows.add(cron=f"{opens.tm_min} {opens.tm_hour} * * *").duration.FromSeconds(1800)
+        windowed = self.submit(spec)
+        for jump, state, reason in (("+0", "TASK_WAITING", "WINDOW_CLOSED"), ("+3600", "TASK_RUNNING", ""),
+                                    ("+0", "TASK_WAITING", "WINDOW_CLOSED")):
+            with self.subTest(f"a window, {jump}"):
+                offset.write_text(jump)
+                self.await_job(windowed, lambda job: all(
+                    (task["state"], task["reason"]) == (state, reason) for task in job["tasks"]), seconds=15)
+        self.ask("CancelJob", windowed)
+        jumps = [line["by_seconds"] for line in controller.log_lines() if line["msg"].startswith("the machine's clock was set")]
+        self.assertEqual(jumps, [3600, -7200, 3600, 3600, -3600])
         offset.write_text("-3600")
         slow = self.submit(self.scan(sets=[1], rate=SLOW))
         self.await_running(slow)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Real nodes that share a name, have several addresses, or do not come back."""
 
+import threading
 import unittest
 
 import cluster
@@ -47,6 +48,26 @@ class DiscoveryTest(cluster.ClusterTest):
         one.stop()
         self.assertEqual(self.await_state(controller, "twin", "NODE_UP")["address"], two.address)
         self.wait_job(controller, job, "SUCCEEDED")
+
+    def test_all_are_all_also_right_after_a_restart(self):
+        one = self.node("one", self.data()).start()
+        two = self.node("two", self.data())
+        two.host, two.port = "127.0.0.2", one.port
+        two.start()
+        controller = self.controller({}, [f"--node_dns=herd.test:{one.port}"])
+        self.resolve_as(controller, "127.0.0.1 herd.test\n127.0.0.2 herd.test\n")
+        controller.start()
+        for name in ("one", "two"):
+            self.await_state(controller, name, "NODE_UP")
+        controller.kill()
+        # Its answer comes late, within the time that an answer may take.
+        two.freeze()
+        controller.start()
+        thaw = threading.Timer(0.7, two.thaw)
+        thaw.start()
+        self.addCleanup(thaw.join)
+        job = self.create_job(controller, "--all")
+        self.assertEqual(sorted(task["node"] for task in self.wait_job(controller, job, "SUCCEEDED")["tasks"]), ["one", "two"])
 
     def test_a_node_started_anew_is_not_two(self):
         # Without a state directory each start is another instance; every address tells of it in its turn.

@@ -183,7 +183,14 @@ TEST(NodeWindows, AreKeptAsTheyWereAskedFor) {
   // A zone that went.
   v1::NodeWindows gone = proto;
   gone.mutable_windows(0)->set_time_zone("Europe/Atlantis");
-  EXPECT_EQ(ReadNodeWindows(gone.SerializeAsString())->windows[0].zone.name(), "UTC");
+  gone.clear_until();
+  const absl::StatusOr<WindowList> closed = ReadNodeWindows(gone.SerializeAsString());
+  ASSERT_TRUE(closed.ok()) << closed.status();
+  EXPECT_EQ(closed->windows[0].unknown_zone, "Europe/Atlantis");
+  // 22:30 UTC, when it would be open there.
+  const v1::NodeWindows never = ToProto(*closed, absl::FromUnixSeconds(1748817000));
+  EXPECT_FALSE(never.open());
+  EXPECT_FALSE(never.has_until());
 }
 
 Schedule Full() {

@@ -85,7 +85,8 @@ TEST_F(ExpansionTest, NodesThatNoSourceNamesAreNotSelected) {
 
 TEST_F(ExpansionTest, ANewJobHasATaskForEachNode) {
   std::mt19937_64 random(1);
-  const JobRecord record = NewJob("spec", JobPlan(), {"a", "b"}, "request", kNow, random);
+  const JobRecord record =
+      NewJob("spec", JobPlan(), {"a", "b"}, "request", kNow, kNow + absl::Minutes(1), random);
   EXPECT_EQ(record.job.id.size(), 16u);
   EXPECT_EQ(record.job.request_id, "request");
   EXPECT_EQ(record.job.created, kNow);
@@ -94,11 +95,11 @@ TEST_F(ExpansionTest, ANewJobHasATaskForEachNode) {
   EXPECT_EQ(record.tasks[1].number, 1u);
   EXPECT_EQ(record.tasks[1].node, "b");
   EXPECT_FALSE(record.tasks[1].expanded);
-  EXPECT_EQ(record.tasks[1].waiting_since, kNow);
-  EXPECT_NE(NewJob("spec", JobPlan(), {"a"}, "", kNow, random).job.id, record.job.id);
+  EXPECT_EQ(record.tasks[1].waiting_since, kNow + absl::Minutes(1));
+  EXPECT_NE(NewJob("spec", JobPlan(), {"a"}, "", kNow, kNow, random).job.id, record.job.id);
   JobPlan ranges;
   ranges.ranges = true;
-  EXPECT_TRUE(NewJob("spec", ranges, {"a"}, "", kNow, random).tasks[0].expanded);
+  EXPECT_TRUE(NewJob("spec", ranges, {"a"}, "", kNow, kNow, random).tasks[0].expanded);
 }
 
 TEST_F(ExpansionTest, OneTaskForEachRoot) {

@@ -1,6 +1,7 @@
 // The loop by hand: a fake link, a clock that stands still, no threads.
 #include "server/sched/loop.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <prometheus/registry.h>
 
@@ -604,6 +605,25 @@ TEST_F(LoopTest, NodesOfOneNameGetNoTasks) {
   EXPECT_EQ(Last().address, "a:1");
 }
 
+TEST_F(LoopTest, AJobOfAllNodesWaitsUntilAllAreKnown) {
+  Restart({{"a", {"a:1", ""}}});
+  NodeFacts found = Facts({"data"}, {{"rack", "2"}});
+  found.name = "c";
+  link_.nodes["c:1"] = found;
+  loop_->AwaitTargets("dns");
+  const auto create = [this](const std::string& spec) {
+    return ReasonOf(loop_->CreateJob(spec, ReadPlan(spec).value(), "").status());
+  };
+  for (const char* spec : {"all", "label:rack=2", "names:c"}) EXPECT_EQ(create(spec), "NODES_NOT_KNOWN_YET");
+  ASSERT_TRUE(loop_->SetTargets("dns", {{"", {"c:1", ""}}}).ok());
+  for (const char* spec : {"all", "label:rack=2", "names:c"}) EXPECT_EQ(create(spec), "NODES_NOT_KNOWN_YET");
+  EXPECT_EQ(create("names:a"), "");
+  Step();
+  const std::string id = Create("all");
+  EXPECT_EQ(Get(id).tasks.size(), 2u);
+  EXPECT_NE(create("names:d"), "NODES_NOT_KNOWN_YET");
+}
+
 TEST_F(LoopTest, PauseAndResumeStartANewRun) {
   const std::string id = Create("names:a");
   Say(Last(), Progress("r", 5));
@@ -641,6 +661,67 @@ TEST_F(LoopTest, AClockThatWasSetBackHoldsNoTaskUp) {
   const size_t before = link_.streams.size();
   After(kBackoffCeiling);
   EXPECT_EQ(link_.streams.size(), before + 1);
+}
+
+TEST_F(LoopTest, WindowsFollowAClockThatIsWrongForAMinute) {
+  clock_.Advance(absl::FromUnixSeconds(1'000'000 + 8'000) - clock_.Now());  // 16:00
+  loop_->SetNodeWindows("a", {MakeWindow("0 22 * * *", "", absl::Hours(6)).value()});
+  const std::string id = Create("names:a");
+  EXPECT_TRUE(link_.streams.empty());
+  ::testing::internal::CaptureStderr();
+  clock_.Turn(absl::Hours(6));
+  Step();
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              ::testing::AllOf(::testing::HasSubstr("clock was set"),
+                               ::testing::HasSubstr(R"("by_seconds":21600})")));
+  ASSERT_EQ(link_.streams.size(), 1u);
+  EXPECT_EQ(Last().order.work_for, absl::Hours(6));
+  ::testing::internal::CaptureStderr();
+  After(absl::Minutes(1));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              ::testing::Not(::testing::HasSubstr("clock was set")));
+  EXPECT_TRUE(link_.cancels.empty());
+  ::testing::internal::CaptureStderr();
+  clock_.Turn(-absl::Hours(6));
+  Step();
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr(R"("by_seconds":-21600})"));
+  ASSERT_EQ(link_.cancels.size(), 1u);
+  AnswerCancel(absl::OkStatus());
+  Say(Last(), Summary("r", 6, Stopped()));
+  EXPECT_EQ(ReasonOf(TaskOf(id).error), "WINDOW_CLOSED");
+  After(absl::Hours(6) - absl::Minutes(1) - absl::Seconds(1));
+  EXPECT_EQ(link_.streams.size(), 1u);
+  EXPECT_LE(wake_, clock_.Now() + absl::Seconds(1));
+  After(absl::Seconds(1));
+  ASSERT_EQ(link_.streams.size(), 2u);
+  EXPECT_EQ(Last().order.work_for, absl::Hours(6));
+}
+
+TEST_F(LoopTest, WhatWaitsForAWhileWaitsAsLongWhateverTheClockIsSetTo) {
+  options_.lost_after = absl::Hours(1);
+  Restart();
+  link_.nodes.erase("b:1");
+  After(options_.probe_interval);
+  const std::string id = Create("names:a");
+  Say(Last(), Summary("r", 1, ErrnoError(EIO, "read")));
+  const absl::Duration wait = TaskOf(id).next_attempt - clock_.Wall();
+  EXPECT_GE(wait, kBackoffFloor);
+  for (const absl::Duration turn : {absl::Hours(24), -absl::Hours(48)}) {
+    clock_.Turn(turn);
+    Step();
+    EXPECT_EQ(link_.streams.size(), 1u);
+    EXPECT_EQ(loop_->nodes().Find("b")->state, NodeState::kDown);
+    // People are shown it as the clock on the wall goes by now.
+    EXPECT_EQ(TaskOf(id).next_attempt - clock_.Wall(), wait);
+  }
+  After(wait);
+  ASSERT_EQ(link_.streams.size(), 2u);
+  Say(Last(), Summary("r2", 1));
+  EXPECT_EQ(StateOf(id), JobState::kSucceeded);
+  // By that clock it ended before it was made.
+  EXPECT_EQ(Get(id).job.ended, Get(id).job.created);
+  After(absl::Hours(1));
+  EXPECT_EQ(loop_->nodes().Find("b")->state, NodeState::kLost);
 }
 
 TEST_F(LoopTest, ResumeBeforeTheStopArrived) {

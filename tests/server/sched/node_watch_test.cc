@@ -73,6 +73,33 @@ TEST_F(NodeWatchTest, AddressesThatAreGoneAreForgotten) {
   EXPECT_EQ(answered_, (Strings{"a"}));
 }
 
+TEST_F(NodeWatchTest, DiscoversUntilEachAddressWasAskedOnce) {
+  EXPECT_FALSE(watch_.Discovers(clock_.Now()));
+  watch_.Await("dns", clock_.Now());
+  EXPECT_TRUE(watch_.Discovers(clock_.Now()));
+  Probe();
+  EXPECT_TRUE(watch_.Discovers(clock_.Now()));
+  ASSERT_TRUE(watch_.SetTargets("dns", {{"", {"c:1", ""}}, {"", {"d:1", ""}}}, clock_.Now()).ok());
+  EXPECT_TRUE(watch_.Discovers(clock_.Now()));
+  link_.nodes["c:1"].name = "c";
+  watch_.Probe(clock_.Now());
+  std::deque<Mailbox::Work> answers = mailbox_->Take();
+  ASSERT_EQ(answers.size(), 2u);
+  answers[0]();
+  EXPECT_TRUE(watch_.Discovers(clock_.Now()));
+  // One that is down was asked.
+  answers[1]();
+  EXPECT_FALSE(watch_.Discovers(clock_.Now()));
+}
+
+TEST_F(NodeWatchTest, DiscoversForAWhileOnly) {
+  watch_.Await("dns", clock_.Now());
+  clock_.Advance(absl::Seconds(29));
+  EXPECT_TRUE(watch_.Discovers(clock_.Now()));
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_FALSE(watch_.Discovers(clock_.Now()));
+}
+
 TEST_F(NodeWatchTest, NodesThatStayAwayAreLost) {
   Probe();
   changed_.clear();

@@ -92,6 +92,13 @@ TEST_F(RestsTest, SaysWhy) {
   EXPECT_EQ(ReasonOf(rests_.WhyJob(1)), "WINDOW_CLOSED");
   rests_.nodes().Set("a", TenMinutes(), kNow + absl::Minutes(20));
   EXPECT_EQ(ReasonOf(rests_.WhyNode("a")), "WINDOW_CLOSED");
+  std::vector<Window> windows = TenMinutes();
+  windows[0].unknown_zone = "Europe/Atlantis";
+  rests_.nodes().Set("b", windows, kNow);
+  EXPECT_FALSE(rests_.MayRun("b"));
+  EXPECT_EQ(rests_.WhyNode("b").message(),
+            "waits for a maintenance window; one stays closed, as the controller's machine does not know its "
+            "time zone \"Europe/Atlantis\" any more: install the time zones (tzdata) there and restart it");
   // What people asked for comes first.
   Hold(Holds::Cluster(), Kind::kPause, "ann");
   EXPECT_EQ(rests_.WhyNode("a").message(), "the cluster is paused by ann");

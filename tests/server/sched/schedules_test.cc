@@ -160,8 +160,10 @@ class SchedulesTest : public ::testing::Test {
       loop_->Step();
     }
   }
+  // That time passes, or the clock is set back.
   void StepAt(const std::string& time) {
-    clock_.Advance(At(time) - clock_.Now());
+    const absl::Duration by = At(time) - clock_.Wall();
+    by < absl::ZeroDuration() ? clock_.Turn(by) : clock_.Advance(by);
     Step();
   }
   void Create(ScheduleSpec spec = Spec("spec")) {
@@ -386,6 +388,27 @@ TEST_F(SchedulesTest, NothingComesTwiceWhenTheClockGoesBack) {
   // And on to times that were, and whose jobs are still there.
   StepAt("11:00:00");
   EXPECT_EQ(Jobs(), "11:00:00 pending, 12:00:00 pending, 06:00:00 pending");
+}
+
+TEST_F(SchedulesTest, FollowsAClockThatWasWrongForAMinute) {
+  Create(Spec("spec", Overlap::kAllow));
+  clock_.Turn(absl::Hours(6));
+  Step();
+  // As after hours away.
+  EXPECT_EQ(Jobs(), "16:00:00 pending");
+  clock_.Advance(absl::Minutes(1));
+  clock_.Turn(-absl::Hours(6));
+  Step();
+  EXPECT_EQ(schedules_->NextRunOf(Get()), At("11:00:00"));
+  EXPECT_EQ(schedules_->wake(), At("11:00:00"));
+  StepAt("10:59:59");
+  EXPECT_EQ(Jobs(), "16:00:00 pending");
+  for (const char* time : {"11:00:00", "12:30:00", "15:00:00", "16:00:00", "16:30:00"}) StepAt(time);
+  // The last one is not made twice.
+  EXPECT_EQ(Runs(), "16:00:00 active, 11:00:00 active, 12:00:00 active, 15:00:00 active");
+  EXPECT_EQ(Jobs(), "16:00:00 pending, 11:00:00 pending, 12:00:00 pending, 15:00:00 pending");
+  StepAt("17:00:00");
+  EXPECT_EQ(Get().runs.back().time, At("17:00:00"));
 }
 
 TEST_F(SchedulesTest, RunsNow) {

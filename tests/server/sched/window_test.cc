@@ -40,7 +40,12 @@ TEST(Window, OpensAndCloses) {
   const Window weekend = Make("0 0 * * sat", "UTC", absl::Hours(48));
   const Window quarter = Make("*/15 * * * *", "UTC", absl::Minutes(40));
   const Window leap = Make("0 0 29 2 *", "UTC", absl::Hours(24));
+  Window gone = noon;
+  gone.unknown_zone = "Europe/Atlantis";
   const Row rows[] = {
+      {"one whose zone is not known", {gone}, "2025-06-02T12:30:00Z", false, "infinite-future"},
+      {"the other opens", {gone, night}, "2025-06-02T12:30:00Z", false, "2025-06-02T22:00:00Z"},
+      {"the other is open", {night, gone}, "2025-06-02T22:30:00Z", true, "2025-06-03T04:00:00Z"},
       {"before", {night}, "2025-06-01T21:59:59.999Z", false, "2025-06-01T22:00:00Z"},
       {"the first moment", {night}, "2025-06-01T22:00:00Z", true, "2025-06-02T04:00:00Z"},
       {"over midnight", {night}, "2025-06-02T00:30:00Z", true, "2025-06-02T04:00:00Z"},
