@@ -46,12 +46,16 @@ void ShareWorker::Read(ShareQueue& queue, size_t range) {
   queue.Opened(range, std::move(file), brought_in);
 }
 
-std::shared_ptr<const OpenFile> ShareWorker::Open(const FileKey& file, uint64_t places) {
+std::shared_ptr<const OpenFile> ShareWorker::Open(const FileKey& file, absl::Span<const Share> places) {
   absl::StatusOr<std::shared_ptr<const OpenFile>> open = files_.Open(file);
   if (open.ok()) return *std::move(open);
   const int error = ErrnoOf(open.status());
+  const bool passing = CauseOf(error) == FailedShare::Cause::kPassing;
+  for (const Share& place : places) {
+    failed_.push_back({place, passing ? FailedShare::Cause::kPassing : FailedShare::Cause::kChanged});
+  }
   if (error != ENOENT && error != ESTALE && !absl::IsNotFound(open.status())) {
-    totals_.Update([places](Totals& t) { t.ranges_failed += places; });
+    totals_.Update([&](Totals& t) { t.ranges_failed += places.size(); });
     LogFew(LogLevel::kWarning, "cannot open a file to share it",
            {{"path", files_.Path(file).value_or("")}, {"error", open.status()}});
   }
@@ -63,17 +67,17 @@ void ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
   pace_.Wait(0, stop_);
   const ShareGroup& group = queue.group(index);
   const absl::Span<const size_t> ranges = queue.RangesOf(index);
-  const auto open = [&](size_t range, uint64_t places) {
+  const auto open = [&](size_t range, absl::Span<const Share> places) {
     std::shared_ptr<const OpenFile> file = queue.FileOf(range);
     return file != nullptr ? file : Open(queue.range(range).file, places);
   };
-  const std::shared_ptr<const OpenFile> first = open(ranges.front(), group.places.size());
+  const std::shared_ptr<const OpenFile> first = open(ranges.front(), group.places);
   if (group.move) {
     Copy(first, group.places);
   } else if (first != nullptr) {
     std::vector<Place> places;
     for (size_t i = 0; i < group.places.size(); ++i) {
-      std::shared_ptr<const OpenFile> file = open(ranges[i + 1], 1);
+      std::shared_ptr<const OpenFile> file = open(ranges[i + 1], {&group.places[i], 1});
       if (file != nullptr) places.push_back({group.places[i], std::move(file)});
     }
     ShareWith({first->fd.get(), first->facts.size, group.places.front().source.offset}, places,
@@ -93,7 +97,7 @@ void ShareWorker::Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> 
   // Any of the places will do.
   while (file == nullptr && places.size() > 1) {
     places.erase(places.begin());
-    file = Open(places.front().destination.file, 1);
+    file = Open(places.front().destination.file, {&places.front(), 1});
   }
   if (file == nullptr) return;
   const absl::StatusOr<uint64_t> copied = copy_out_.Add(file->fd.get(), places);
@@ -140,7 +144,7 @@ void ShareWorker::FinishCopies() {
     };
     for (const Share& place : copy.places) {
       pace_.Wait(copy.length, stop_);
-      std::shared_ptr<const OpenFile> file = Open(place.destination.file, 1);
+      std::shared_ptr<const OpenFile> file = Open(place.destination.file, {&place, 1});
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
       if (ops_.StartReading(file->fd.get(), place.destination.offset, copy.length) == CachedPart::kLittle) {
@@ -167,6 +171,7 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
     const Share& share = place.share;
     if (share.destination.offset >= place.file->facts.size) continue;
     const uint64_t left = place.file->facts.size - share.destination.offset;
+    if (source_left < share.length) failed_.push_back({share, FailedShare::Cause::kChanged});
     uint64_t length = std::min({share.length, left, source_left});
     // A block that is not full ends both files or is not shared (fs/remap_range.c).
     if (length != left || length != source_left) length = length / block_size_ * block_size_;
@@ -179,8 +184,11 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
       targets.push_back({place.file->fd.get(), place.share.destination.offset});
     DedupePlan plan(length, targets.size(), kMaxShareLength);
     const absl::Status refused = RunDedupe(ops_, {source.fd, source.offset, length}, targets, stop_, plan);
+    for (size_t i = 0; i < targets.size() && !refused.ok(); ++i) plan.Fail(i, refused);
+    const bool source_serves =
+        std::any_of(plan.results().begin(), plan.results().end(),
+                    [](const TargetResult& result) { return result.bytes_accepted > 0; });
     for (size_t i = 0; i < targets.size(); ++i) {
-      if (!refused.ok()) plan.Fail(i, refused);
       const TargetResult& result = plan.results()[i];
       if (duplicates) {
         totals_.Update([&, length = length](Totals& t) {
@@ -191,12 +199,16 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
       Share rest = equal[i].share.Rest(result.bytes_accepted);
       rest.length = length - result.bytes_accepted;
       if (result.outcome == DedupeOutcome::kFailed) {
+        FailedShare::Cause cause = CauseOf(ErrnoOf(result.error));
+        if (cause == FailedShare::Cause::kUnfit && source_serves) cause = FailedShare::Cause::kDestination;
+        failed_.push_back({rest, cause});
         LogFew(LogLevel::kWarning, "cannot share a range",
                {{"path", files_.Path(equal[i].share.destination.file).value_or("")},
                 {"offset", targets[i].offset},
                 {"length", length},
                 {"error", result.error}});
       } else if (result.outcome == DedupeOutcome::kDiffers && duplicates) {
+        failed_.push_back({rest, FailedShare::Cause::kChanged});
         Bisect({source.fd, source.size, source.offset + result.bytes_accepted}, targets[i].fd, rest);
       } else if (result.outcome == DedupeOutcome::kDiffers) {
         leftover_.push_back(rest);

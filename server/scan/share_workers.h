@@ -29,6 +29,9 @@ class ShareWorkers {
   // not be shared, or not be moved: see ShareWorker.
   std::vector<Share> CarryOut(std::vector<ShareGroup> groups);
 
+  // What failed to share in the last CarryOut, or differed there.
+  const std::vector<FailedShare>& failed() const { return failed_; }
+
   // Since the last call: where moved data lies.
   std::vector<StorageExtent> TakeMoved();
 
@@ -37,6 +40,7 @@ class ShareWorkers {
   const Stop& stop_;
   SharedTotals& totals_;
   std::deque<ShareWorker> workers_;
+  std::vector<FailedShare> failed_;
 };
 
 }  // namespace cowherd
