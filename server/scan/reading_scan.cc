@@ -36,7 +36,7 @@ constexpr uint64_t kReadForOneAnchor = 2 << 20;
 // reading of the next.
 constexpr uint64_t kBatchBytes = 128 << 20;
 constexpr size_t kMaxBatchPlaces = 1 << 16;
-// To ask whether a file is swapped to takes as long as to read 10 KiB: of smaller ones, sharing tells.
+// To ask whether a file is swapped to takes some microseconds: of smaller ones, sharing tells.
 constexpr uint64_t kLeastSwap = 1 << 20;
 constexpr size_t kMaxUnfit = 1 << 14;
 

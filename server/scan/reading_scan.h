@@ -48,12 +48,14 @@ struct ReadingLimits {
 
 // The scan of files that have no checksums: reads each once, in the order of inode numbers, and finds runs of
 // blocks that were read before. Sharing goes on in the background in batches, while both sides are still in
-// the page cache where the limit allows it; what was not there before is taken out again, but of a MiB, or a
-// range that is shared, that was cached in part either all goes or all stays. Storage that
-// several places share already is read once; if it turns out to be a duplicate, each of its places is, since
-// all have to give it up. Memory is bounded by the limits, and some MiB a worker; beyond a 64th of it for
-// files with several names, such a file is read, and its duplicates may be counted, once for each name. One
-// thread.
+// the page cache where the limit allows it; what was not there before is taken out again. A MiB, or a range
+// that is shared, of which only a part was there goes or stays as a whole. Storage that several places share
+// already is read once; if it turns out to be a duplicate, each of its places is, since all have to give it
+// up. Memory is bounded by the limits, and some MiB a worker; beyond a 64th of it for files with several
+// names, such a file is read, and its duplicates may be counted, once for each name. One thread.
+//
+// What the kernel says of a batch is heeded from the next but one on: where a source was changed, or is not
+// to be shared with (an active swap file), the next that is equal takes its place.
 //
 // With a state, a file that an earlier scan has looked at is passed over as long as its path, inode number,
 // size and times stay; new ones are compared with the blocks it had. What could not be shared for want of
