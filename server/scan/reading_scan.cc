@@ -232,8 +232,8 @@ void ReadingScan::Heed(absl::Span<const FailedShare> failed) {
   }
   if (sections.empty()) return;
   const auto fails = [&](uint64_t address, uint64_t length) {
-    const FileTable::File* file = table_.Find(address);
-    if (file == nullptr || unfit_.contains(file->key)) return true;
+    const auto file = table_.Find(address);
+    if (!file || unfit_.contains(file->key)) return true;
     const uint64_t offset = address - file->address;
     const auto section = sections.lower_bound({file->key, offset / section_bytes_ * section_bytes_});
     return section != sections.end() && section->first == file->key && section->second < offset + length;
@@ -466,7 +466,7 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
     for (const BlockRun& piece : rows_.Take(address, section->fingerprints, is_shared)) {
       if (const absl::optional<Run> run = RunOf(*section, piece)) {
         Take(*run);
-      } else if (table_.Find(piece.source_extent) == nullptr) {
+      } else if (!table_.Find(piece.source_extent)) {
         rows_.Forget([&](uint64_t kept) { return kept == piece.source_extent; });
       }
     }
@@ -520,8 +520,10 @@ absl::Status ReadingScan::ReadSkipped(Section& section) {
 }
 
 absl::Span<const uint64_t> ReadingScan::EarlierFingerprints(uint64_t address) {
-  const FileTable::File* file = table_.Find(address);
-  if (file == nullptr || unfit_.contains(file->key)) return {};
+  if (!unfit_.empty()) {
+    const auto file = table_.Find(address);
+    if (file && unfit_.contains(file->key)) return {};
+  }
   const std::vector<uint64_t>* known = recent_.Find(address);
   if (known == nullptr && ReadEarlier(address).ok()) known = recent_.Find(address);
   // A file that is gone or cannot be read matches nothing; the walk counts and logs such files.

@@ -9,13 +9,10 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/swap.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -32,7 +29,6 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/fd.h"
-#include "server/base/status.h"
 #include "server/fs/linux_extent_ops.h"
 #include "server/fs/linux_file_tree.h"
 #include "tests/kernel/scan_loop.h"
@@ -342,63 +338,6 @@ TEST_P(CacheScanTest, LeavesThePageCacheAsItWas) {
   EXPECT_LT(pages, 400u);
 }
 
-class SparseScanTest : public ScanTest {};
-
-TEST_P(SparseScanTest, HolesTakeNoTime) {
-  Make();
-  ASSERT_FALSE(HasFatalFailure());
-  const std::string content = testing::Bytes(1, 1 << 20) + testing::Bytes(2, 1 << 20);
-  std::ofstream(loop_->path() + "/plain", std::ios::binary) << content;
-  const Fd sparse(::open((loop_->path() + "/sparse").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  constexpr off_t kEiB = off_t{1} << 60;
-  ASSERT_EQ(::ftruncate(sparse.get(), 7 * kEiB), 0) << ErrnoName(errno);
-  constexpr size_t kHalf = 1 << 20;
-  ASSERT_EQ(::pwrite(sparse.get(), content.data(), kHalf, kBlock), static_cast<ssize_t>(kHalf));
-  ASSERT_EQ(::pwrite(sparse.get(), content.data() + kHalf, kHalf, 5 * kEiB), static_cast<ssize_t>(kHalf));
-  ::sync();
-  const auto begin = std::chrono::steady_clock::now();
-  const Totals totals = Scan();
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
-  EXPECT_EQ(totals.bytes_accepted, 2 * kHalf);
-  EXPECT_EQ(totals.ranges_failed + totals.ranges_differ + totals.files_failed, 0u);
-}
-
-class SwapScanTest : public ScanTest {};
-
-// Zeros were written to it before those of the others, which are to share among themselves.
-TEST_P(SwapScanTest, ASwapFileIsPassedOver) {
-  Make();
-  ASSERT_FALSE(HasFatalFailure());
-  const std::string swap = loop_->path() + "/swap";
-  const std::string zeros(8 << 20, '\0');
-  {
-    const Fd file(::open(swap.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    int flags = FS_NOCOW_FL;  // btrfs asks for that
-    if (GetParam().type == "btrfs") {
-      ASSERT_EQ(::ioctl(file.get(), FS_IOC_SETFLAGS, &flags), 0);
-    }
-    ASSERT_EQ(::write(file.get(), zeros.data(), zeros.size()), static_cast<ssize_t>(zeros.size()));
-  }
-  ASSERT_EQ(RunCommand({"/usr/sbin/mkswap", "-q", swap}), absl::OkStatus());
-  for (const char* name : {"/b", "/c"}) std::ofstream(loop_->path() + name, std::ios::binary) << zeros;
-  ::sync();
-  const std::string before = Content(swap);
-  {
-    ASSERT_EQ(::swapon(swap.c_str(), 0), 0) << ErrnoName(errno);
-    const absl::Cleanup off = [&swap] { EXPECT_EQ(::swapoff(swap.c_str()), 0) << ErrnoName(errno); };
-    for (const bool again : {false, true}) {
-      const Totals totals = Scan();
-      EXPECT_EQ(totals.files_skipped, 1u);
-      EXPECT_EQ(totals.files_failed + totals.ranges_failed + totals.ranges_differ, 0u);
-      if (!again) {
-        EXPECT_GE(totals.bytes_accepted, 2 * zeros.size() / 100 * 90);
-      }
-    }
-  }
-  EXPECT_TRUE(Content(swap) == before);
-  EXPECT_TRUE(Content(loop_->path() + "/c") == zeros);
-}
-
 // A scan of btrfs goes by the filesystem's tree: it opens by number what another mount covers.
 TEST(CoveredScanTest, SharesWhatLiesBeneathAMount) {
   LoopFilesystem::Options options;
@@ -567,17 +506,6 @@ TEST_F(LookBackTest, IsTakenUpAgainAfterACancel) {
   }
   EXPECT_EQ(accepted, 2 * kPart);
 }
-
-INSTANTIATE_TEST_SUITE_P(Filesystems, SparseScanTest,
-                         ::testing::Values(Config{"btrfs", "btrfs", {}, "", false},
-                                           Config{"nodatasum", "btrfs", {}, "nodatasum", false},
-                                           Config{"xfs", "xfs", {}, "", false}),
-                         [](const auto& info) { return info.param.name; });
-
-INSTANTIATE_TEST_SUITE_P(Filesystems, SwapScanTest,
-                         ::testing::Values(Config{"nodatasum", "btrfs", {}, "nodatasum", false},
-                                           Config{"xfs", "xfs", {}, "", false}),
-                         [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,
                          ::testing::Values(Config{"btrfs", "btrfs", {}, "", false},
