@@ -88,6 +88,10 @@ class ExtentOps {
   virtual absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
                                              bool flush) = 0;
 
+  // Whether the kernel swaps to the file: then it shares nothing of it (ETXTBSY). False where that cannot be
+  // told: on a read-only mount, or of a file that this process may not share. Changes nothing.
+  virtual bool IsSwap(int fd) = 0;
+
   // Facts of the filesystem that holds `fd` (O_PATH will do).
   virtual absl::StatusOr<FsFacts> Facts(int fd) = 0;
 

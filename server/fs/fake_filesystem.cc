@@ -62,6 +62,7 @@ struct FakeFilesystem::Node {
   uint64_t links = 0;
   uint64_t size = 0;
   bool inline_data = false;
+  bool swap = false;
   std::vector<Block> blocks;
 };
 
@@ -223,6 +224,11 @@ void FakeFilesystem::SetDedupeSupported(bool supported) {
   dedupe_supported_ = supported;
 }
 
+void FakeFilesystem::SetSwap(const std::string& path, bool swap) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  FileAt(path).swap = swap;
+}
+
 void FakeFilesystem::TellInode(const std::string& path, uint64_t inode) {
   std::lock_guard<std::mutex> lock(mutex_);
   told_inodes_[path] = inode;
@@ -317,6 +323,7 @@ DedupeAnswer FakeFilesystem::DedupeOne(Node& source, uint64_t offset, uint64_t l
   if (length == 0) return {DedupeAnswer::Kind::kSame, 0, 0};
 
   // From here as generic_remap_file_range_prep.
+  if (source.swap || node->swap) return refuse(ETXTBSY);
   const uint64_t to = target.offset;
   if (offset % kBlock != 0 || to % kBlock != 0) return refuse(EINVAL);
   if (to + length < to || to >= node->size || to + length > node->size) return refuse(EINVAL);
@@ -394,6 +401,12 @@ absl::StatusOr<ExtentList> FakeFilesystem::Extents(int fd, uint64_t offset, uint
     list.extents.push_back(extent);
   }
   return list;
+}
+
+bool FakeFilesystem::IsSwap(int fd) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const Node* const node = NodeOf(fd);
+  return node != nullptr && node->swap;
 }
 
 absl::StatusOr<FsFacts> FakeFilesystem::Facts(int fd) {

@@ -71,6 +71,8 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   void SetDedupeSupported(bool supported);
   // What StartReading tells of every range from now on; kAll at first.
   void SetCached(CachedPart cached);
+  // Whether the kernel swaps to the file from now on.
+  void SetSwap(const std::string& path, bool swap = true);
   // The inode number that directories tell for `path`; else they tell none.
   void TellInode(const std::string& path, uint64_t inode);
 
@@ -89,6 +91,7 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
                                                    absl::Span<const DedupeTarget> targets) override;
   absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
                                      bool flush) override;
+  bool IsSwap(int fd) override;
   absl::StatusOr<FsFacts> Facts(int fd) override;
   void Prefetch(int fd, uint64_t offset, uint64_t length) override;
   CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override;

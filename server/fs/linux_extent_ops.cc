@@ -29,6 +29,8 @@ namespace cowherd {
 namespace {
 
 constexpr size_t kExtentsPerCall = 256;
+// A page: no swap file is smaller.
+constexpr uint64_t kLeastSwap = 4096;
 // One page is looked at for so many bytes, to tell whether they are cached.
 constexpr uint64_t kProbeStep = 64 << 10;
 // Of more than kWholeLook bytes, this part of each step is looked at: to count the pages of 16 MiB takes the
@@ -205,6 +207,13 @@ absl::StatusOr<ExtentList> LinuxExtentOps::Extents(int fd, uint64_t offset, uint
     }
   }
   return list;
+}
+
+// No call tells but one that would share: a block with itself, which is EINVAL, or ETXTBSY before that
+// (generic_remap_file_range_prep in fs/remap_range.c).
+bool LinuxExtentOps::IsSwap(int fd) {
+  const absl::StatusOr<std::vector<DedupeAnswer>> answers = Dedupe(fd, 0, kLeastSwap, {{fd, 0}});
+  return answers.ok() && answers->front().error == ETXTBSY;
 }
 
 absl::StatusOr<FsFacts> LinuxExtentOps::Facts(int fd) {

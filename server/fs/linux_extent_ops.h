@@ -14,6 +14,7 @@ class LinuxExtentOps final : public ExtentOps {
                                                    absl::Span<const DedupeTarget> targets) override;
   absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
                                      bool flush) override;
+  bool IsSwap(int fd) override;
   absl::StatusOr<FsFacts> Facts(int fd) override;
   void Prefetch(int fd, uint64_t offset, uint64_t length) override;
   CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override;

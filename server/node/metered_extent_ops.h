@@ -19,6 +19,7 @@ class MeteredExtentOps final : public ExtentOps {
                                      bool flush) override {
     return ops_.Extents(fd, offset, length, max, flush);
   }
+  bool IsSwap(int fd) override { return ops_.IsSwap(fd); }
   absl::StatusOr<FsFacts> Facts(int fd) override { return ops_.Facts(fd); }
   void Prefetch(int fd, uint64_t offset, uint64_t length) override { ops_.Prefetch(fd, offset, length); }
   CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override {

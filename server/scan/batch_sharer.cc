@@ -22,6 +22,7 @@ struct BatchSharer::Running {
   const absl::flat_hash_map<FileKey, std::string> paths;
   ScanFiles files;
   std::vector<std::vector<ShareGroup>> parts;
+  std::vector<FailedShare> failed;
   std::thread thread;
 };
 
@@ -51,13 +52,18 @@ void BatchSharer::Begin(ShareBatch batch) {
   totals_.Update([this](Totals& t) { t.work_planned += WorkOf(running_->parts); });
   running_->thread = std::thread([this] {
     ShareWorkers workers(workers_, ops_, tree_, running_->files, block_size_, pace_, stop_, totals_);
-    for (std::vector<ShareGroup>& part : running_->parts) workers.CarryOut(std::move(part));
+    for (std::vector<ShareGroup>& part : running_->parts) {
+      workers.CarryOut(std::move(part));
+      const std::vector<FailedShare>& failed = workers.failed();
+      running_->failed.insert(running_->failed.end(), failed.begin(), failed.end());
+    }
   });
 }
 
 void BatchSharer::Wait() {
   if (running_ == nullptr) return;
   running_->thread.join();
+  failed_.insert(failed_.end(), running_->failed.begin(), running_->failed.end());
   running_.reset();
 }
 

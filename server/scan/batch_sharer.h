@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -25,7 +26,7 @@ struct ShareBatch {
 
 // Carries out one batch after the other in the background, in parts that read and keep at most `max_bytes`
 // and have at most `max_files` open, but for groups that alone are more. What differs by now is counted and
-// left. One thread uses it.
+// left, and told. One thread uses it.
 class BatchSharer {
  public:
   BatchSharer(ExtentOps& ops, FileTree& tree, uint32_t block_size, unsigned workers, uint64_t max_bytes,
@@ -35,6 +36,9 @@ class BatchSharer {
   // Waits for the batch before.
   void Begin(ShareBatch batch);
   void Wait();
+
+  // Of the batches that ended since the last call: what failed to share, or differed.
+  std::vector<FailedShare> TakeFailed() { return std::exchange(failed_, {}); }
 
  private:
   struct Running;
@@ -49,6 +53,7 @@ class BatchSharer {
   const Stop& stop_;
   SharedTotals& totals_;
   std::unique_ptr<Running> running_;
+  std::vector<FailedShare> failed_;  // of batches that ended
 };
 
 }  // namespace cowherd

@@ -21,6 +21,12 @@ void OriginMap::Add(uint64_t address, uint64_t length, uint64_t origin) {
   if (places_.size() < most_) places_.emplace_hint(next, address, Place{length, origin});
 }
 
+void OriginMap::Forget(absl::FunctionRef<bool(uint64_t origin, uint64_t length)> which) {
+  for (auto place = places_.begin(); place != places_.end();) {
+    place = which(place->second.origin, place->second.length) ? places_.erase(place) : std::next(place);
+  }
+}
+
 std::vector<OriginMap::Piece> OriginMap::Find(uint64_t address, uint64_t length) const {
   std::vector<Piece> pieces;
   const uint64_t end = address + length;

@@ -6,6 +6,8 @@
 #include <map>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+
 namespace cowherd {
 
 // Which places share with which others, by FileTable's addresses. A place that was found to be a duplicate is
@@ -25,6 +27,9 @@ class OriginMap {
   // [address, address + length) shares with the place at `origin`, which shares with no other. What overlaps
   // a place that is known is not remembered.
   void Add(uint64_t address, uint64_t length, uint64_t origin);
+
+  // Forgets that places share with these.
+  void Forget(absl::FunctionRef<bool(uint64_t origin, uint64_t length)> which);
 
   // In order, without gaps.
   std::vector<Piece> Find(uint64_t address, uint64_t length) const;

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <set>
 
+#include "absl/cleanup/cleanup.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/scan/fingerprints.h"
@@ -34,6 +36,9 @@ constexpr uint64_t kReadForOneAnchor = 2 << 20;
 // reading of the next.
 constexpr uint64_t kBatchBytes = 128 << 20;
 constexpr size_t kMaxBatchPlaces = 1 << 16;
+// To ask whether a file is swapped to takes some microseconds: of smaller ones, sharing tells.
+constexpr uint64_t kLeastSwap = 1 << 20;
+constexpr size_t kMaxUnfit = 1 << 14;
 
 uint64_t DeviceOf(int fd) {
   struct stat stat;
@@ -97,12 +102,14 @@ bool IsShared(absl::Span<const FileExtent> extents, uint64_t begin, uint64_t end
 // The index has half of the memory, of which the AnchorTable takes a power of two, and its files and those
 // looked at have most of the rest.
 ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, uint32_t block_size,
-                         const ReadingLimits& limits, ScanStateFile* state, Pace& pace, const Stop& stop,
-                         SharedTotals& totals, SpaceWon& won, absl::FunctionRef<void(const Duplicate&)> found)
+                         uint32_t stored_block, const ReadingLimits& limits, ScanStateFile* state, Pace& pace,
+                         const Stop& stop, SharedTotals& totals, SpaceWon& won,
+                         absl::FunctionRef<void(const Duplicate&)> found)
     : ops_(ops),
       tree_(tree),
       request_(request),
       block_size_(block_size),
+      stored_block_(stored_block),
       section_bytes_(std::max<uint64_t>(kSectionBytes, block_size)),
       // A dry run shares nothing: what was read may go at once.
       page_cache_(request.dry_run ? 2 * kBytesAhead : limits.page_cache),
@@ -193,18 +200,52 @@ absl::Status ReadingScan::Checkpoint() {
 }
 
 void ReadingScan::BatchBegun() {
+  Heed(sharer_.TakeFailed());
   // A batch that is stopped is not done.
   if (!state_.kept() || !stop_.Check().ok()) return;
-  for (const LookedAt& file : std::exchange(in_batch_, {})) state_.Done(file.path, file.facts);
+  for (const LookedAt& file : std::exchange(in_batch_, {})) {
+    if (!file.again) state_.Done(file.path, file.facts);
+  }
   while (!unfinished_.empty() && IsCompared(unfinished_.front())) {
     const ScannedFile& file = *unfinished_.front();
     if (file.shares) {
-      in_batch_.push_back({file.path, file.open->facts});
+      in_batch_.push_back({file.path, file.open->facts, file.again || file.failed});
     } else if (!file.failed) {
       state_.Done(file.path, file.open->facts);
     }
     unfinished_.pop_front();
   }
+}
+
+void ReadingScan::Heed(absl::Span<const FailedShare> failed) {
+  std::set<std::pair<FileKey, uint64_t>> sections;  // of sources, by offset
+  absl::flat_hash_set<FileKey> again;
+  for (const auto& [share, cause] : failed) {
+    if (cause == FailedShare::Cause::kDestination) continue;
+    if (cause != FailedShare::Cause::kUnfit) {
+      again.insert(share.destination.file);
+    } else if (unfit_.size() < kMaxUnfit) {
+      unfit_.insert(share.source.file);
+    }
+    for (const uint64_t offset : {share.source.offset, share.source.offset + share.length - 1}) {
+      sections.emplace(share.source.file, offset / section_bytes_ * section_bytes_);
+    }
+  }
+  if (sections.empty()) return;
+  const auto fails = [&](uint64_t address, uint64_t length) {
+    const auto file = table_.Find(address);
+    if (!file || unfit_.contains(file->key)) return true;
+    const uint64_t offset = address - file->address;
+    const auto section = sections.lower_bound({file->key, offset / section_bytes_ * section_bytes_});
+    return section != sections.end() && section->first == file->key && section->second < offset + length;
+  };
+  const auto section_fails = [&](uint64_t address) { return fails(address, section_bytes_); };
+  rows_.Forget(section_fails);
+  recent_.Forget(section_fails);
+  origins_.Forget(fails);
+  for (LookedAt& file : in_batch_) file.again |= again.contains({file.facts.device, file.facts.inode});
+  for (const std::shared_ptr<ScannedFile>& file : unfinished_) file->again |= again.contains(file->key);
+  if (in_hand_ != nullptr) in_hand_->again |= again.contains(in_hand_->key);
 }
 
 bool ReadingScan::IsCompared(const std::shared_ptr<ScannedFile>& file) const {
@@ -261,9 +302,10 @@ absl::Status ReadingScan::LookAt(const NamedFile& named) {
     Unchanged(facts);
     return absl::OkStatus();
   }
-  if (seen || facts.size < request_.min_file_size || facts.size == 0) {
+  const bool small = facts.size < request_.min_file_size || facts.size == 0;
+  if (seen || small || IsSwap(*opened)) {
     totals_.Update([](Totals& t) { ++t.files_skipped; });
-    if (file->settled) state_.Done(named.path, facts);
+    if ((seen || small) && file->settled) state_.Done(named.path, facts);
     return absl::OkStatus();
   }
   state_.BeforeReading(facts);
@@ -282,13 +324,17 @@ absl::Status ReadingScan::LookAt(const NamedFile& named) {
   });
   file->key = key;
   file->open = std::make_shared<const OpenFile>(*std::move(opened));
-  for (uint64_t offset = 0; offset < facts.size; offset += kWindowBytes) {
-    if (absl::Status status = ReadWindow(file, offset, std::min(kWindowBytes, facts.size - offset));
-        !status.ok()) {
+  in_hand_ = file;
+  const absl::Cleanup read = [this] { in_hand_.reset(); };
+  for (uint64_t offset = 0; offset < facts.size;) {
+    RETURN_IF_ERROR(stop_.Check());
+    const absl::StatusOr<uint64_t> next = ReadWindow(file, offset);
+    if (!next.ok()) {
       RETURN_IF_ERROR(stop_.Check());
-      Failed(*file, status);
+      Failed(*file, next.status());
       break;
     }
+    offset = *next;
   }
   if (!state_.kept() || !file->settled) return absl::OkStatus();
   if (file->sections > 0) {
@@ -306,10 +352,22 @@ void ReadingScan::Failed(ScannedFile& file, const absl::Status& status) {
   totals_.Update([](Totals& t) { ++t.files_failed; });
 }
 
-absl::Status ReadingScan::ReadWindow(const std::shared_ptr<ScannedFile>& file, uint64_t offset,
-                                     uint64_t length) {
+bool ReadingScan::IsSwap(const OpenFile& file) {
+  return file.facts.size >= kLeastSwap && ops_.IsSwap(file.fd.get());
+}
+
+absl::StatusOr<uint64_t> ReadingScan::ReadWindow(const std::shared_ptr<ScannedFile>& file, uint64_t offset) {
+  const int fd = file->open->fd.get();
+  const uint64_t size = file->open->facts.size;
+  const uint64_t length = std::min(kWindowBytes, size - offset);
+  const uint64_t next = offset + length;
   ASSIGN_OR_RETURN(const std::vector<FileExtent> extents,
-                   AllExtents(ops_, file->open->fd.get(), offset, length, /*flush=*/false));
+                   AllExtents(ops_, fd, offset, length, /*flush=*/false));
+  if (extents.empty() && next < size) {
+    ASSIGN_OR_RETURN(const ExtentList behind, ops_.Extents(fd, next, size - next, 1, /*flush=*/false));
+    if (behind.extents.empty()) return size;
+    return std::max(next, behind.extents.front().offset / kWindowBytes * kWindowBytes);
+  }
   file->extents += extents.size();
   std::vector<FileExtent> fresh;
   std::vector<FileExtent> skipped;
@@ -318,11 +376,11 @@ absl::Status ReadingScan::ReadWindow(const std::shared_ptr<ScannedFile>& file, u
     if (extent.delayed) file->settled = false;
     if (!HasData(extent)) continue;
     if (!extent.shared || extent.encoded) {
-      fresh.push_back(Clip(extent, offset, offset + length));
+      fresh.push_back(Clip(extent, offset, next));
       continue;
     }
     // Storage that another place shares may have been looked at there.
-    const FileExtent part = Clip(extent, offset, offset + length);
+    const FileExtent part = Clip(extent, offset, next);
     uint64_t at = part.physical;
     const uint64_t end = part.physical + part.length;
     const auto piece = [&](uint64_t from, uint64_t to) {
@@ -336,8 +394,9 @@ absl::Status ReadingScan::ReadWindow(const std::shared_ptr<ScannedFile>& file, u
     if (at < end) skipped.push_back(piece(at, end));
     looked_at_.Add(part.physical, end);
   }
-  for (uint64_t begin = offset; begin < offset + length; begin += section_bytes_) {
-    const uint64_t end = std::min(begin + section_bytes_, offset + length);
+  if (fresh.empty() && skipped.empty()) return next;
+  for (uint64_t begin = offset; begin < next; begin += section_bytes_) {
+    const uint64_t end = std::min(begin + section_bytes_, next);
     auto section = std::make_unique<Section>();
     section->file = file;
     section->first_block = begin / block_size_;
@@ -347,7 +406,7 @@ absl::Status ReadingScan::ReadWindow(const std::shared_ptr<ScannedFile>& file, u
     if (section->extents.empty() && section->skipped.empty()) continue;
     RETURN_IF_ERROR(ReadSection(std::move(section)));
   }
-  return absl::OkStatus();
+  return next;
 }
 
 absl::Status ReadingScan::ReadSection(std::unique_ptr<Section> section) {
@@ -403,7 +462,7 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
   ++batch_sections_;
   const auto first = std::find_if(section->fingerprints.begin(), section->fingerprints.end(),
                                   [](uint64_t fingerprint) { return fingerprint != 0; });
-  if (first != section->fingerprints.end()) {
+  if (first != section->fingerprints.end() && !unfit_.contains(file.key)) {
     if (!file.in_table) {
       table_.Add(file.address, file.path, file.key, file.open->facts.size, *first);
       file.in_table = true;
@@ -415,7 +474,11 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
                       (section->first_block + end_block) * block_size_);
     };
     for (const BlockRun& piece : rows_.Take(address, section->fingerprints, is_shared)) {
-      if (const absl::optional<Run> run = RunOf(*section, piece)) Take(*run);
+      if (const absl::optional<Run> run = RunOf(*section, piece)) {
+        Take(*run);
+      } else if (!table_.Find(piece.source_extent)) {
+        rows_.Forget([&](uint64_t kept) { return kept == piece.source_extent; });
+      }
     }
     // To a file that is forgotten no anchor need lead.
     const std::vector<BlockRun> runs = finder_.Find(
@@ -469,6 +532,10 @@ absl::Status ReadingScan::ReadSkipped(Section& section) {
 }
 
 absl::Span<const uint64_t> ReadingScan::EarlierFingerprints(uint64_t address) {
+  if (!unfit_.empty()) {
+    const auto file = table_.Find(address);
+    if (file && unfit_.contains(file->key)) return {};
+  }
   const std::vector<uint64_t>* known = recent_.Find(address);
   if (known == nullptr && ReadEarlier(address).ok()) known = recent_.Find(address);
   // A file that is gone or cannot be read matches nothing; the walk counts and logs such files.
@@ -485,6 +552,7 @@ absl::Status ReadingScan::ReadEarlier(uint64_t address) {
   if (!(FileKey{opened.facts.device, opened.facts.inode} == file->key)) {
     return absl::NotFoundError("another file by now");
   }
+  if (IsSwap(opened)) return absl::NotFoundError("swapped to by now");
   const auto open = std::make_shared<const OpenFile>(std::move(opened));
   ASSIGN_OR_RETURN(std::vector<FileExtent> extents,
                    AllExtents(ops_, open->fd.get(), offset, length, /*flush=*/false));
@@ -584,7 +652,7 @@ void ReadingScan::Take(const Run& run) {
         run.source_path, run.source_offset + stretch.offset, run.file->path, begin, stretch.length, 0};
     for (const FileExtent& extent : extents) {
       // A file's last block goes free as a whole.
-      const uint64_t length = (extent.length + block_size_ - 1) / block_size_ * block_size_;
+      const uint64_t length = (extent.length + stored_block_ - 1) / stored_block_ * stored_block_;
       if (!extent.shared) {
         duplicate.freeable += length;
         continue;

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "server/base/stop.h"
@@ -31,6 +33,7 @@
 #include "server/scan/scan_types.h"
 #include "server/scan/section_reader.h"
 #include "server/scan/seen_links.h"
+#include "server/scan/share.h"
 #include "server/scan/space_won.h"
 #include "server/scan/storage_set.h"
 #include "server/scan/walk.h"
@@ -45,23 +48,30 @@ struct ReadingLimits {
 
 // The scan of files that have no checksums: reads each once, in the order of inode numbers, and finds runs of
 // blocks that were read before. Sharing goes on in the background in batches, while both sides are still in
-// the page cache where the limit allows it; what was not there before is taken out again. Storage that
-// several places share already is read once; if it turns out to be a duplicate, each of its places is, since
-// all have to give it up. Memory is bounded by the limits, and some MiB a worker; beyond a 64th of it for
-// files with several names, such a file is read, and its duplicates may be counted, once for each name. One
-// thread.
+// the page cache where the limit allows it; what was not there before is taken out again. A MiB, or a range
+// that is shared, of which only a part was there goes or stays as a whole. Storage that several places share
+// already is read once; if it turns out to be a duplicate, each of its places is, since all have to give it
+// up. Memory is bounded by the limits, and some MiB a worker; beyond a 64th of it for files with several
+// names, such a file is read, and its duplicates may be counted, once for each name. One thread.
+//
+// What the kernel says of a batch is heeded from the next but one on: where a source was changed, or is not
+// to be shared with (an active swap file), the next that is equal takes its place.
 //
 // With a state, a file that an earlier scan has looked at is passed over as long as its path, inode number,
-// size and times stay; new ones are compared with the blocks it had. Such a scan misses what only a full one
-// would find: what could not be shared for an error, and new data whose only equal lies in a file that was
-// itself a duplicate of one that is changed or gone by now. A stop loses what was read for the batch in hand
-// at most, kill -9 what was since the last checkpoint; a file counts as looked at when all of it is.
+// size and times stay; new ones are compared with the blocks it had. What could not be shared for want of
+// room or memory, for an error of the disk or a change, is looked at again. Such a scan misses what only a
+// full one would find: what could not be shared for what its file is, and new data whose only equal lies in a
+// file that was itself a duplicate of one that is changed or gone by now. A stop loses what was read for the
+// batch in hand at most, kill -9 what was since the last checkpoint; a file counts as looked at when all of
+// it is.
 class ReadingScan {
  public:
-  // `state` may be null; a file that it says was looked at is passed over.
+  // `block_size`: what is compared as one. `stored_block`: what the filesystem gives to files, and gets back;
+  // not more. `state` may be null; a file that it says was looked at is passed over.
   ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& request, uint32_t block_size,
-              const ReadingLimits& limits, ScanStateFile* state, Pace& pace, const Stop& stop,
-              SharedTotals& totals, SpaceWon& won, absl::FunctionRef<void(const Duplicate&)> found);
+              uint32_t stored_block, const ReadingLimits& limits, ScanStateFile* state, Pace& pace,
+              const Stop& stop, SharedTotals& totals, SpaceWon& won,
+              absl::FunctionRef<void(const Duplicate&)> found);
 
   // Collects files, some ten thousand at a time, before they are read. Files that cannot be read are counted
   // and logged. An error: `stop`'s.
@@ -87,6 +97,7 @@ class ReadingScan {
   struct LookedAt {
     std::string path;
     FileFacts facts;
+    bool again = false;  // as ScannedFile
   };
 
   absl::Status ReadCollected();
@@ -99,10 +110,16 @@ class ReadingScan {
   absl::Status Checkpoint();
   // All batches but the one begun last are done.
   void BatchBegun();
+  // What failed as a source is none any more until it is read again; what may share another time is not done.
+  void Heed(absl::Span<const FailedShare> failed);
   // What has nothing to share is done when it is compared.
   bool IsCompared(const std::shared_ptr<ScannedFile>& file) const;
   absl::Status LookAt(const NamedFile& named);
-  absl::Status ReadWindow(const std::shared_ptr<ScannedFile>& file, uint64_t offset, uint64_t length);
+  // Whether the kernel swaps to it, and so shares nothing of it.
+  bool IsSwap(const OpenFile& file);
+  // Reads a part of the file, and tells where the next one begins. Holes are passed over at once: a file may
+  // be some EiB of them.
+  absl::StatusOr<uint64_t> ReadWindow(const std::shared_ptr<ScannedFile>& file, uint64_t offset);
   absl::Status ReadSection(std::unique_ptr<Section> section);
   // Has the range read at the scan's pace, unless it is cached; then it is not for this scan to take out
   // again. Ends early on a stop.
@@ -128,6 +145,7 @@ class ReadingScan {
   FileTree& tree_;
   const ScanRequest& request_;
   const uint32_t block_size_;
+  const uint32_t stored_block_;
   const uint64_t section_bytes_;
   const uint64_t page_cache_;
   const size_t max_open_;
@@ -149,11 +167,13 @@ class ReadingScan {
   RecentFingerprints recent_;
   FileTable table_;
   ReadingState state_;
+  std::shared_ptr<ScannedFile> in_hand_;                 // being read
   std::deque<std::shared_ptr<ScannedFile>> unfinished_;  // sections are on the way, or shares not in a batch
   // A stop came while anchors were followed: those that led to what was not read any more are lost.
   bool index_torn_ = false;
   std::vector<LookedAt> in_batch_;  // all their shares are in the batch begun last, or before
   OriginMap origins_;
+  absl::flat_hash_set<FileKey> unfit_;        // files that share with no other
   StorageSet looked_at_;                      // shared storage
   StorageSet given_up_;                       // shared storage that was counted as such
   absl::flat_hash_map<uint64_t, int> asked_;  // sections that anchors of the one in hand lead to

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 
 namespace cowherd {
 
@@ -35,6 +36,19 @@ class RecentFingerprints {
       bytes_ -= BytesOf(sections_.back().second);
       by_address_.erase(sections_.back().first);
       sections_.pop_back();
+    }
+  }
+
+  // Forgets those at these addresses.
+  void Forget(absl::FunctionRef<bool(uint64_t address)> which) {
+    for (auto section = sections_.begin(); section != sections_.end();) {
+      if (!which(section->first)) {
+        ++section;
+        continue;
+      }
+      bytes_ -= BytesOf(section->second);
+      by_address_.erase(section->first);
+      section = sections_.erase(section);
     }
   }
 

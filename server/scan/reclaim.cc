@@ -173,7 +173,9 @@ absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<std::vector<ShareG
   for (std::vector<ShareGroup>& part : parts) {
     if (part.empty()) continue;
     for (const Share& share : workers_.CarryOut(std::move(part))) leftover.push_back(share);
-    for (const Share& share : workers_.failed()) stay_.insert(share.extent);
+    for (const FailedShare& failed : workers_.failed()) {
+      if (failed.cause != FailedShare::Cause::kChanged) stay_.insert(failed.share.extent);
+    }
     RETURN_IF_ERROR(stop_.Check());
   }
   return leftover;

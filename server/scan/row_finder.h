@@ -28,6 +28,11 @@ class RowFinder {
   // earlier scan kept: it is kept whole, since for a few blocks all that shares with it would have to follow.
   std::vector<BlockRun> Take(uint64_t address, std::vector<uint64_t>& fingerprints, IsShared is_shared);
 
+  // Forgets what was kept at these addresses of sections: the next row of its kind takes the place.
+  void Forget(absl::FunctionRef<bool(uint64_t address)> which) {
+    absl::erase_if(kept_, [&](const auto& kept) { return which(kept.second.address); });
+  }
+
   // Whether the run shares a part of a row with an earlier part of the same row. `fingerprints`: of the
   // section at `address` that the run is in.
   static bool IsWithinRow(const BlockRun& run, uint64_t address, absl::Span<const uint64_t> fingerprints);

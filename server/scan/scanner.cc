@@ -81,7 +81,7 @@ absl::Status ScanByReading(const Scan& scan, const FileKey& root, bool all,
   // Blocks smaller than a page would be many and win little.
   const uint32_t block_size = std::max<uint32_t>(4096, scan.facts.block_size);
   const std::unique_ptr<ScanStateFile> state = OpenState(scan, absl::StrCat("reading ", block_size), root);
-  ReadingScan reading(scan.ops, scan.tree, scan.request, block_size,
+  ReadingScan reading(scan.ops, scan.tree, scan.request, block_size, scan.facts.block_size,
                       {scan.index_budget, PageCacheShare(scan.request.scans_at_once)}, state.get(), scan.pace,
                       scan.stop, scan.totals, scan.won, scan.found);
   const absl::Status fed = feed(reading);

@@ -30,6 +30,7 @@ struct ScannedFile {
   size_t sections = 0;        // that it has in all
   size_t sections_ahead = 0;  // that are not compared yet
   bool shares = false;        // it has places that are to share
+  bool again = false;         // some of them could not for now: the next scan is to look at it too
   uint64_t extents = 0;       // that it has so far, sharing included
 };
 

@@ -1,6 +1,7 @@
 #include "server/scan/share.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -35,6 +36,32 @@ Share Share::Rest(uint64_t done) const {
   rest.source_storage += done;
   rest.length -= done;
   return rest;
+}
+
+FailedShare::Cause CauseOf(int error) {
+  switch (error) {
+    case ENOENT:
+    case ESTALE:
+      return FailedShare::Cause::kChanged;
+    case EAGAIN:
+    case EBUSY:
+    case EDQUOT:
+    case EINTR:
+    case EINVAL:  // behind the end of one of the files
+    case EIO:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOSPC:
+    case EROFS:
+    case ETIMEDOUT:
+      return FailedShare::Cause::kPassing;
+    case EACCES:
+    case EPERM:
+      return FailedShare::Cause::kDestination;
+    default:
+      return FailedShare::Cause::kUnfit;
+  }
 }
 
 std::vector<Share> PartOf(const std::vector<Share>& places, uint64_t begin, uint64_t length) {

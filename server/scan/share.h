@@ -23,6 +23,22 @@ struct Share {
   Share Rest(uint64_t done) const;
 };
 
+// One place that did not share with its source.
+struct FailedShare {
+  enum class Cause {
+    kChanged,      // one side is not what it was by now, or is gone
+    kPassing,      // the time was not right, or the disk: it may work another time
+    kUnfit,        // one side is of a file that shares with no other
+    kDestination,  // the destination's file does not share with this source, or is not this process' to
+                   // change
+  };
+  Share share;
+  Cause cause = Cause::kChanged;
+};
+
+// What an errno says for one place. Pure.
+FailedShare::Cause CauseOf(int error);
+
 // That part of each of the places.
 std::vector<Share> PartOf(const std::vector<Share>& places, uint64_t begin, uint64_t length);
 

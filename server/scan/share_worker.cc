@@ -46,20 +46,24 @@ void ShareWorker::Read(ShareQueue& queue, size_t range) {
   queue.Opened(range, std::move(file), brought_in);
 }
 
-void ShareWorker::Fail(absl::Span<const Share> places) {
+void ShareWorker::Fail(absl::Span<const Share> places, FailedShare::Cause cause) {
   totals_.Update([&](Totals& t) { t.ranges_failed += places.size(); });
-  failed_.insert(failed_.end(), places.begin(), places.end());
+  for (const Share& place : places) failed_.push_back({place, cause});
 }
 
 std::shared_ptr<const OpenFile> ShareWorker::Open(const FileKey& file, absl::Span<const Share> places) {
   absl::StatusOr<std::shared_ptr<const OpenFile>> open = files_.Open(file);
   if (open.ok()) return *std::move(open);
-  const int error = ErrnoOf(open.status());
-  if (error != ENOENT && error != ESTALE && !absl::IsNotFound(open.status())) {
-    Fail(places);
-    LogFew(LogLevel::kWarning, "cannot open a file to share it",
-           {{"path", files_.Path(file).value_or("")}, {"error", open.status()}});
+  using Cause = FailedShare::Cause;
+  const Cause cause = absl::IsNotFound(open.status()) ? Cause::kChanged : CauseOf(ErrnoOf(open.status()));
+  if (cause == Cause::kChanged) {
+    for (const Share& place : places) failed_.push_back({place, cause});
+    return nullptr;
   }
+  const bool is_source = file == places.front().source.file;
+  Fail(places, cause == Cause::kPassing ? cause : is_source ? Cause::kUnfit : Cause::kDestination);
+  LogFew(LogLevel::kWarning, "cannot open a file to share it",
+         {{"path", files_.Path(file).value_or("")}, {"error", open.status()}});
   return nullptr;
 }
 
@@ -117,7 +121,7 @@ void ShareWorker::NotCopied(const absl::Status& why, absl::Span<const Share> pla
     // There may be more once what was shared is committed.
     leftover_.insert(leftover_.end(), places.begin(), places.end());
   } else {
-    Fail(places);
+    Fail(places, FailedShare::Cause::kPassing);
   }
   LogFew(LogLevel::kWarning, "what holds an extent is not moved",
          {{"path", files_.Path(places.front().destination.file).value_or("")},
@@ -174,6 +178,7 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
     const Share& share = place.share;
     if (share.destination.offset >= place.file->facts.size) continue;
     const uint64_t left = place.file->facts.size - share.destination.offset;
+    if (source_left < share.length) failed_.push_back({share, FailedShare::Cause::kChanged});
     uint64_t length = std::min({share.length, left, source_left});
     // A block that is not full ends both files or is not shared (fs/remap_range.c).
     if (length != left || length != source_left) length = length / block_size_ * block_size_;
@@ -186,8 +191,11 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
       targets.push_back({place.file->fd.get(), place.share.destination.offset});
     DedupePlan plan(length, targets.size(), kMaxShareLength);
     const absl::Status refused = RunDedupe(ops_, {source.fd, source.offset, length}, targets, stop_, plan);
+    for (size_t i = 0; i < targets.size() && !refused.ok(); ++i) plan.Fail(i, refused);
+    const bool source_serves =
+        std::any_of(plan.results().begin(), plan.results().end(),
+                    [](const TargetResult& result) { return result.bytes_accepted > 0; });
     for (size_t i = 0; i < targets.size(); ++i) {
-      if (!refused.ok()) plan.Fail(i, refused);
       const TargetResult& result = plan.results()[i];
       if (duplicates) {
         totals_.Update([&, length = length](Totals& t) {
@@ -198,7 +206,9 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
       Share rest = equal[i].share.Rest(result.bytes_accepted);
       rest.length = length - result.bytes_accepted;
       if (result.outcome == DedupeOutcome::kFailed) {
-        failed_.push_back(rest);
+        FailedShare::Cause cause = CauseOf(ErrnoOf(result.error));
+        if (cause == FailedShare::Cause::kUnfit && source_serves) cause = FailedShare::Cause::kDestination;
+        failed_.push_back({rest, cause});
         if (!duplicates) totals_.Update([](Totals& t) { ++t.ranges_failed; });
         LogFew(LogLevel::kWarning, "cannot share a range",
                {{"path", files_.Path(equal[i].share.destination.file).value_or("")},
@@ -206,6 +216,7 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
                 {"length", length},
                 {"error", result.error}});
       } else if (result.outcome == DedupeOutcome::kDiffers && duplicates) {
+        failed_.push_back({rest, FailedShare::Cause::kChanged});
         Bisect({source.fd, source.size, source.offset + result.bytes_accepted}, targets[i].fd, rest);
       } else if (result.outcome == DedupeOutcome::kDiffers) {
         leftover_.push_back(rest);

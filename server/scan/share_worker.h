@@ -24,8 +24,9 @@
 namespace cowherd {
 
 // Carries out what a queue says: reads ranges ahead, shares places with their sources, and moves what is to
-// be moved, by copies. What that brings into the page cache is taken out again. One thread; several workers
-// may empty one queue.
+// be moved, by copies. What that brings into the page cache is taken out again: a range goes as a whole if
+// less than half of it was there before, and stays as a whole otherwise. One thread; several workers may
+// empty one queue.
 class ShareWorker {
  public:
   ShareWorker(ExtentOps& ops, FileTree& tree, ScanFiles& files, uint32_t block_size, Pace& pace,
@@ -50,9 +51,9 @@ class ShareWorker {
   // Since the last call: what could not be shared, because it differs, is not whole blocks or its source is
   // gone, or not be moved for lack of room or since the file it was to be copied from is shorter by now.
   std::vector<Share> TakeLeftover() { return std::exchange(leftover_, {}); }
-  // Since the last call: places that could not be opened, shared or moved for an error. They keep their
-  // storage.
-  std::vector<Share> TakeFailed() { return std::exchange(failed_, {}); }
+  // Since the last call: what failed to share or to be moved, or differs, and where one side is gone. Unless
+  // the cause is kChanged the place keeps its storage.
+  std::vector<FailedShare> TakeFailed() { return std::exchange(failed_, {}); }
   // Since the last call: where moved data lies.
   std::vector<StorageExtent> TakeMoved() { return std::exchange(moved_, {}); }
 
@@ -68,10 +69,10 @@ class ShareWorker {
   };
 
   void Read(ShareQueue& queue, size_t range);
-  // Null: it cannot be opened. Unless it is gone, the places that need it fail.
+  // To share these places, which are given up if it cannot be opened: null.
   std::shared_ptr<const OpenFile> Open(const FileKey& file, absl::Span<const Share> places);
   // Counts.
-  void Fail(absl::Span<const Share> places);
+  void Fail(absl::Span<const Share> places, FailedShare::Cause cause);
   void ShareOrCopy(ShareQueue& queue, size_t group);
   void Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> places);
   void NotCopied(const absl::Status& why, absl::Span<const Share> places);
@@ -87,7 +88,7 @@ class ShareWorker {
   CopyOut copy_out_;
   CachedRanges copied_;  // read to be copied; to be read again when that is shared
   std::vector<Share> leftover_;
-  std::vector<Share> failed_;
+  std::vector<FailedShare> failed_;
   std::vector<StorageExtent> moved_;
 };
 

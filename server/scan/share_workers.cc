@@ -34,7 +34,7 @@ std::vector<Share> ShareWorkers::CarryOut(std::vector<ShareGroup> groups) {
   failed_.clear();
   for (ShareWorker& worker : workers_) {
     for (const Share& share : worker.TakeLeftover()) leftover.push_back(share);
-    for (const Share& share : worker.TakeFailed()) failed_.push_back(share);
+    for (const FailedShare& share : worker.TakeFailed()) failed_.push_back(share);
   }
   if (stop_.Check().ok()) totals_.Update([done](Totals& t) { t.work_done = done; });
   return leftover;

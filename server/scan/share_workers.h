@@ -29,8 +29,8 @@ class ShareWorkers {
   // not be shared, or not be moved: see ShareWorker.
   std::vector<Share> CarryOut(std::vector<ShareGroup> groups);
 
-  // Of the last call: places that keep their storage for an error; see ShareWorker.
-  const std::vector<Share>& failed() const { return failed_; }
+  // Of the last call: see ShareWorker::TakeFailed.
+  const std::vector<FailedShare>& failed() const { return failed_; }
 
   // Since the last call: where moved data lies.
   std::vector<StorageExtent> TakeMoved();
@@ -40,7 +40,7 @@ class ShareWorkers {
   const Stop& stop_;
   SharedTotals& totals_;
   std::deque<ShareWorker> workers_;
-  std::vector<Share> failed_;
+  std::vector<FailedShare> failed_;
 };
 
 }  // namespace cowherd

@@ -191,10 +191,15 @@ TEST_P(ErrnoTest, ActiveSwapFiles) {
   directory_->Write("other", 0, std::string(kSize, '\0'));
 
   const Fd swap = Open("swap");
+  EXPECT_FALSE(directory_->ops().IsSwap(swap.get()));
   ASSERT_EQ(::swapon(At("swap").c_str(), 0), 0) << ErrnoName(errno);
-  const absl::Cleanup off = [&] { EXPECT_EQ(::swapoff(At("swap").c_str()), 0); };
+  absl::Cleanup off = [&] { EXPECT_EQ(::swapoff(At("swap").c_str()), 0); };
   EXPECT_EQ(Dedupe(other.get(), swap.get()), "ETXTBSY");
   EXPECT_EQ(Dedupe(swap.get(), other.get()), "ETXTBSY");
+  EXPECT_TRUE(directory_->ops().IsSwap(swap.get()));
+  EXPECT_FALSE(directory_->ops().IsSwap(other.get()));
+  std::move(off).Invoke();
+  EXPECT_FALSE(directory_->ops().IsSwap(swap.get()));
 }
 
 TEST_P(ErrnoTest, RunningProgramsMayShare) {

@@ -31,7 +31,7 @@
 #include "server/base/fd.h"
 #include "server/fs/linux_extent_ops.h"
 #include "server/fs/linux_file_tree.h"
-#include "server/scan/scanner.h"
+#include "tests/kernel/scan_loop.h"
 #include "tests/kernel/space_model.h"
 #include "tests/testing/command.h"
 #include "tests/testing/loop_filesystem.h"
@@ -142,23 +142,6 @@ class Tree {
   std::vector<std::string> files_;
   int names_ = 0;
 };
-
-struct Scanned {
-  absl::Status status;
-  Totals totals;
-};
-
-Scanned ScanLoop(const LoopFilesystem& loop, const ScanRequest& request, const Stop& stop,
-                 absl::FunctionRef<void(const Duplicate&)> found) {
-  LinuxFileTrees trees;
-  const auto tree = trees.OpenRoot({"test", loop.path(), loop.path()});
-  if (!tree.ok()) return {tree.status(), {}};
-  LinuxExtentOps ops;
-  SharedTotals totals;
-  Pace pace(0, nullptr, totals);
-  absl::Status status = ScanTree(ops, **tree, request, 1 << 20, pace, stop, totals, found);
-  return {std::move(status), totals.Get()};
-}
 
 class ScanTest : public ::testing::TestWithParam<Config> {
  protected:

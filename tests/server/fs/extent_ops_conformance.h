@@ -530,6 +530,22 @@ TEST_P(ExtentOpsConformance, ReadingAheadIsOnlyAHint) {
   EXPECT_EQ(filesystem_->Content("file"), content);
 }
 
+TEST_P(ExtentOpsConformance, OrdinaryFilesAreNotSwappedTo) {
+  filesystem_->AddFile("empty", "");
+  filesystem_->AddFile("small", "x");
+  // Two equal halves: to ask shares nothing.
+  const std::string half = Noise(1, 64 * kKiB);
+  filesystem_->AddFile("file", half + half);
+  for (const char* name : {"empty", "small", "file"}) EXPECT_FALSE(ops().IsSwap(Open(name).get())) << name;
+  const Fd file = Open("file");
+  EXPECT_FALSE(ops().IsSwap(Reopen(file, O_WRONLY).get()));
+  EXPECT_FALSE(ops().IsSwap(Reopen(file, O_PATH).get()));
+  EXPECT_FALSE(ops().IsSwap(tree_->root_fd()));
+  EXPECT_FALSE(ops().IsSwap(-1));
+  EXPECT_FALSE(SharesBlock(file, 0, file, 64 * kKiB));
+  EXPECT_EQ(filesystem_->Content("file"), half + half);
+}
+
 TEST_P(ExtentOpsConformance, PrefetchIsOnlyAHint) {
   const std::string content = Noise(1, 3 * kMiB + 5);
   filesystem_->AddFile("file", content);

@@ -138,6 +138,17 @@ TEST_F(FakeFilesystemTest, ReadOnlyRefusesSharing) {
   EXPECT_TRUE(fake_.Facts(tree_->root_fd())->read_only);
 }
 
+TEST_F(FakeFilesystemTest, SwapFilesShareNothing) {
+  EXPECT_FALSE(fake_.IsSwap(source_.get()));
+  for (const char* path : {"/data/source", "/data/target"}) {
+    fake_.SetSwap(path);
+    EXPECT_EQ(Dedupe().error, ETXTBSY);
+    EXPECT_EQ(fake_.IsSwap(source_.get()), path == std::string("/data/source"));
+    fake_.SetSwap(path, false);
+  }
+  EXPECT_EQ(Dedupe().error, 0);
+}
+
 TEST_F(FakeFilesystemTest, MountPointsAreListedAndRefused) {
   fake_.AddMountPoint("/data/other");
   const std::vector<DirEntry> entries = *tree_->List("");

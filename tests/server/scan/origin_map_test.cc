@@ -54,6 +54,14 @@ TEST(OriginMapTest, KnownPlacesStay) {
   EXPECT_EQ(Find(map, 100, 10), (Pieces{{100, 10, 0}}));
 }
 
+TEST(OriginMapTest, WhatIsForgottenIsItsOwnOriginAgain) {
+  OriginMap map(1 << 20);
+  map.Add(100, 10, 0);
+  map.Add(120, 10, 50);
+  map.Forget([](uint64_t origin, uint64_t length) { return origin <= 55 && 55 < origin + length; });
+  EXPECT_EQ(Find(map, 100, 30), (Pieces{{100, 10, 0}, {110, 20, 110}}));
+}
+
 TEST(OriginMapTest, TheBudgetHolds) {
   OriginMap map(80 * 100);
   for (uint64_t i = 0; i < 1000; ++i) map.Add(10000 + i * 10, 5, i);

@@ -28,5 +28,17 @@ TEST(RecentFingerprintsTest, TheNewestStaysWhateverItsSize) {
   EXPECT_NE(sections.Find(2), nullptr);
 }
 
+TEST(RecentFingerprintsTest, WhatIsForgottenMayBeKeptAnew) {
+  RecentFingerprints sections(1 << 20);
+  for (uint64_t i = 0; i < 10; ++i) sections.Keep(i, std::vector<uint64_t>(10, i));
+  const size_t bytes = sections.bytes();
+  sections.Forget([](uint64_t address) { return address % 2 == 0; });
+  EXPECT_EQ(sections.bytes(), bytes / 2);
+  for (uint64_t i = 0; i < 10; ++i) EXPECT_EQ(sections.Find(i) != nullptr, i % 2 == 1) << i;
+  sections.Keep(0, {77});
+  ASSERT_NE(sections.Find(0), nullptr);
+  EXPECT_EQ(sections.Find(0)->front(), 77u);
+}
+
 }  // namespace
 }  // namespace cowherd

@@ -116,6 +116,22 @@ TEST(RowFinderTest, WhatAnEarlierScanKeptStaysWhole) {
   EXPECT_EQ(BlocksOf(rows.Take(4 << 20, fingerprints, first_is_not)), 70u);
 }
 
+TEST(RowFinderTest, TheNextRowTakesThePlaceOfWhatIsForgotten) {
+  RowFinder rows(1);
+  std::vector<uint64_t> fingerprints = Join(Row(80, 5), Row(80, 6));
+  rows.Take(0, fingerprints, NoneIsShared);
+  rows.Forget([](uint64_t address) { return address == 4096; });
+  fingerprints = Row(80, 5);
+  EXPECT_EQ(BlocksOf(rows.Take(1 << 20, fingerprints, NoneIsShared)), 80u);
+  rows.Forget([](uint64_t address) { return address == 0; });
+  for (const uint64_t kind : {5, 6}) {
+    fingerprints = Row(80, kind);
+    const std::vector<BlockRun> runs = rows.Take(kind << 22, fingerprints, NoneIsShared);
+    EXPECT_EQ(BlocksOf(runs), 70u);
+    EXPECT_EQ(runs[0].source_extent, kind << 22);
+  }
+}
+
 TEST(RowFinderTest, RunsWithinOneRow) {
   const std::vector<uint64_t> fingerprints = {1, 5, 5, 5, 5, 2, 5, 5};
   EXPECT_TRUE(RowFinder::IsWithinRow({3, 4096, 1, 2}, 4096, fingerprints));

@@ -1,5 +1,7 @@
 #include "server/scan/scanner.h"
 
+#include <sys/resource.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -12,8 +14,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/fs/extent_ops.h"
 #include "server/fs/fake_filesystem.h"
 #include "tests/testing/file_clock.h"
+#include "tests/testing/passing_ops.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_data.h"
 
@@ -28,6 +32,22 @@ using testing::IsOk;
 using testing::kBlock;
 using Operation = FakeFilesystem::Operation;
 
+// Extents is asked for a window of 64 MiB at a time.
+class ExtentsOps final : public testing::PassingOps {
+ public:
+  using PassingOps::PassingOps;
+  absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
+                                     bool flush) override {
+    ++calls;
+    if (stop != nullptr) stop->Request();
+    if (offset >= fail_from) return ErrnoError(EIO, "FIEMAP");
+    return PassingOps::Extents(fd, offset, length, max, flush);
+  }
+  int calls = 0;
+  Stop* stop = nullptr;
+  uint64_t fail_from = UINT64_MAX;
+};
+
 class ScannerTest : public ::testing::Test {
  protected:
   ScannerTest() {
@@ -35,12 +55,14 @@ class ScannerTest : public ::testing::Test {
     request_.workers = 1;  // so that calls come in one order
   }
 
-  absl::Status Scan() {
+  absl::Status Scan() { return Scan(fs_); }
+
+  absl::Status Scan(ExtentOps& ops, size_t index_budget = 4 << 20) {
     const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
     found_.clear();
     SharedTotals totals;
     Pace pace(request_.bytes_per_second, nullptr, totals);
-    absl::Status status = ScanTree(fs_, *tree, request_, 4 << 20, pace, stop_, totals,
+    absl::Status status = ScanTree(ops, *tree, request_, index_budget, pace, stop_, totals,
                                    [this](const Duplicate& duplicate) { found_.push_back(duplicate); });
     totals_ = totals.Get();
     if (status.ok()) {
@@ -78,6 +100,23 @@ class ScannerTest : public ::testing::Test {
   ScanRequest request_;
   std::vector<Duplicate> found_;
   Totals totals_;
+};
+
+// A scan keeps a quarter of its descriptors, and shares when it has read a quarter of these sections.
+constexpr rlim_t kDescriptors = 512;
+constexpr int kSectionsPerBatch = kDescriptors / 16;
+
+class SmallBatches {
+ public:
+  SmallBatches() {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
+    const rlimit few = {kDescriptors, before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  }
+  ~SmallBatches() { EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before_), 0); }
+
+ private:
+  rlimit before_ = {};
 };
 
 // With a folder for states.
@@ -147,6 +186,104 @@ TEST_F(ScannerStateTest, WhatDoesNotCountAsLookedAtIsReadAgain) {
   EXPECT_EQ(ScanAndRead(), 0U);
 }
 
+TEST_F(ScannerStateTest, WhatMayShareAnotherTimeIsLookedAtAgain) {
+  for (const int error : {ENOSPC, EDQUOT, EAGAIN, ENOMEM, EMFILE, ENFILE, EIO}) {
+    const std::string name = absl::StrCat("/data/", error);
+    fs_.AddFile(name + "a", Blocks(error, 16));
+    fs_.AddFile(name + "b", Blocks(error, 16));
+    for (const Operation operation : {Operation::kDedupeTarget, Operation::kDedupeSource}) {
+      const std::string path = name + (operation == Operation::kDedupeTarget ? "b" : "a");
+      fs_.Fail(operation, path, error);
+      EXPECT_GT(ScanAndRead(), 0U);
+      EXPECT_EQ(totals_.ranges_failed, 1U);
+      fs_.Fail(operation, path, 0);
+    }
+    EXPECT_LE(ScanAndRead(), 32U);
+    EXPECT_TRUE(Shares(absl::StrCat(error, "a"), 0, absl::StrCat(error, "b"), 0, 16)) << error;
+    EXPECT_EQ(ScanAndRead(), 0U);
+  }
+}
+
+TEST_F(ScannerStateTest, WhatIsNotToBeSharedIsNotLookedAtAgain) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  for (const int error : {EPERM, EOPNOTSUPP}) {
+    fs_.Fail(Operation::kDedupeTarget, "/data/b", error);
+    request_.full_scan = true;
+    EXPECT_EQ(ScanAndRead(), 32U);
+    EXPECT_EQ(totals_.ranges_failed, 1U);
+    request_.full_scan = false;
+    EXPECT_EQ(ScanAndRead(), 0U);
+  }
+}
+
+TEST_F(ScannerStateTest, WhatDiffersIsLookedAtAgain) {
+  for (const char* name : {"/data/a", "/data/b", "/data/c"}) fs_.AddFile(name, Blocks(1, 16));
+  fs_.BeforeDedupe([this](const FakeFilesystem::DedupeCall&) {
+    fs_.BeforeDedupe(nullptr);
+    fs_.Write("/data/a", 0, Blocks(2, 16));
+  });
+  EXPECT_EQ(ScanAndRead(), 48U);
+  EXPECT_EQ(totals_.bytes_accepted, 0U);
+  ScanAndRead();
+  EXPECT_TRUE(Shares("b", 0, "c", 0, 16));
+  EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+// It has data in more sections than a batch has, and one of the first cannot share.
+TEST_F(ScannerStateTest, ALargeFileIsLookedAtAgainForAnyOfItsBatches) {
+  const SmallBatches small;
+  constexpr uint64_t kSection = 4 << 20;
+  constexpr uint64_t kSections = 256 + 5 * kSectionsPerBatch;  // so many are read ahead
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/large", "");
+  fs_.Truncate("/data/large", kSections * kSection);
+  fs_.Write("/data/large", 0, Blocks(1, 16));
+  fs_.Write("/data/large", kSection, Blocks(1, 16));
+  for (uint64_t i = 2; i < kSections; ++i) fs_.Write("/data/large", i * kSection, Blocks(100 + i, 1));
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall& call) {
+    const bool first = call.targets[0].second == 0;
+    fs_.Fail(Operation::kDedupeTarget, "/data/large", first ? ENOSPC : 0);
+  });
+  EXPECT_EQ(ScanAndRead(), 3 * 16 + kSections - 2);
+  EXPECT_EQ(totals_.ranges_failed, 1U);
+  EXPECT_EQ(totals_.ranges_deduped, 1U);
+  fs_.BeforeDedupe(nullptr);
+  fs_.Fail(Operation::kDedupeTarget, "/data/large", 0);
+  ScanAndRead();
+  EXPECT_TRUE(Shares("a", 0, "large", 0, 16));
+  EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+TEST_F(ScannerStateTest, AFileThatIsReadInPartIsReadAgain) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  fs_.Truncate("/data/b", 128 << 20);
+  fs_.Write("/data/b", 65 << 20, Blocks(2, 16));
+  ExtentsOps ops(fs_);
+  ops.fail_from = 64 << 20;
+  LetFileClockStep();
+  EXPECT_THAT(Scan(ops), IsOk());
+  EXPECT_EQ(totals_.files_failed, 1U);
+  EXPECT_TRUE(Shares("a", 0, "b", 0, 16));
+  EXPECT_GE(ScanAndRead(), 16U);
+  EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+TEST_F(ScannerStateTest, ASwapFileIsLookedAtOnceItIsNone) {
+  for (const char* name : {"/data/a", "/data/b"}) fs_.AddFile(name, Blocks(1, 256));
+  fs_.SetSwap("/data/a");
+  EXPECT_EQ(ScanAndRead(), 256U);
+  fs_.AddFile("/data/c", Blocks(1, 256));
+  fs_.SetSwap("/data/b");
+  // What the state has of it is no source either.
+  EXPECT_EQ(ScanAndRead(), 256U);
+  EXPECT_EQ(totals_.ranges_failed, 0U);
+  fs_.SetSwap("/data/a", false);
+  EXPECT_GE(ScanAndRead(), 256U);
+  EXPECT_TRUE(Shares("a", 0, "c", 0, 256));
+}
+
 TEST_F(ScannerStateTest, ADryRunAndAFullScanReadAll) {
   for (int i = 0; i < 4; ++i) fs_.AddFile(absl::StrCat("/data/", i), Blocks(i, 16));
   request_.dry_run = true;
@@ -193,6 +330,107 @@ TEST_F(ScannerStateTest, TwoScansOfTheSameDoNotShareAState) {
   EXPECT_THAT(Scan(), IsOk());
   EXPECT_EQ(inner, 32U);
   EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+TEST_F(ScannerTest, HolesArePassedOverAtOnce) {
+  const std::string island = Blocks(1, 40);
+  fs_.AddFile("/data/a", island);
+  fs_.AddFile("/data/sparse", "");
+  fs_.Truncate("/data/sparse", uint64_t{4} << 30);
+  fs_.Write("/data/sparse", (uint64_t{1} << 30) + kBlock, island);
+  fs_.Write("/data/sparse", uint64_t{3} << 30, island);
+  ExtentsOps ops(fs_);
+  EXPECT_THAT(Scan(ops), IsOk());
+  EXPECT_LE(ops.calls, 12);
+  EXPECT_EQ(totals_.bytes_scanned, 120 * kBlock);
+  EXPECT_TRUE(Shares("a", 0, "sparse", (1 << 30) / kBlock + 1, 40));
+  EXPECT_TRUE(Shares("a", 0, "sparse", (uint64_t{3} << 30) / kBlock, 40));
+}
+
+TEST_F(ScannerTest, AStopEndsALookAtWhatHasNoData) {
+  fs_.AddFile("/data/reserved", "");
+  fs_.Truncate("/data/reserved", 1 << 30);
+  fs_.Preallocate("/data/reserved", 0, 1 << 30);
+  ExtentsOps ops(fs_);
+  ops.stop = &stop_;
+  EXPECT_THAT(Scan(ops), HasReason("CANCELLED"));
+  EXPECT_EQ(ops.calls, 1);
+}
+
+TEST_F(ScannerTest, SwapFilesAreSkipped) {
+  const std::string zeros(512 * kBlock, '\0');
+  fs_.AddFile("/data/a", zeros);
+  fs_.AddFile("/data/b", zeros);
+  fs_.AddFile("/data/c", zeros);
+  fs_.SetSwap("/data/a");
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(totals_.files_skipped, 1U);
+  EXPECT_EQ(totals_.files_failed + totals_.ranges_failed, 0U);
+  EXPECT_EQ(totals_.bytes_scanned, 1024 * kBlock);
+  EXPECT_GE(totals_.bytes_accepted, 900 * kBlock);
+  EXPECT_EQ(totals_.bytes_won, static_cast<int64_t>(totals_.bytes_accepted));
+}
+
+// What is known of a source when it was too late for two batches. Rows are so short that no longer part of a
+// later one takes the place of what was kept.
+class ScannerSourceTest : public ScannerTest, public ::testing::WithParamInterface<std::string> {
+ protected:
+  static constexpr int kFiles = 200;
+  static constexpr uint64_t kBlocks = 12;
+
+  void SetUp() override {
+    const std::string content =
+        GetParam() == "Rows" ? std::string(kBlocks * kBlock, '\0') : Blocks(1, kBlocks);
+    // What shares with the first of the others shares in part with what that shares with.
+    const std::string before = GetParam() == "Parts" ? Blocks(2, 4) : "";
+    fs_.AddFile("/data/a", content);
+    for (int i = 0; i < kFiles; ++i) fs_.AddFile(absl::StrCat("/data/b", 1000 + i), before + content);
+  }
+
+  void ExpectMostIsShared() {
+    EXPECT_LE(totals_.ranges_failed + totals_.ranges_differ, (2 * kSectionsPerBatch + 1) * kBlocks / 4);
+    // Of a row four blocks are kept, each time.
+    EXPECT_GE(totals_.bytes_won,
+              static_cast<int64_t>((kFiles - 2 * kSectionsPerBatch - 5) * kBlocks * kBlock));
+  }
+
+  const SmallBatches small_;
+};
+
+// Too small to be asked about: what shares with it shows it.
+TEST_P(ScannerSourceTest, ThatIsASmallSwapFileIsDropped) {
+  fs_.SetSwap("/data/a");
+  EXPECT_THAT(Scan(), IsOk());
+  ExpectMostIsShared();
+}
+
+TEST_P(ScannerSourceTest, ThatIsOverwrittenIsDropped) {
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall&) {
+    fs_.BeforeDedupe(nullptr);
+    fs_.Write("/data/a", 0, Blocks(7, kBlocks));
+  });
+  EXPECT_THAT(Scan(), IsOk());
+  ExpectMostIsShared();
+  EXPECT_EQ(fs_.Content("/data/a"), Blocks(7, kBlocks));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ScannerSourceTest, ::testing::Values("Rows", "Files", "Parts"),
+                         [](const auto& info) { return info.param; });
+
+// The table of files has room for some hundred here, and forgets small ones.
+TEST_F(ScannerTest, ARowWhoseFileIsForgottenIsKeptAnew) {
+  constexpr int kKinds = 16;
+  const auto row = [](int kind) { return std::string(12 * kBlock, static_cast<char>(kind)); };
+  for (int kind = 0; kind < kKinds; ++kind) fs_.AddFile(absl::StrCat("/data/a", kind), row(kind));
+  for (int i = 0; i < 8000; ++i) fs_.AddFile(absl::StrCat("/data/b", i), Blocks(i, 1));
+  for (int i = 0; i < 4 * kKinds; ++i) {
+    fs_.AddFile(absl::StrCat("/data/c", i), Blocks(10000 + i, 20) + row(i % kKinds));
+  }
+  EXPECT_THAT(Scan(fs_, 1 << 20), IsOk());
+  // The first of a kind finds it out, of the second a part is kept.
+  for (int i = 2 * kKinds; i < 3 * kKinds; ++i) {
+    EXPECT_TRUE(Shares(absl::StrCat("c", i), 20, absl::StrCat("c", i + kKinds), 20, 12)) << i;
+  }
 }
 
 TEST_F(ScannerTest, EmptyTree) {
@@ -660,11 +898,8 @@ TEST_F(ScannerTest, ALastBlockGoesFreeAsAWhole) {
 TEST_F(ScannerTest, LongRunsAreFoundWhenTheIndexIsSampled) {
   fs_.AddFile("/data/big", Blocks(1, 60000));
   fs_.AddFile("/data/copy", Blocks(9, 3) + Blocks(1, 60000).substr(50000 * kBlock));
-  const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
-  SharedTotals totals;
-  Pace pace(request_.bytes_per_second, nullptr, totals);
-  EXPECT_THAT(ScanTree(fs_, *tree, request_, 1 << 20, pace, stop_, totals, [](const Duplicate&) {}), IsOk());
-  EXPECT_EQ(totals.Get().bytes_won, static_cast<int64_t>(10000 * kBlock));
+  EXPECT_THAT(Scan(fs_, 1 << 20), IsOk());
+  EXPECT_EQ(totals_.bytes_won, static_cast<int64_t>(10000 * kBlock));
 }
 
 // More files with several names than can be remembered: the others are read again, and equal only themselves.
@@ -674,48 +909,26 @@ TEST_F(ScannerTest, ASecondNameBeyondTheMemoryIsNoDuplicate) {
     fs_.AddFile(absl::StrCat("/data/a", i), Blocks(i, 5));
     fs_.AddLink(absl::StrCat("/data/b", i), absl::StrCat("/data/a", i));
   }
-  const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
-  SharedTotals totals;
-  Pace pace(request_.bytes_per_second, nullptr, totals);
-  EXPECT_THAT(ScanTree(fs_, *tree, request_, 1 << 20, pace, stop_, totals, [](const Duplicate&) {}), IsOk());
-  EXPECT_GT(totals.Get().files_read, uint64_t{kFiles});
-  EXPECT_GT(totals.Get().files_skipped, 0U);
-  EXPECT_EQ(totals.Get().duplicate_ranges, 0U);
+  EXPECT_THAT(Scan(fs_, 1 << 20), IsOk());
+  EXPECT_GT(totals_.files_read, uint64_t{kFiles});
+  EXPECT_GT(totals_.files_skipped, 0U);
+  EXPECT_EQ(totals_.duplicate_ranges, 0U);
 }
 
 TEST_F(ScannerTest, AThrottledScanReadsInSmallSteps) {
-  class RecordingOps final : public ExtentOps {
+  class RecordingOps final : public testing::PassingOps {
    public:
-    explicit RecordingOps(ExtentOps& ops) : ops_(ops) {}
-    absl::StatusOr<std::vector<DedupeAnswer>> Dedupe(int source, uint64_t offset, uint64_t length,
-                                                     absl::Span<const DedupeTarget> targets) override {
-      return ops_.Dedupe(source, offset, length, targets);
-    }
-    absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
-                                       bool flush) override {
-      return ops_.Extents(fd, offset, length, max, flush);
-    }
-    absl::StatusOr<FsFacts> Facts(int fd) override { return ops_.Facts(fd); }
-    void Prefetch(int fd, uint64_t offset, uint64_t length) override { ops_.Prefetch(fd, offset, length); }
+    using PassingOps::PassingOps;
     CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override {
       started.push_back(length);
-      return ops_.StartReading(fd, offset, length);
+      return PassingOps::StartReading(fd, offset, length);
     }
-    void Forget(int fd, uint64_t offset, uint64_t length) override { ops_.Forget(fd, offset, length); }
-    absl::Status Commit(int fd) override { return ops_.Commit(fd); }
-
     std::vector<uint64_t> started;  // lengths
-
-   private:
-    ExtentOps& ops_;
   };
   fs_.AddFile("/data/a", Blocks(1, 300));
   request_.bytes_per_second = uint64_t{1} << 30;
-  const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
   RecordingOps ops(fs_);
-  SharedTotals totals;
-  Pace pace(request_.bytes_per_second, nullptr, totals);
-  EXPECT_THAT(ScanTree(ops, *tree, request_, 4 << 20, pace, stop_, totals, [](const Duplicate&) {}), IsOk());
+  EXPECT_THAT(Scan(ops), IsOk());
   uint64_t bytes = 0;
   for (const uint64_t length : ops.started) {
     EXPECT_GT(length, 0U);

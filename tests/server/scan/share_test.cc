@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <vector>
 
 #include "server/fs/extent_ops.h"
@@ -31,6 +32,17 @@ TEST(ShareTest, RestIsWhatIsBehind) {
   EXPECT_EQ(rest.length, 2 * kBlock);
   EXPECT_EQ(rest.storage, 101 * kBlock);
   EXPECT_EQ(rest.source_storage, kMiB + kBlock);
+}
+
+TEST(ShareTest, AnErrnoTellsWhetherItIsWorthTryingAgain) {
+  using Cause = FailedShare::Cause;
+  for (const int error : {ENOSPC, EDQUOT, EAGAIN, ENOMEM, EMFILE, ENFILE, EIO, EROFS, EINTR, EINVAL}) {
+    EXPECT_EQ(CauseOf(error), Cause::kPassing) << error;
+  }
+  for (const int error : {ENOENT, ESTALE}) EXPECT_EQ(CauseOf(error), Cause::kChanged) << error;
+  for (const int error : {EPERM, EACCES}) EXPECT_EQ(CauseOf(error), Cause::kDestination) << error;
+  // 0: the kernel made no progress.
+  for (const int error : {ETXTBSY, EOPNOTSUPP, EXDEV, 0}) EXPECT_EQ(CauseOf(error), Cause::kUnfit) << error;
 }
 
 TEST(ShareTest, WhatSharesWithAPlaceThatIsGivenUpComesLater) {

@@ -1,0 +1,38 @@
+#ifndef COWHERD_TESTS_TESTING_PASSING_OPS_H_
+#define COWHERD_TESTS_TESTING_PASSING_OPS_H_
+
+#include <vector>
+
+#include "server/fs/extent_ops.h"
+
+namespace cowherd::testing {
+
+// Passes all on to another, which must outlive it: for tests that watch or change some of it.
+class PassingOps : public ExtentOps {
+ public:
+  explicit PassingOps(ExtentOps& ops) : ops_(ops) {}
+
+  absl::StatusOr<std::vector<DedupeAnswer>> Dedupe(int source, uint64_t offset, uint64_t length,
+                                                   absl::Span<const DedupeTarget> targets) override {
+    return ops_.Dedupe(source, offset, length, targets);
+  }
+  absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
+                                     bool flush) override {
+    return ops_.Extents(fd, offset, length, max, flush);
+  }
+  bool IsSwap(int fd) override { return ops_.IsSwap(fd); }
+  absl::StatusOr<FsFacts> Facts(int fd) override { return ops_.Facts(fd); }
+  void Prefetch(int fd, uint64_t offset, uint64_t length) override { ops_.Prefetch(fd, offset, length); }
+  CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override {
+    return ops_.StartReading(fd, offset, length);
+  }
+  void Forget(int fd, uint64_t offset, uint64_t length) override { ops_.Forget(fd, offset, length); }
+  absl::Status Commit(int fd) override { return ops_.Commit(fd); }
+
+ private:
+  ExtentOps& ops_;
+};
+
+}  // namespace cowherd::testing
+
+#endif  // COWHERD_TESTS_TESTING_PASSING_OPS_H_
