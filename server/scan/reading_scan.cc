@@ -113,7 +113,7 @@ ReadingScan::ReadingScan(ExtentOps& ops, FileTree& tree, const ScanRequest& requ
       section_bytes_(std::max<uint64_t>(kSectionBytes, block_size)),
       // A dry run shares nothing: what was read may go at once.
       page_cache_(request.dry_run ? 2 * kBytesAhead : limits.page_cache),
-      max_open_(OpenFileShare()),
+      max_open_(OpenFileShare(request.scans_at_once)),
       stop_(stop),
       totals_(totals),
       before_(totals.Get()),

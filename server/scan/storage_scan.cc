@@ -70,9 +70,10 @@ struct Limits {
 // A slow scan reads no further ahead than it shares within some seconds.
 uint64_t PageCacheFor(const ScanRequest& request) {
   constexpr uint64_t kSeconds = 8;
-  if (request.bytes_per_second == 0) return PageCacheShare();
+  const uint64_t share = PageCacheShare(request.scans_at_once);
+  if (request.bytes_per_second == 0) return share;
   const uint64_t rate = std::min(request.bytes_per_second, kMaxPageCache);
-  return std::min(PageCacheShare(), std::max(kMaxGroupBytes, rate * kSeconds));
+  return std::min(share, std::max(kMaxGroupBytes, rate * kSeconds));
 }
 
 uint64_t BatchBytesFor(const ScanRequest& request) {
@@ -142,7 +143,7 @@ class StorageScan {
         pace_(pace),
         state_(state, finder_.anchors(), request.checkpoint_interval),
         reclaim_(ops, tree, files_, block_, std::max(1U, request.workers), request.min_freed_per_moved,
-                 PageCacheFor(request), OpenFileShare(), pace, stop, totals) {}
+                 PageCacheFor(request), OpenFileShare(request.scans_at_once), pace, stop, totals) {}
 
   absl::StatusOr<UncheckedFiles> ScanAll() {
     const absl::Status status = Run();
