@@ -28,6 +28,7 @@ class Client(threading.Thread):
         self.open = []
         self.kept = []
         self.sent = []
+        self.requests = set()
         self.watches = []
         # What rests, as PauseNode's and PauseCluster's fields, and until when.
         self.held = []
@@ -86,7 +87,9 @@ class Client(threading.Thread):
         return spec
 
     def new_id(self):
-        return str(uuid.UUID(int=self.luck.getrandbits(128)))
+        request_id = str(uuid.UUID(int=self.luck.getrandbits(128)))
+        self.requests.add(request_id)
+        return request_id
 
     def submit(self):
         self.sent.append((self.spec(), self.new_id()))
@@ -167,7 +170,11 @@ class Client(threading.Thread):
             self.watches[-1].start()
 
     def list(self):
-        self.stage.api.once("ListJobs", self.stage.request("ListJobs"))
+        """Takes up those that it asked for without hearing of them."""
+        for job in self.stage.api.once("ListJobs", self.stage.request("ListJobs")).jobs:
+            # A schedule puts its own name before.
+            if job.request_id.rpartition("/")[2] in self.requests and job.id not in (*self.open, *self.kept):
+                self.open.append(job.id)
 
     def hold(self):
         """A node, or now and then all of them, for a while."""
