@@ -47,6 +47,8 @@ struct Reference {
   uint64_t length = 0;         // as the file sees it
   bool encoded = false;        // compressed: checksums are of the stored bytes
   bool unwritten = false;      // preallocated: reads as zeros, has no checksums
+  // Bytes of the last block, where the file ends within it; 0: whole blocks. StorageMap does not tell.
+  uint32_t tail = 0;
 };
 
 // The storage of one filesystem that keeps checksums of its data: which extents there are, the checksums of

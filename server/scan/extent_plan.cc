@@ -30,6 +30,21 @@ std::vector<Interval> Live(absl::Span<const Reference> references) {
   return merged;
 }
 
+std::map<uint64_t, uint32_t> TailsOf(absl::Span<const Reference> references, uint32_t block_size) {
+  std::map<uint64_t, uint32_t> tails;
+  for (const Reference& r : references) {
+    if (r.tail > 0) tails.emplace(r.extent_offset + r.length - block_size, r.tail);
+  }
+  for (auto& [offset, bytes] : tails) {
+    for (const Reference& r : references) {
+      const uint64_t end = r.extent_offset + r.length;
+      if (r.extent_offset > offset || end <= offset) continue;
+      if ((end == offset + block_size ? r.tail : 0) != bytes) bytes = kTailsDiffer;
+    }
+  }
+  return tails;
+}
+
 // Appends, or lengthens the last segment where that says the same.
 void Append(std::vector<Segment>& segments, const Segment& next) {
   if (!segments.empty()) {
@@ -68,6 +83,7 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   ExtentPlan plan;
   plan.extent = use.extent;
   plan.references = use.references;
+  plan.tails = TailsOf(use.references, options_.block_size);
   const auto encoded = [](const Reference& r) { return r.encoded; };
   if (std::any_of(use.references.begin(), use.references.end(),
                   [](const Reference& r) { return r.unwritten; })) {
@@ -111,12 +127,13 @@ bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> run
   if (source == nullptr || source->extent.length != plan.extent.length) return false;
   for (const Interval& live : Live(plan.references)) {
     for (uint64_t at = live.begin; at < live.end;) {
-      const Piece piece = LocateReference(run.source_extent, source->references, true, at, live.end - at);
-      if (!piece.found) {
+      const Piece piece =
+          LocateReference(run.source_extent, source->references, true, at, WantedAt(plan, at, live.end - at));
+      if (piece.sourceless) {
         sourceless_.push_back({0, plan.extent.length, run.source_extent, 0});
         return false;
       }
-      Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces, piece.storage});
+      Append(plan.segments, {at, piece.length, !piece.found, piece.position, piece.pieces, piece.storage});
       at += piece.length;
     }
   }
@@ -139,12 +156,15 @@ void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs,
       move_to(begin);
       while (at < end) {
         const uint64_t source_offset = run.source_block * options_.block_size + (at - run_begin);
-        const Piece piece = Locate(plan, run.source_extent, source_offset, end - at, use_of);
+        const Piece piece =
+            Locate(plan, run.source_extent, source_offset, WantedAt(plan, at, end - at), use_of);
         if (piece.found && (piece.length >= min_length || end - begin >= min_length)) {
           Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces, piece.storage});
           at += piece.length;
         } else {
-          if (!piece.found) sourceless_.push_back({at, at + piece.length, run.source_extent, source_offset});
+          if (piece.sourceless) {
+            sourceless_.push_back({at, at + piece.length, run.source_extent, source_offset});
+          }
           move_to(at + piece.length);
         }
       }
@@ -153,29 +173,45 @@ void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs,
   }
 }
 
+ExtentPlanner::Wanted ExtentPlanner::WantedAt(const ExtentPlan& plan, uint64_t offset, uint64_t most) const {
+  const auto tail = plan.tails.lower_bound(offset);
+  if (tail == plan.tails.end()) return {most};
+  if (tail->first > offset) return {std::min(most, tail->first - offset)};
+  return {std::min<uint64_t>(most, options_.block_size), tail->second};
+}
+
 ExtentPlanner::Piece ExtentPlanner::Locate(const ExtentPlan& current, uint64_t address, uint64_t offset,
-                                           uint64_t length, UseOf use_of) const {
+                                           Wanted wanted, UseOf use_of) const {
   const ExtentPlan* plan = nullptr;
   if (address == current.extent.address) {
     plan = &current;
   } else if (const auto planned = batch_.find(address); planned != batch_.end()) {
     plan = &planned->second;
   }
+  Piece none;
+  none.length = wanted.length;
+  none.sourceless = true;
   if (plan == nullptr) {
     const ExtentUse* use = use_of(address);
-    if (use == nullptr) return {length, false, {}};
-    return LocateReference(address, use->references, false, offset, length);
+    return use == nullptr ? none : LocateReference(address, use->references, false, offset, wanted);
   }
   // That extent goes free: what it held is where its plan says.
   auto segment = std::upper_bound(plan->segments.begin(), plan->segments.end(), offset,
                                   [](uint64_t at, const Segment& s) { return at < s.offset; });
-  if (segment == plan->segments.begin()) return {options_.block_size, false, {}};
+  none.length = options_.block_size;
+  if (segment == plan->segments.begin()) return none;
   --segment;
-  if (offset >= segment->offset + segment->length) return {options_.block_size, false, {}};
+  if (offset >= segment->offset + segment->length) return none;
   const uint64_t delta = offset - segment->offset;
-  const uint64_t most = std::min(length, segment->length - delta);
-  if (segment->move) return LocateReference(address, plan->references, false, offset, most);
-  return {most,
+  wanted.length = std::min(wanted.length, segment->length - delta);
+  if (segment->move) return LocateReference(address, plan->references, false, offset, wanted);
+  const Wanted there = WantedAt(*plan, offset, wanted.length);
+  if (there.tail != wanted.tail) {
+    none.length = there.length;
+    none.sourceless = false;
+    return none;
+  }
+  return {there.length,
           true,
           {segment->source.file, segment->source.offset + delta},
           segment->pieces,
@@ -183,22 +219,37 @@ ExtentPlanner::Piece ExtentPlanner::Locate(const ExtentPlan& current, uint64_t a
 }
 
 ExtentPlanner::Piece ExtentPlanner::LocateReference(uint64_t address, absl::Span<const Reference> references,
-                                                    bool encoded, uint64_t offset, uint64_t length) {
+                                                    bool encoded, uint64_t offset, Wanted wanted) const {
   const Reference* best = nullptr;
+  uint64_t best_end = offset;
   uint64_t nearest = UINT64_MAX;  // where a reference begins behind the offset
+  bool unfit = false;             // a file has it, and ends otherwise
   for (const Reference& r : references) {
     if (r.unwritten || r.encoded != encoded) continue;
+    const uint64_t end = r.extent_offset + r.length;
     if (r.extent_offset > offset) {
       nearest = std::min(nearest, r.extent_offset - offset);
-    } else if (offset < r.extent_offset + r.length &&
-               (best == nullptr || r.extent_offset + r.length > best->extent_offset + best->length)) {
-      best = &r;
+    } else if (offset < end) {
+      const uint64_t tail = r.tail > 0 ? end - options_.block_size : end;
+      if ((offset < tail ? 0 : r.tail) != wanted.tail) {
+        unfit = true;
+      } else if (const uint64_t fit_end = offset < tail ? tail : end; fit_end > best_end) {
+        best = &r;
+        best_end = fit_end;
+      }
     }
   }
-  if (best == nullptr) return {std::min(length, nearest), false, {}};
-  const uint64_t delta = offset - best->extent_offset;
-  return {
-      std::min(length, best->length - delta), true, {best->file, best->offset + delta}, 1, {address, offset}};
+  if (best == nullptr) {
+    Piece none;
+    none.length = std::min(wanted.length, unfit ? options_.block_size : nearest);
+    none.sourceless = !unfit;
+    return none;
+  }
+  return {std::min(wanted.length, best_end - offset),
+          true,
+          {best->file, best->offset + (offset - best->extent_offset)},
+          1,
+          {address, offset}};
 }
 
 }  // namespace cowherd

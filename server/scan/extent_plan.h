@@ -16,7 +16,7 @@ namespace cowherd {
 // Who refers to an extent, as far as the scan may touch them.
 struct ExtentUse {
   StorageExtent extent;
-  std::vector<Reference> references;  // those that can be opened and are within the scan
+  std::vector<Reference> references;  // those that can be opened and are within the scan; with their tails
   bool all = false;                   // there are no others, and all may share with another extent
   bool told = true;                   // false: it is not known who does
 };
@@ -44,11 +44,17 @@ struct Segment {
   StoragePosition source_storage = {};
 };
 
+constexpr uint32_t kTailsDiffer = UINT32_MAX;
+
 // How to free an extent: every byte of it that a file refers to is in one segment.
 struct ExtentPlan {
   StorageExtent extent;
   std::vector<Reference> references;
   std::vector<Segment> segments;  // ascending
+  // Blocks, by their offset in the extent, that files end within: how many bytes of them files have, or
+  // kTailsDiffer. The kernel shares such a block only with one that ends its file too, after as many bytes
+  // (fs/remap_range.c), though checksums are of whole blocks.
+  std::map<uint64_t, uint32_t> tails;
   uint64_t duplicate_bytes = 0;
   uint64_t moved_bytes = 0;
 };
@@ -113,15 +119,22 @@ class ExtentPlanner {
     FilePosition position;
     uint32_t pieces = 1;
     StoragePosition storage = {};
+    bool sourceless = false;  // not found, since no file has it
   };
 
   bool PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of);
   void PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of);
-  // Where a file has the bytes of that extent, from `offset` on.
-  Piece Locate(const ExtentPlan& current, uint64_t address, uint64_t offset, uint64_t length,
+  // Bytes of files that share with others in one way.
+  struct Wanted {
+    uint64_t length = 0;
+    uint32_t tail = 0;  // as ExtentPlan's; 0: whole blocks
+  };
+  Wanted WantedAt(const ExtentPlan& plan, uint64_t offset, uint64_t most) const;
+  // Where a file has such bytes of that extent, from `offset` on.
+  Piece Locate(const ExtentPlan& current, uint64_t address, uint64_t offset, Wanted wanted,
                UseOf use_of) const;
-  static Piece LocateReference(uint64_t address, absl::Span<const Reference> references, bool encoded,
-                               uint64_t offset, uint64_t length);
+  Piece LocateReference(uint64_t address, absl::Span<const Reference> references, bool encoded,
+                        uint64_t offset, Wanted wanted) const;
 
   const PlanOptions options_;
   std::map<uint64_t, ExtentPlan> batch_;

@@ -24,6 +24,7 @@ struct ScanFile {
   std::string path;         // below the root
   uint64_t generation = 0;  // of its inode, for FileTree::OpenByNumber; 0: it is opened by its path
   bool immutable = false;   // it may be a source only
+  uint64_t size = 0;        // when it was found
 };
 
 // The files that a scan may touch, by their number. Keeps some open. Any thread.

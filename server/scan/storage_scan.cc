@@ -632,7 +632,7 @@ class StorageScan {
     ASSIGN_OR_RETURN(std::string path, map_.PathOf(file, wanted_));
     ASSIGN_OR_RETURN(const InodeFacts inode, map_.InodeOf(file));
     if (inode.size < request_.min_file_size) return absl::NotFoundError("smaller than the scan asks for");
-    return ScanFile{std::move(path), inode.generation, inode.immutable};
+    return ScanFile{std::move(path), inode.generation, inode.immutable, inode.size};
   }
 
   absl::StatusOr<std::vector<Reference>> ReferencesOf(const StorageExtent& extent) {
@@ -642,6 +642,11 @@ class StorageScan {
              {{"address", extent.address}, {"error", references.status()}});
     }
     return references;
+  }
+
+  uint32_t TailOf(const Reference& reference, uint64_t size) const {
+    const uint64_t end = reference.offset + reference.length;
+    return size < end && size + block_ > end ? static_cast<uint32_t>(size % block_) : 0;
   }
 
   // What cannot be told is taken as held outside.
@@ -654,7 +659,10 @@ class StorageScan {
     use.all = true;
     for (const Reference& reference : *references) {
       const absl::StatusOr<ScanFile> file = files_.Find(reference.file);
-      if (file.ok()) use.references.push_back(reference);
+      if (file.ok()) {
+        use.references.push_back(reference);
+        use.references.back().tail = TailOf(reference, file->size);
+      }
       // An immutable file is a source, and gives up nothing.
       use.all &= file.ok() && !file->immutable;
     }

@@ -242,6 +242,68 @@ TEST_F(ExtentPlanTest, CompressedExtentsGoAsAWhole) {
   EXPECT_EQ(Plan(3000, {{0, 1000, 0, 4}}), ExtentVerdict::kLittle);
 }
 
+// Checksums are of blocks that zeros fill up; the kernel compares files, and these end.
+TEST_F(ExtentPlanTest, ABlockThatAFileEndsWithinIsSharedOnlyWithItsLike) {
+  Add(1000, 10, kOne);
+  Add(2000, 10, kTwo).references[0].tail = 100;
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(2000).segments.size(), 2u);
+  ExpectShare(Planned(2000).segments[0], 0, 9, kOne, 0);
+  ExpectMove(Planned(2000).segments[1], 9, 1);
+  EXPECT_TRUE(planner_.sourceless().empty());
+
+  uses_.at(1000).references[0].tail = 100;
+  planner_.NextBatch();
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
+  ExpectShare(Planned(2000).segments[0], 0, 10, kOne, 0);
+  // The same by way of what is given up.
+  Add(3000, 10, kThree).references[0].tail = 100;
+  EXPECT_EQ(Plan(3000, {{0, 2000, 0, 10}}), ExtentVerdict::kPlanned);
+  ExpectShare(Planned(3000).segments[0], 0, 10, kOne, 0);
+  for (const uint32_t tail : {0, 99}) {
+    Add(4000 + tail, 10, kThree).references[0].tail = tail;
+    for (const uint64_t source : {1000, 2000}) {
+      planner_.NextBatch();
+      Plan(2000, {{0, 1000, 0, 10}});
+      EXPECT_EQ(Plan(4000 + tail, {{0, source, 0, 10}}), ExtentVerdict::kPlanned);
+      ASSERT_EQ(Planned(4000 + tail).segments.size(), 2u) << tail << " " << source;
+      ExpectShare(Planned(4000 + tail).segments[0], 0, 9, kOne, 0);
+      ExpectMove(Planned(4000 + tail).segments[1], 9, 1);
+      EXPECT_TRUE(planner_.sourceless().empty());
+    }
+  }
+}
+
+TEST_F(ExtentPlanTest, ABlockThatFilesEndWithinDifferentlyIsMoved) {
+  Add(1000, 10, kOne).references[0].tail = 100;
+  ExtentUse& use = Add(2000, 10, kTwo);
+  use.references[0].tail = 100;
+  use.references.push_back({kThree, 0, 0, 10 * kBlock, false, false});
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(2000).segments.size(), 2u);
+  ExpectMove(Planned(2000).segments[1], 9, 1);
+  // One of the files that have the source will do.
+  Add(4000, 10, kThree);
+  planner_.NextBatch();
+  EXPECT_EQ(Plan(4000, {{0, 2000, 0, 10}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(4000).segments.size(), 1u);
+  ExpectShare(Planned(4000).segments[0], 0, 10, kThree, 0);
+}
+
+TEST_F(ExtentPlanTest, ACompressedExtentsTailIsMovedToo) {
+  for (const uint64_t address : {1000, 2000}) {
+    Reference& reference = Add(address, 8, address == 1000 ? kOne : kTwo).references[0];
+    reference.length = 32 * kBlock;
+    reference.encoded = true;
+  }
+  uses_.at(2000).references[0].tail = 1;
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 8}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(2000).segments.size(), 2u);
+  ExpectShare(Planned(2000).segments[0], 0, 31, kOne, 0);
+  ExpectMove(Planned(2000).segments[1], 31, 1);
+  EXPECT_TRUE(planner_.sourceless().empty());
+}
+
 TEST_F(ExtentPlanTest, PreallocatedExtentsAreLeft) {
   Add(1000, 10, kOne);
   Add(2000, 10, kTwo).references[0].unwritten = true;
