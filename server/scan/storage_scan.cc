@@ -395,11 +395,16 @@ class StorageScan {
 
   std::vector<BlockRun> RunsOf(const StorageExtent& extent, absl::Span<const uint64_t> checksums) {
     std::vector<BlockRun> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
-      const std::vector<uint64_t>* earlier = earlier_.Find(address);
+      const std::vector<uint64_t>* earlier = IsGone(address) ? nullptr : earlier_.Find(address);
       return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*earlier);
     });
     earlier_.Keep(extent.address, {checksums.begin(), checksums.end()});
     return runs;
+  }
+
+  // Only a dry run finds it: it may share with the extent that is looked back at.
+  bool IsGone(uint64_t address) const {
+    return looks_back_ && given_up_.contains(address) && planner_.batch().count(address) == 0;
   }
 
   // Plans the extent, and carries out the batch if it is full.

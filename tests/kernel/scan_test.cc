@@ -285,9 +285,7 @@ TEST_P(ScanTest, RandomTrees) {
     // at extents that later ones hold too.
     EXPECT_GE(freed * 100, expected * 90);
     EXPECT_LE(freed * 100, expected * (HasChecksums() ? 105 : 101));
-    // What looks the same in storage may end one file and not the other: then it is not shared, and may keep
-    // an extent.
-    EXPECT_NEAR(part(planned, freed), 1, 0.05);
+    EXPECT_NEAR(part(planned, freed), 1, 0.02);
     freed_in_all += freed;
     expected_in_all += expected;
     planned_in_all += planned;
@@ -306,7 +304,7 @@ TEST_P(ScanTest, RandomTrees) {
   EXPECT_LE(freed_in_all * 100, expected_in_all * (HasChecksums() ? 102 : 101));
   const double error = static_cast<double>(planned_in_all) / static_cast<double>(freed_in_all) - 1;
   std::printf("%s: dry runs said %+.2f %% of what then went free\n", GetParam().name.c_str(), 100 * error);
-  EXPECT_NEAR(error, 0, HasChecksums() ? 0.025 : 0.01);
+  EXPECT_NEAR(error, 0, 0.01);
 }
 
 // Pages of a file that are in the page cache.
