@@ -16,6 +16,9 @@ namespace {
 
 using google::protobuf::util::TimeUtil;
 
+// Of two limits; 0: none.
+uint64_t Lower(uint64_t a, uint64_t b) { return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b); }
+
 absl::Status Corrupt(const std::string& what) {
   return MakeError(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
                    absl::StrCat(what, " in the store cannot be read"));
@@ -312,16 +315,16 @@ absl::StatusOr<v1::RunTaskRequest> ToProto(const RunOrder& order) {
     v1::TreeScan& scan = *request.mutable_scan();
     scan.set_root(order.root);
     for (const std::string& path : order.paths) scan.add_paths(path);
-    scan.mutable_options()->Swap(spec.mutable_scan()->mutable_options());
-    const uint64_t own = scan.options().bytes_per_second();
-    if (order.bytes_per_second != 0 && (own == 0 || own > order.bytes_per_second)) {
-      scan.mutable_options()->set_bytes_per_second(order.bytes_per_second);
-    }
+    v1::ScanOptions& options = *scan.mutable_options();
+    options.Swap(spec.mutable_scan()->mutable_options());
+    options.set_bytes_per_second(Lower(options.bytes_per_second(), order.bytes_per_second));
     return request;
   }
   for (v1::NodeRanges& ranges : *spec.mutable_ranges()->mutable_nodes()) {
     if (ranges.node() != order.node) continue;
-    request.mutable_ranges()->Swap(ranges.mutable_ranges());
+    v1::RangeList& list = *request.mutable_ranges();
+    list.Swap(ranges.mutable_ranges());
+    list.set_bytes_per_second(Lower(list.bytes_per_second(), order.bytes_per_second));
     return request;
   }
   return Corrupt("the spec of a job");

@@ -334,9 +334,9 @@ int Main(int argc, char** argv) {
                  "Tasks that run at a time on one filesystem of a node")
       ->capture_default_str();
   app.add_option("--max_bytes_per_second", flags.max_bytes_per_second,
-                 "Bytes that all running scans together may look at and compare in a second. Each gets an "
+                 "Bytes that all running tasks together may look at and compare in a second. Each gets an "
                  "equal part when it starts, as if --max_tasks ran, or --max_tasks_per_node on each node "
-                 "that is up; a change comes with its next try. Lists of ranges are not counted. 0: no limit")
+                 "that is up; a change comes with its next try. 0: no limit")
       ->capture_default_str();
   CLI::App* backup = app.add_subcommand(
       "backup", "Copies the store to a file. One in a SQLite file must not be in use, one in etcd may be");

@@ -15,6 +15,7 @@
 #include "server/base/version.h"
 #include "server/dedupe/request.h"
 #include "server/node/convert.h"
+#include "server/node/paced_extent_ops.h"
 
 namespace cowherd {
 namespace {
@@ -78,12 +79,43 @@ absl::StatusOr<DedupeRequest> Node::CheckAndLog(const v1::DedupeRangesRequest& r
 }
 
 absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,
-                                                            const Stop& stop, SharedTotals* mine) {
+                                                            const Stop& stop) {
   ASSIGN_OR_RETURN(const DedupeRequest checked, CheckAndLog(request));
   ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops_, trees_, checked, stop));
   Count(checked.length, result.targets, *book_.Open(checked.source.path.root->name));
-  if (mine != nullptr) Count(checked.length, result.targets, *mine);
   return ToProto(request, result);
+}
+
+// A request of which nothing could be tried fails the task, when the others are done: whether to try again is
+// the controller's to say.
+absl::Status Node::ShareRanges(const v1::RangeList& list, const Stop& stop, SharedTotals& totals,
+                               v1::TaskSummary& summary) {
+  Pace pace(list.bytes_per_second(), /*pressure=*/nullptr, totals);
+  PacedExtentOps ops(ops_, pace, stop);
+  const auto share = [&](const v1::DedupeRangesRequest& request) -> absl::StatusOr<v1::DedupeRangesResponse> {
+    ASSIGN_OR_RETURN(const DedupeRequest checked, CheckAndLog(request));
+    ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops, trees_, checked, stop));
+    // For the root, and for the task.
+    Count(checked.length, result.targets, *book_.Open(checked.source.path.root->name));
+    Count(checked.length, result.targets, totals);
+    return ToProto(request, result);
+  };
+  absl::Status refused;
+  for (const v1::DedupeRangesRequest& request : list.requests()) {
+    RETURN_IF_ERROR(stop.Check());
+    absl::StatusOr<v1::DedupeRangesResponse> response = share(request);
+    v1::RangeResult& result = *summary.add_ranges();
+    if (response.ok()) {
+      *result.mutable_response() = *std::move(response);
+    } else {
+      totals.Update(
+          [&](Totals& t) { t.ranges_failed += static_cast<uint64_t>(request.destinations_size()); });
+      *result.mutable_error() = ToErrorDetail(response.status());
+      refused.Update(response.status());
+    }
+  }
+  refused.Update(stop.Check());
+  return refused;
 }
 
 void Node::DedupeTogether(absl::Span<const v1::DedupeRangesRequest* const> requests, const Stop& stop,
@@ -203,28 +235,11 @@ absl::StatusOr<TaskTable::New> Node::MakeTask(const v1::RunTaskRequest& request)
       }
       if (i == 0) root = checked->source.path.root->name;
     }
-    // DedupeRanges counts for the roots by itself; these are the task's own.
+    // What is shared counts for the roots of each range; these are the task's own.
     task.totals = std::make_shared<SharedTotals>();
     task.work = [this, list = request.ranges()](SharedTotals& totals, const Stop& stop,
                                                 v1::TaskSummary& summary) {
-      // A request of which nothing could be tried fails the task, when the others are done: whether to try
-      // again is the controller's to say.
-      absl::Status refused;
-      for (const v1::DedupeRangesRequest& range : list.requests()) {
-        RETURN_IF_ERROR(stop.Check());
-        absl::StatusOr<v1::DedupeRangesResponse> response = DedupeRanges(range, stop, &totals);
-        v1::RangeResult& result = *summary.add_ranges();
-        if (response.ok()) {
-          *result.mutable_response() = *std::move(response);
-        } else {
-          totals.Update(
-              [&](Totals& t) { t.ranges_failed += static_cast<uint64_t>(range.destinations_size()); });
-          *result.mutable_error() = ToErrorDetail(response.status());
-          refused.Update(response.status());
-        }
-      }
-      refused.Update(stop.Check());
-      return refused;
+      return ShareRanges(list, stop, totals, summary);
     };
   } else {
     return FieldError("work", "missing: give scan or ranges");

@@ -48,9 +48,8 @@ class Node {
   Node(NodeConfig config, const RootTable& roots, ExtentOps& ops, FileTrees& trees, TotalsBook& book,
        NodeMetrics& metrics, EpochGate& epochs);
 
-  // `mine`, if given, is told what was done, next to the totals of the root.
   absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
-                                                        const Stop& stop, SharedTotals* mine = nullptr);
+                                                        const Stop& stop);
   // The same for requests that waited together: what they name is opened once, and neighbours are joined.
   // Calls `answered` for each, in their order.
   using Answered = absl::FunctionRef<void(absl::StatusOr<v1::DedupeRangesResponse>)>;
@@ -78,6 +77,8 @@ class Node {
 
  private:
   absl::StatusOr<DedupeRequest> CheckAndLog(const v1::DedupeRangesRequest& request) const;
+  absl::Status ShareRanges(const v1::RangeList& list, const Stop& stop, SharedTotals& totals,
+                           v1::TaskSummary& summary);
   absl::StatusOr<TaskTable::New> MakeTask(const v1::RunTaskRequest& request);
   absl::Status RunScan(const RootedScan& scan, const Stop& stop, SharedTotals& totals,
                        absl::FunctionRef<void(const Duplicate&)> found);

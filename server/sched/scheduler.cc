@@ -6,11 +6,7 @@
 
 namespace cowherd {
 
-void Scheduler::AddJob(uint64_t job, int32_t priority, bool metered) {
-  JobQueue& queue = jobs_[job];
-  queue.priority = priority;
-  queue.metered = metered;
-}
+void Scheduler::AddJob(uint64_t job, int32_t priority) { jobs_[job].priority = priority; }
 
 void Scheduler::SetHeld(uint64_t job, bool held) {
   JobQueue& queue = jobs_.at(job);
@@ -84,18 +80,11 @@ void Scheduler::Leave(Filesystem& filesystem) {
 }
 
 void Scheduler::Rerank(uint64_t id, JobQueue& job) {
-  if (job.rank) OrderOf(job).erase(*job.rank);
+  if (job.rank) order_.erase(*job.rank);
   job.rank.reset();
   if (job.held || job.startable.empty()) return;
   job.rank = Rank(-int64_t{job.priority}, job.running, job.served, id);
-  OrderOf(job).insert(*job.rank);
-}
-
-const Scheduler::Rank* Scheduler::FirstRank(bool metered) const {
-  const Rank* first = unmetered_order_.empty() ? nullptr : &*unmetered_order_.begin();
-  if (!metered || metered_order_.empty()) return first;
-  const Rank* other = &*metered_order_.begin();
-  return first == nullptr || *other < *first ? other : first;
+  order_.insert(*job.rank);
 }
 
 void Scheduler::Enqueue(TaskKey task, Filesystem& filesystem) {
@@ -256,21 +245,20 @@ std::vector<Scheduler::Start> Scheduler::Next(absl::Time now, size_t most) {
     Entry& entry = entries_.at(task);
     if (entry.filesystem->node->gate == Gate::kShut || jobs_.at(task.job).held) continue;
     uint64_t share = 0;
-    if (limits_.bytes_per_second > 0 && jobs_.at(task.job).metered) {
+    if (limits_.bytes_per_second > 0) {
       // It was given about so much before, and goes on with that.
       share = ShareOf(limits_.bytes_per_second, slots(), 0).value_or(0);
     }
     BeginRun(task, entry, share);
     starts.push_back({task, /*attach=*/true, share});
   }
-  while (starts.size() < most && running_ < limits_.in_all) {
-    absl::optional<uint64_t> part = 0;
+  while (starts.size() < most && running_ < limits_.in_all && !order_.empty()) {
+    absl::optional<uint64_t> share = 0;
     if (limits_.bytes_per_second > 0) {
-      part = ShareOf(limits_.bytes_per_second, slots(), given_bytes_per_second_);
+      share = ShareOf(limits_.bytes_per_second, slots(), given_bytes_per_second_);
     }
-    const Rank* first = FirstRank(part.has_value());
-    if (first == nullptr) break;
-    const uint64_t id = std::get<3>(*first);
+    if (!share) break;
+    const uint64_t id = std::get<3>(*order_.begin());
     JobQueue& job = jobs_.at(id);
     const TaskKey task{id, job.queued.lower_bound({*job.startable.begin(), 0})->second};
     Entry& entry = entries_.at(task);
@@ -280,9 +268,8 @@ std::vector<Scheduler::Start> Scheduler::Next(absl::Time now, size_t most) {
       if (job.startable.empty()) Rerank(id, job);
       continue;
     }
-    const uint64_t share = job.metered ? *part : 0;
-    BeginRun(task, entry, share);
-    starts.push_back({task, /*attach=*/false, share});
+    BeginRun(task, entry, *share);
+    starts.push_back({task, /*attach=*/false, *share});
   }
   return starts;
 }

@@ -70,8 +70,7 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // `metered`: each of its tasks takes a share of the bytes per second.
-  void AddJob(uint64_t job, int32_t priority, bool metered);
+  void AddJob(uint64_t job, int32_t priority);
   // None of its tasks is started or attached to while it is held.
   void SetHeld(uint64_t job, bool held);
   // Its tasks must have been removed.
@@ -136,7 +135,6 @@ class Scheduler {
   using Rank = std::tuple<int64_t, size_t, uint64_t, uint64_t>;
   struct JobQueue {
     int32_t priority = 0;
-    bool metered = true;
     bool held = false;
     size_t running = 0;
     uint64_t served = 0;
@@ -145,7 +143,7 @@ class Scheduler {
     // Those filesystems of `queued` that may have a place free; each is looked at when its turn comes.
     absl::btree_set<uint64_t> startable;
     std::set<uint32_t> away;
-    // As it stands in its order.
+    // As it stands in order_.
     absl::optional<Rank> rank;
   };
 
@@ -153,10 +151,7 @@ class Scheduler {
   void Forget(Node& node);
   Filesystem& FilesystemOf(const Place& place);
   void Leave(Filesystem& filesystem);
-  std::set<Rank>& OrderOf(const JobQueue& job) { return job.metered ? metered_order_ : unmetered_order_; }
   void Rerank(uint64_t id, JobQueue& job);
-  // Null: there is none. `metered`: also of those that are.
-  const Rank* FirstRank(bool metered) const;
   void Enqueue(TaskKey task, Filesystem& filesystem);
   void Dequeue(TaskKey task, Filesystem& filesystem);
   // A place may have come free.
@@ -173,8 +168,7 @@ class Scheduler {
   std::unordered_map<TaskKey, Entry, TaskKeyHash> entries_;
   std::map<uint64_t, JobQueue> jobs_;
   // Jobs that may have something to start, the next one first.
-  std::set<Rank> metered_order_;
-  std::set<Rank> unmetered_order_;
+  std::set<Rank> order_;
   // Tasks whose time has not come, and filesystems whose pause has not ended.
   std::set<std::pair<absl::Time, TaskKey>> timed_;
   std::set<std::pair<absl::Time, Filesystem*>> paused_;

@@ -53,7 +53,7 @@ bool Tries::StoreRests() {
 void Tries::AddJob(const ActiveJob& active) {
   const uint64_t job = active.job.sequence;
   // A list of ranges has no rate of its own.
-  scheduler_.AddJob(job, active.plan.priority, /*metered=*/!active.plan.ranges);
+  scheduler_.AddJob(job, active.plan.priority);
   scheduler_.SetHeld(job, Held(active));
   for (const TaskRow& row : active.tasks) {
     const TaskKey key{job, row.number};

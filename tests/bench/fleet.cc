@@ -392,7 +392,7 @@ double SchedulerSeconds(size_t tasks) {
     names.push_back(NodeName(node));
     scheduler.SetGate(names.back(), Gate::kOpen);
   }
-  for (uint64_t job = 1; job <= 10; ++job) scheduler.AddJob(job, 0, /*metered=*/true);
+  for (uint64_t job = 1; job <= 10; ++job) scheduler.AddJob(job, 0);
   const Steady::time_point begin = Steady::now();
   for (size_t task = 0; task < tasks; ++task) {
     scheduler.Queue({1 + task % 10, static_cast<uint32_t>(task / 10)}, {names[task / 10], "uuid"},

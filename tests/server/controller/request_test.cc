@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "absl/strings/str_cat.h"
 #include "server/base/status.h"
 #include "server/base/totals_proto.h"
 #include "server/controller/convert.h"
@@ -220,20 +221,27 @@ TEST(CheckCreateJob, PriorityAndCanary) {
 }
 
 TEST(Order, TakesTheLowerOfTwoRates) {
-  v1::JobSpec spec;
-  spec.mutable_scan()->mutable_nodes()->set_all(true);
-  RunOrder order;
-  const auto rate = [&](uint64_t own, uint64_t share) {
-    spec.mutable_scan()->mutable_options()->set_bytes_per_second(own);
-    order.spec = spec.SerializeAsString();
-    order.bytes_per_second = share;
-    return ToProto(order)->scan().options().bytes_per_second();
+  struct Row {
+    uint64_t own;
+    uint64_t share;
+    uint64_t rate;
   };
-  EXPECT_EQ(rate(0, 0), 0u);
-  EXPECT_EQ(rate(5, 0), 5u);
-  EXPECT_EQ(rate(0, 7), 7u);
-  EXPECT_EQ(rate(5, 7), 5u);
-  EXPECT_EQ(rate(9, 7), 7u);
+  for (const Row& row : {Row{0, 0, 0}, Row{5, 0, 5}, Row{0, 7, 7}, Row{5, 7, 5}, Row{9, 7, 7}}) {
+    SCOPED_TRACE(absl::StrCat(row.own, " and ", row.share));
+    RunOrder order;
+    order.bytes_per_second = row.share;
+    order.node = "a";
+    v1::JobSpec scan;
+    scan.mutable_scan()->mutable_options()->set_bytes_per_second(row.own);
+    order.spec = scan.SerializeAsString();
+    EXPECT_EQ(ToProto(order)->scan().options().bytes_per_second(), row.rate);
+    v1::JobSpec ranges;
+    v1::NodeRanges& of_a = *ranges.mutable_ranges()->add_nodes();
+    of_a.set_node("a");
+    of_a.mutable_ranges()->set_bytes_per_second(row.own);
+    order.spec = ranges.SerializeAsString();
+    EXPECT_EQ(ToProto(order)->ranges().bytes_per_second(), row.rate);
+  }
 }
 
 }  // namespace

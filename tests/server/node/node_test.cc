@@ -148,6 +148,20 @@ TEST_F(NodeTest, RangesTaskGivesEachResultInOrder) {
   EXPECT_EQ(under_test_.book.Sums()["data"].ranges_deduped, 1U);
 }
 
+TEST_F(NodeTest, RangesTaskGoesAtItsRate) {
+  for (const char* path : {"/data/a", "/data/b", "/data/c"}) fs_.AddFile(path, Blocks(1, 4));
+  v1::RunTaskRequest request;
+  request.set_task_id("t");
+  for (const char* path : {"b", "c"}) {
+    *request.mutable_ranges()->add_requests() = NodeUnderTest::Ranges("a", 4 * kBlock, {path});
+  }
+  // What a tenth of a second gives may come at once; each of the two is 32 KiB.
+  request.mutable_ranges()->set_bytes_per_second(256 << 10);
+  const v1::TaskSummary summary = RunToTheEnd(request).summary();
+  EXPECT_EQ(summary.totals().ranges_deduped(), 2U);
+  EXPECT_GT(summary.totals().rate_wait_ns(), 0U);
+}
+
 TEST_F(NodeTest, CancelledRangesTaskKeepsWhatWasDone) {
   for (const char* path : {"/data/a", "/data/b", "/data/c"}) fs_.AddFile(path, Blocks(1, 4));
   v1::RunTaskRequest request;

@@ -16,8 +16,8 @@
 #include "absl/strings/str_cat.h"
 #include "server/fs/extent_ops.h"
 #include "server/fs/fake_filesystem.h"
+#include "server/fs/passing_ops.h"
 #include "tests/testing/file_clock.h"
-#include "tests/testing/passing_ops.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_data.h"
 
@@ -33,7 +33,7 @@ using testing::kBlock;
 using Operation = FakeFilesystem::Operation;
 
 // Extents is asked for a window of 64 MiB at a time.
-class ExtentsOps final : public testing::PassingOps {
+class ExtentsOps final : public PassingOps {
  public:
   using PassingOps::PassingOps;
   absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,
@@ -916,7 +916,7 @@ TEST_F(ScannerTest, ASecondNameBeyondTheMemoryIsNoDuplicate) {
 }
 
 TEST_F(ScannerTest, AThrottledScanReadsInSmallSteps) {
-  class RecordingOps final : public testing::PassingOps {
+  class RecordingOps final : public PassingOps {
    public:
     using PassingOps::PassingOps;
     CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override {

@@ -1,13 +1,13 @@
-#ifndef COWHERD_TESTS_TESTING_PASSING_OPS_H_
-#define COWHERD_TESTS_TESTING_PASSING_OPS_H_
+#ifndef COWHERD_SERVER_FS_PASSING_OPS_H_
+#define COWHERD_SERVER_FS_PASSING_OPS_H_
 
 #include <vector>
 
 #include "server/fs/extent_ops.h"
 
-namespace cowherd::testing {
+namespace cowherd {
 
-// Passes all on to another, which must outlive it: for tests that watch or change some of it.
+// Passes all on to another, which must outlive it: for those that watch or change some of it.
 class PassingOps : public ExtentOps {
  public:
   explicit PassingOps(ExtentOps& ops) : ops_(ops) {}
@@ -29,10 +29,10 @@ class PassingOps : public ExtentOps {
   void Forget(int fd, uint64_t offset, uint64_t length) override { ops_.Forget(fd, offset, length); }
   absl::Status Commit(int fd) override { return ops_.Commit(fd); }
 
- private:
+ protected:
   ExtentOps& ops_;
 };
 
-}  // namespace cowherd::testing
+}  // namespace cowherd
 
-#endif  // COWHERD_TESTS_TESTING_PASSING_OPS_H_
+#endif  // COWHERD_SERVER_FS_PASSING_OPS_H_
