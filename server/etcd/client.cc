@@ -180,8 +180,16 @@ absl::StatusOr<Response> EtcdClient::Repeated(const Call& call) {
       std::lock_guard<std::mutex> lock(mutex_);
       pause = pause || picker_.AllRest(now);
     }
-    if (pause) absl::SleepFor(kPause);
+    if (pause) Pause();
   }
+}
+
+// Where this process has no gRPC server, connections are made only while a thread waits in gRPC: calls that
+// fail at once, and a sleep between them, would never let one end in time.
+void EtcdClient::Pause() {
+  grpc::Channel& channel = *members_.front()->channel;
+  channel.WaitForStateChange(channel.GetState(/*try_to_connect=*/false),
+                             absl::ToChronoTime(absl::Now() + kPause));
 }
 
 absl::StatusOr<pb::RangeResponse> EtcdClient::Range(const pb::RangeRequest& request) {

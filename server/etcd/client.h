@@ -88,6 +88,7 @@ class EtcdClient {
   // With a token, where there is a user; sets the deadline.
   absl::Status Prepare(Member& member, grpc::ClientContext& context, absl::Duration at_most);
   size_t NextMember();
+  void Pause();
   void Note(size_t member, const absl::Status& status);
 
   const Options options_;

@@ -96,7 +96,7 @@ std::vector<std::vector<Share>> OrderShares(std::vector<Share> shares) {
     given_up[{share.destination.file, share.destination.offset}] = {share.destination.offset + share.length,
                                                                     part};
     if (parts.size() <= part) parts.resize(part + 1);
-    parts[part].push_back(std::move(share));
+    parts[part].push_back(share);
   }
   return parts;
 }
