@@ -20,8 +20,11 @@ constexpr size_t kWatchRounds = 12;
 
 bool NotLeading(const absl::Status& status) { return ReasonOf(status) == "NOT_LEADER"; }
 
-// It did nothing, and will do nothing more.
-bool Stopping(const absl::Status& status) { return ReasonOf(status) == "STOPPING"; }
+// It did nothing: another one may. STOPPING: and will do nothing more. STORE_BUSY: nor can it read now; the
+// one that leads can.
+bool PassesOn(const absl::Status& status) {
+  return ReasonOf(status) == "STOPPING" || ReasonOf(status) == "STORE_BUSY";
+}
 
 // It leads since a moment ago, and did nothing: soon it can.
 bool Beginning(const absl::Status& status) { return ReasonOf(status) == "NODES_NOT_KNOWN_YET"; }
@@ -98,7 +101,7 @@ absl::optional<absl::Duration> CallTries::After(absl::string_view address, const
     return Backoff(kCallFloor, kCallCeiling, redirects_ - 1, random);
   }
   if (Beginning(status)) return Backoff(kCallFloor, kCallCeiling, redirects_++, random);
-  if (!Stopping(status) && !(Unanswered(status) && (repeatable_ || !sent))) return absl::nullopt;
+  if (!PassesOn(status) && !(Unanswered(status) && (repeatable_ || !sent))) return absl::nullopt;
   ring.Leave(address);
   if (++silent_ < ring.size()) return absl::ZeroDuration();
   if (redirects_ == 0) return absl::nullopt;

@@ -54,6 +54,8 @@ grpc::ServerUnaryReactor* ControllerFront::GetJob(grpc::CallbackServerContext* c
     ASSIGN_OR_RETURN(JobRecord record, reader.Get(request->id()));
     if (!Ended(record.job.state)) record.results.clear();
     ASSIGN_OR_RETURN(*response, ToProto(record, /*with_tasks=*/true));
+    // By the clock of the one that leads.
+    for (v1::Task& task : *response->mutable_tasks()) task.clear_next_attempt();
     return absl::OkStatus();
   });
 }

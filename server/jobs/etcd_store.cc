@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
+#include "server/base/boot_clock.h"
 #include "server/base/failpoint.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
@@ -453,11 +454,11 @@ absl::StatusOr<std::vector<KeyValues>> EtcdStore::ReadPrefixes(const std::vector
 absl::StatusOr<std::vector<KeyValues>> EtcdStore::ReadWhole(std::vector<std::string> prefixes) {
   if (writer_) return ReadPrefixes(prefixes);
   prefixes.push_back(Key("journal/commit"));
-  const absl::Time end = absl::Now() + kPatience;
+  const absl::Duration end = SinceBoot() + kPatience;
   for (;;) {
     ASSIGN_OR_RETURN(std::vector<KeyValues> values, ReadPrefixes(prefixes));
     if (values.back().empty()) return values;
-    if (absl::Now() >= end) {
+    if (SinceBoot() >= end) {
       return MakeError(absl::StatusCode::kUnavailable, "STORE_BUSY",
                        "a large write to the store has not come to its end, which the controller that leads "
                        "brings about; repeat");

@@ -232,8 +232,11 @@ void ReadingScan::Heed(absl::Span<const FailedShare> failed) {
     }
   }
   if (sections.empty()) return;
+  absl::optional<FileTable::File> file;  // of the last address: the next is often of the same
   const auto fails = [&](uint64_t address, uint64_t length) {
-    const auto file = table_.Find(address);
+    if (!file || address < file->address || address >= file->address + file->blocks * block_size_) {
+      file = table_.Find(address);
+    }
     if (!file || unfit_.contains(file->key)) return true;
     const uint64_t offset = address - file->address;
     const auto section = sections.lower_bound({file->key, offset / section_bytes_ * section_bytes_});

@@ -47,7 +47,6 @@ FailedShare::Cause CauseOf(int error) {
     case EBUSY:
     case EDQUOT:
     case EINTR:
-    case EINVAL:  // behind the end of one of the files
     case EIO:
     case EMFILE:
     case ENFILE:
@@ -57,6 +56,7 @@ FailedShare::Cause CauseOf(int error) {
     case ETIMEDOUT:
       return FailedShare::Cause::kPassing;
     case EACCES:
+    case EINVAL:  // behind the end of one of the files, or files of different kinds
     case EPERM:
       return FailedShare::Cause::kDestination;
     default:

@@ -192,9 +192,7 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
     DedupePlan plan(length, targets.size(), kMaxShareLength);
     const absl::Status refused = RunDedupe(ops_, {source.fd, source.offset, length}, targets, stop_, plan);
     for (size_t i = 0; i < targets.size() && !refused.ok(); ++i) plan.Fail(i, refused);
-    const bool source_serves =
-        std::any_of(plan.results().begin(), plan.results().end(),
-                    [](const TargetResult& result) { return result.bytes_accepted > 0; });
+    const bool source_serves = refused.ok() && !ops_.IsSwap(source.fd);
     for (size_t i = 0; i < targets.size(); ++i) {
       const TargetResult& result = plan.results()[i];
       if (duplicates) {

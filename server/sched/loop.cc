@@ -65,6 +65,7 @@ absl::Status Loop::Recover() {
       if (!Ended(task.state)) nodes_.Expect(task.node, now);
       // By the clock of another process.
       task.next_attempt = std::min(task.next_attempt, now + kBackoffCeiling);
+      task.waiting_since = std::min(task.waiting_since, now);
     }
     TakeUp(ledger_.TakeUp(std::move(record), std::move(plan)));
     record = JobRecord();
@@ -237,21 +238,24 @@ void Loop::ExpireNodes() {
 
 // From jobs to tasks.
 
+bool Loop::MayMissNodes(const JobPlan& plan) const {
+  return nodes_.Discovers(ledger_.Now()) && !(plan.NamesNodes() && SelectNodes(plan, nodes()).ok());
+}
+
 absl::StatusOr<JobView> Loop::CreateJob(std::string spec, JobPlan plan, std::string request_id) {
   absl::StatusOr<JobRecord> before = store_.FindRequest(request_id, spec);
   if (before.ok()) return GetJob(before->job.id);
   if (!absl::IsNotFound(before.status())) return before.status();
-  const absl::StatusOr<std::vector<std::string>> names = SelectNodes(plan, nodes());
-  if ((!names.ok() || !plan.NamesNodes()) && nodes_.Discovers(ledger_.Now())) return NodesNotKnownYet();
-  RETURN_IF_ERROR(names.status());
+  if (MayMissNodes(plan)) return NodesNotKnownYet();
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, SelectNodes(plan, nodes()));
   uint64_t most_tasks = 0;
-  for (const std::string& name : *names) {
+  for (const std::string& name : names) {
     const NodeEntry& node = *nodes().Find(name);
     most_tasks += node.facts ? MostTasks(plan, *node.facts) : 1;
   }
   RETURN_IF_ERROR(CheckRoom(most_tasks, spec.size()));
   JobRecord record =
-      NewJob(std::move(spec), plan, *names, std::move(request_id), ledger_.Wall(), ledger_.Now(), random_);
+      NewJob(std::move(spec), plan, names, std::move(request_id), ledger_.Wall(), ledger_.Now(), random_);
   ASSIGN_OR_RETURN(const ActiveJob* active, ledger_.Create(std::move(record), std::move(plan)));
   TakeUp(*active);
   if (!active->unexpanded.empty()) most_tasks_[active->job.sequence] = most_tasks;

@@ -91,8 +91,10 @@ class Loop {
   // be known.
   void SetNodeWindows(const std::string& node, const std::vector<Window>& windows);
 
+  // The term has just begun, and a job by that plan may be about nodes that are not known yet.
+  bool MayMissNodes(const JobPlan& plan) const;
   // INVALID_ARGUMENT: a node named is not known. FAILED_PRECONDITION "NO_NODES". UNAVAILABLE
-  // "NODES_NOT_KNOWN_YET": it may be about nodes that are not known just because the term has just begun.
+  // "NODES_NOT_KNOWN_YET": MayMissNodes.
   // RESOURCE_EXHAUSTED "TOO_MANY_JOBS", "TOO_MANY_TASKS", "TOO_MANY_SPEC_BYTES". And as JobStore::Create.
   absl::StatusOr<JobView> CreateJob(std::string spec, JobPlan plan, std::string request_id);
   absl::StatusOr<JobView> GetJob(const std::string& id);

@@ -14,7 +14,7 @@ namespace {
 // all others to be asked.
 constexpr size_t kMaxProbes = 128;
 
-constexpr absl::Duration kDiscovery = absl::Seconds(30);
+constexpr absl::Duration kDiscovery = absl::Seconds(20);
 
 }  // namespace
 

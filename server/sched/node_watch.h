@@ -42,7 +42,7 @@ class NodeWatch {
   // This source will tell of addresses.
   void Await(const std::string& source, absl::Time now);
   // Whether nodes are likely to be missing: a source that is awaited has not told yet, or an address whose
-  // node gives the name was not asked yet. At most 30 s from Await on: some may never answer.
+  // node gives the name was not asked yet. At most 20 s from Await on: some may never answer.
   bool Discovers(absl::Time now) const;
 
   // Asks some of those whom it is time to ask.

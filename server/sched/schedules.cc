@@ -8,12 +8,15 @@
 #include "absl/strings/str_format.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
+#include "server/sched/reasons.h"
 
 namespace cowherd {
 namespace {
 
 constexpr absl::string_view kKind = "schedule";
 constexpr absl::Duration kStartAgain = absl::Seconds(10);
+// Where it waits for nodes to be known, which takes a moment.
+constexpr absl::Duration kAskAgain = absl::Seconds(1);
 constexpr absl::Duration kStoreRetry = absl::Seconds(1);
 // Schedules that one step carries out at most. Each takes some three writes of the store, one after the
 // other: what else the loop has to do, calls, stops and reports, is not to wait for a thousand of them.
@@ -168,6 +171,12 @@ absl::Status Schedules::Act(Entry& entry) {
   Schedule next = entry.schedule;
   RETURN_IF_ERROR(Adopt(next));
   const ScheduleDecision decision = Decide(next.spec.rules, next.decided_to, next.runs, Now());
+  if (decision.start && loop_.MayMissNodes(next.spec.plan)) {
+    // The job that it may replace goes on meanwhile.
+    entry.look_again = Now() + kAskAgain;
+    wake_ = std::min(wake_, entry.look_again);
+    return absl::OkStatus();
+  }
   RETURN_IF_ERROR(Cancel(decision.cancel));
   for (size_t i = decision.forget.size(); i-- > 0;) {
     const auto run = next.runs.begin() + static_cast<std::ptrdiff_t>(decision.forget[i]);
@@ -209,7 +218,8 @@ absl::Status Schedules::Start(Entry& entry) {
            {"time", absl::FormatTime(run.time, absl::UTCTimeZone())},
            {"job", run.job}});
     } else {
-      entry.look_again = std::min(entry.look_again, Now() + kStartAgain);
+      const bool soon = loop_.MayMissNodes(next.spec.plan);
+      entry.look_again = std::min(entry.look_again, Now() + (soon ? kAskAgain : kStartAgain));
       wake_ = std::min(wake_, entry.look_again);
       Log(LogLevel::kWarning, "run of a schedule cannot start",
           {{"schedule", next.name}, {"error", record.status()}});
@@ -346,6 +356,7 @@ absl::StatusOr<JobView> Schedules::RunNow(const std::string& name, std::string r
   const auto before = find(entry->schedule.runs);
   if (before != entry->schedule.runs.end() && !before->job.empty()) return loop_.GetJob(before->job);
 
+  if (loop_.MayMissNodes(entry->schedule.spec.plan)) return NodesNotKnownYet();
   const std::vector<std::string> active = ActiveJobs(entry->schedule.runs);
   switch (entry->schedule.spec.rules.overlap) {
     case Overlap::kForbid:

@@ -15,6 +15,7 @@ namespace {
 constexpr absl::Duration kStopEvery = absl::Seconds(2);
 // The order to run is still on its way to the node.
 constexpr absl::Duration kStopAgain = absl::Milliseconds(200);
+constexpr size_t kMaxUnknownJobs = 10'000;
 
 std::vector<TaskKey> FirstOf(const std::set<TaskKey>& keys) {
   const size_t count = std::min(keys.size(), kMaxBatch);
@@ -240,7 +241,7 @@ void Tries::EndTry(TaskKey key, const Ending& ending) {
         {{"node", place.node},
          {"root", *row.root},
          {"filesystem", place.filesystem},
-         {"until", absl::FormatTime(until, absl::UTCTimeZone())},
+         {"until", absl::FormatTime(until + (ledger_.Wall() - ledger_.Now()), absl::UTCTimeZone())},
          {"error", ending.why}});
   }
   if (row.open) {
@@ -306,15 +307,29 @@ void Tries::NodeAnswered(const std::string& node) {
 
 // A task that waits and may run is none: when its turn comes it is given to the node, which goes on with the
 // run. So no stop can meet the next try of a task, unless the job is resumed in the same moment.
-bool Tries::IsStray(const std::string& task_id) const {
+bool Tries::IsStray(const std::string& task_id) {
   const size_t dash = task_id.rfind('-');
   uint32_t number = 0;
   // Made by nobody who makes jobs.
   if (dash == std::string::npos || !absl::SimpleAtoi(task_id.substr(dash + 1), &number)) return false;
-  const ActiveJob* active = table_.Find(task_id.substr(0, dash));
-  if (active == nullptr) return true;
+  const std::string job = task_id.substr(0, dash);
+  const ActiveJob* active = table_.Find(job);
+  if (active == nullptr) return HasEnded(job);
   const TaskRow* row = table_.Find(TaskKey{active->job.sequence, number});
   return row == nullptr || Ended(row->state) || (!row->open && MustStop(*active, *row));
+}
+
+// What another controller began, or this one with another store, is not ours to stop.
+bool Tries::HasEnded(const std::string& job) {
+  if (unknown_jobs_.contains(job)) return false;
+  const absl::StatusOr<JobView> found = ledger_.Get(job);
+  if (absl::IsNotFound(found.status())) {
+    if (unknown_jobs_.size() >= kMaxUnknownJobs) unknown_jobs_.clear();
+    unknown_jobs_.insert(job);
+    Log(LogLevel::kWarning, "a node runs a task of a job that the store does not have; it goes on",
+        {{"job", job}});
+  }
+  return found.ok() && Ended(found->job.state);
 }
 
 void Tries::StopStrays(const NodeEntry& node) {

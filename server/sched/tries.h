@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/random/bit_gen_ref.h"
 #include "absl/status/status.h"
@@ -114,7 +115,9 @@ class Tries {
   void SendStop(TaskKey key, const NodeEntry& node);
   void StopAnswered(TaskKey key, const absl::Status& status);
   // The task, by its id, is over for this controller, or is not to run now and has been closed.
-  bool IsStray(const std::string& task_id) const;
+  bool IsStray(const std::string& task_id);
+  // The job is in the store, and ended.
+  bool HasEnded(const std::string& job);
   // Stops what runs on the node and should not. Each answer of the node that names it does so again.
   void StopStrays(const NodeEntry& node);
   // The node refused an order, as it has had one of a higher epoch.
@@ -131,6 +134,7 @@ class Tries {
   const Options options_;
 
   uint64_t epoch_ = 0;
+  absl::flat_hash_set<std::string> unknown_jobs_;  // that nodes work for
   absl::Time wake_ = absl::InfiniteFuture();
 
   Scheduler scheduler_;

@@ -12,6 +12,7 @@ namespace {
 using Wait = absl::optional<absl::Duration>;
 
 const absl::Status kGone = absl::UnavailableError("Socket closed");
+const absl::Status kBusy = MakeError(absl::StatusCode::kUnavailable, "STORE_BUSY", "busy");
 const absl::Status kStopping = MakeError(absl::StatusCode::kUnavailable, "STOPPING", "stopping");
 constexpr bool kSent = true;
 
@@ -76,6 +77,12 @@ TEST_F(ControllerRingTest, WhatMayHaveBeenDoneIsNotDoneTwice) {
   // It was not.
   EXPECT_EQ(After(once, kGone, !kSent), Wait(absl::ZeroDuration()));
   EXPECT_EQ(After(once, kStopping, kSent), Wait(absl::ZeroDuration()));
+}
+
+TEST_F(ControllerRingTest, OneThatCannotReadNowIsPassedOver) {
+  CallTries tries(/*repeatable=*/true);
+  EXPECT_EQ(After(tries, kBusy, kSent), Wait(absl::ZeroDuration()));
+  EXPECT_EQ(ring_.current(), "c");
 }
 
 TEST_F(ControllerRingTest, AnAnswerIsAnAnswer) {

@@ -458,6 +458,23 @@ TEST_F(SchedulesTest, ARunThatCannotStartNowIsNotLeftBehind) {
   EXPECT_TRUE(schedules_->RunNow("s", "1").ok());
 }
 
+TEST_F(SchedulesTest, NothingIsReplacedWhileNodesAreNotKnown) {
+  Create(Spec("spec", Overlap::kReplace));
+  StepAt("11:00:00");
+  Restart();
+  loop_->AwaitTargets("dns");
+  Step();
+  EXPECT_EQ(ReasonOf(schedules_->RunNow("s", "1").status()), "NODES_NOT_KNOWN_YET");
+  clock_.Advance(At("12:00:00") - clock_.Wall());
+  loop_->AwaitTargets("dns");
+  Step();
+  EXPECT_EQ(Jobs(), "11:00:00 pending");
+  EXPECT_EQ(schedules_->wake(), At("12:00:01"));
+  ASSERT_TRUE(loop_->SetTargets("dns", {}).ok());
+  StepAt("12:00:01");
+  EXPECT_EQ(Jobs(), "11:00:00 cancelled, 12:00:00 pending");
+}
+
 // A process that dies at any write, done or not, and another one that takes over.
 TEST_F(SchedulesTest, EachRunHasOneJobWheneverTheProcessDies) {
   for (const bool done : {false, true}) {
