@@ -253,6 +253,7 @@ class SmallFiles final : public cowherd::FileTree, public cowherd::ExtentOps {
     list.extents.push_back(extent);
     return list;
   }
+  bool IsSwap(int) override { return false; }
   absl::StatusOr<cowherd::FsFacts> Facts(int) override { return cowherd::FsFacts(); }
   void Prefetch(int, uint64_t, uint64_t) override {}
   cowherd::CachedPart StartReading(int, uint64_t, uint64_t) override { return cowherd::CachedPart::kAll; }
@@ -354,7 +355,7 @@ absl::Status ReadSmallFiles(uint64_t files, uint64_t known, uint64_t end, size_t
   cowherd::SpaceWon won(tree, tree.root_fd(), totals);
   const cowherd::Stop stop;
   const auto begin = std::chrono::steady_clock::now();
-  cowherd::ReadingScan reading(tree, tree, request, kBlock, {budget_mib << 20, uint64_t{1} << 30},
+  cowherd::ReadingScan reading(tree, tree, request, kBlock, kBlock, {budget_mib << 20, uint64_t{1} << 30},
                                state.get(), pace, stop, totals, won, [](const cowherd::Duplicate&) {});
   for (uint64_t i = 0; i < end; ++i) RETURN_IF_ERROR(reading.Add({SmallFiles::PathOf(i), i + 1}));
   RETURN_IF_ERROR(reading.Finish(/*complete=*/true));
