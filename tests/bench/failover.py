@@ -47,11 +47,16 @@ class Fleet:
         self.log = open(log)
         self.ports = wait_for("the nodes serve", self.log.readline).split()
         self.events = []
+        self.line = ""
 
     def read(self):
-        for line in iter(self.log.readline, ""):
-            ns, what, node, task, attempt, epoch = line.split()
+        for piece in iter(self.log.readline, ""):
+            self.line += piece
+            if not self.line.endswith("\n"):
+                break  # the rest is yet to be written
+            ns, what, node, task, attempt, epoch = self.line.split()
             self.events.append(Event(int(ns), what, node, task, int(attempt), int(epoch)))
+            self.line = ""
         return self.events
 
     def first_orders(self, after_epoch=0, job=""):
