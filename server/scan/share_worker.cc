@@ -192,7 +192,6 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
     DedupePlan plan(length, targets.size(), kMaxShareLength);
     const absl::Status refused = RunDedupe(ops_, {source.fd, source.offset, length}, targets, stop_, plan);
     for (size_t i = 0; i < targets.size() && !refused.ok(); ++i) plan.Fail(i, refused);
-    const bool source_serves = refused.ok() && !ops_.IsSwap(source.fd);
     for (size_t i = 0; i < targets.size(); ++i) {
       const TargetResult& result = plan.results()[i];
       if (duplicates) {
@@ -205,7 +204,8 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
       rest.length = length - result.bytes_accepted;
       if (result.outcome == DedupeOutcome::kFailed) {
         FailedShare::Cause cause = CauseOf(ErrnoOf(result.error));
-        if (cause == FailedShare::Cause::kUnfit && source_serves) cause = FailedShare::Cause::kDestination;
+        const bool unfit = cause == FailedShare::Cause::kUnfit;
+        if (unfit && refused.ok() && !ops_.IsSwap(source.fd)) cause = FailedShare::Cause::kDestination;
         failed_.push_back({rest, cause});
         if (!duplicates) totals_.Update([](Totals& t) { ++t.ranges_failed; });
         LogFew(LogLevel::kWarning, "cannot share a range",

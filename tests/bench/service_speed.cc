@@ -279,10 +279,14 @@ class Bench {
     Pace pace(0, nullptr, totals);
     RETURN_IF_ERROR(
         ScanTree(ops, *tree, ScanRequest(), 64 << 20, pace, Stop(), totals, [](const Duplicate&) {}));
-    // btrfs cuts large files where free space is in pieces: some blocks then have to be moved.
+    // btrfs cuts large files where free space is in pieces: some blocks then have to be moved, and a few have
+    // no neighbour in their extent, without which a checksum of 32 bits tells too little.
     const Totals did = totals.Get();
-    return did.bytes_accepted + did.bytes_moved >= size ? absl::OkStatus()
-                                                        : absl::InternalError("not all shared");
+    if (did.bytes_accepted + did.bytes_moved >= size - size / 1000) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat("of ", size, " bytes only ", did.bytes_accepted, " shared and ",
+                                            did.bytes_moved, " moved; left: held ", did.bytes_held,
+                                            ", unprofitable ", did.bytes_unprofitable, ", fragmenting ",
+                                            did.bytes_fragmenting, ", failed ", did.ranges_failed));
   }
 
  private:
