@@ -165,6 +165,8 @@ def measure_cancel(fleet, controllers):
 
 
 def main():
+    # What was made is taken away also then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1000, help="default 1000")
     parser.add_argument("--tasks", type=int, default=6, help="of each node in each job (default 6)")

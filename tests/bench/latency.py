@@ -71,6 +71,8 @@ def measure(kind, arguments, directory):
 
 
 def main():
+    # What was made is taken away also then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mib", type=int, default=600, help="size of the set (default 600)")
     parser.add_argument("--rate", type=int, default=20, help="of the job, MiB/s (default 20)")

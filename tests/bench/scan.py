@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import statistics
 import struct
 import subprocess
@@ -322,6 +323,8 @@ def bars(kind, name, rows, duplicate, size):
 
 
 def main():
+    # What was made is taken away also then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", metavar="SET", default=SETS)
     parser.add_argument("--mib", type=int, default=2000, help="size of a set (default 2000)")
