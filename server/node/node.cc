@@ -80,9 +80,16 @@ absl::StatusOr<DedupeRequest> Node::CheckAndLog(const v1::DedupeRangesRequest& r
 
 absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeRanges(const v1::DedupeRangesRequest& request,
                                                             const Stop& stop) {
+  return DedupeWith(ops_, request, stop, /*mine=*/nullptr);
+}
+
+absl::StatusOr<v1::DedupeRangesResponse> Node::DedupeWith(ExtentOps& ops,
+                                                          const v1::DedupeRangesRequest& request,
+                                                          const Stop& stop, SharedTotals* mine) {
   ASSIGN_OR_RETURN(const DedupeRequest checked, CheckAndLog(request));
-  ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops_, trees_, checked, stop));
+  ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops, trees_, checked, stop));
   Count(checked.length, result.targets, *book_.Open(checked.source.path.root->name));
+  if (mine != nullptr) Count(checked.length, result.targets, *mine);
   return ToProto(request, result);
 }
 
@@ -92,18 +99,10 @@ absl::Status Node::ShareRanges(const v1::RangeList& list, const Stop& stop, Shar
                                v1::TaskSummary& summary) {
   Pace pace(list.bytes_per_second(), /*pressure=*/nullptr, totals);
   PacedExtentOps ops(ops_, pace, stop);
-  const auto share = [&](const v1::DedupeRangesRequest& request) -> absl::StatusOr<v1::DedupeRangesResponse> {
-    ASSIGN_OR_RETURN(const DedupeRequest checked, CheckAndLog(request));
-    ASSIGN_OR_RETURN(const RangesResult result, cowherd::DedupeRanges(ops, trees_, checked, stop));
-    // For the root, and for the task.
-    Count(checked.length, result.targets, *book_.Open(checked.source.path.root->name));
-    Count(checked.length, result.targets, totals);
-    return ToProto(request, result);
-  };
   absl::Status refused;
   for (const v1::DedupeRangesRequest& request : list.requests()) {
     RETURN_IF_ERROR(stop.Check());
-    absl::StatusOr<v1::DedupeRangesResponse> response = share(request);
+    absl::StatusOr<v1::DedupeRangesResponse> response = DedupeWith(ops, request, stop, &totals);
     v1::RangeResult& result = *summary.add_ranges();
     if (response.ok()) {
       *result.mutable_response() = *std::move(response);

@@ -77,6 +77,9 @@ class Node {
 
  private:
   absl::StatusOr<DedupeRequest> CheckAndLog(const v1::DedupeRangesRequest& request) const;
+  // Counts for the root, and in `mine` if that is given.
+  absl::StatusOr<v1::DedupeRangesResponse> DedupeWith(ExtentOps& ops, const v1::DedupeRangesRequest& request,
+                                                      const Stop& stop, SharedTotals* mine);
   absl::Status ShareRanges(const v1::RangeList& list, const Stop& stop, SharedTotals& totals,
                            v1::TaskSummary& summary);
   absl::StatusOr<TaskTable::New> MakeTask(const v1::RunTaskRequest& request);

@@ -479,7 +479,7 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
     for (const BlockRun& piece : rows_.Take(address, section->fingerprints, is_shared)) {
       if (const absl::optional<Run> run = RunOf(*section, piece)) {
         Take(*run);
-      } else if (!table_.Find(piece.source_extent)) {
+      } else if (!table_.Has(piece.source_extent)) {
         rows_.Forget([&](uint64_t kept) { return kept == piece.source_extent; });
       }
     }

@@ -45,6 +45,8 @@ class Ledger {
   // As the clock's, as exact as the store keeps it.
   absl::Time Now() const { return absl::FromUnixMicros(absl::ToUnixMicros(clock_.Now())); }
   absl::Time Wall() const { return absl::FromUnixMicros(absl::ToUnixMicros(clock_.Wall())); }
+  // What makes Wall() of Now(), at this moment.
+  absl::Duration Ahead() const { return Wall() - Now(); }
 
   // How many jobs the store has. Once, first.
   absl::Status CountJobs();

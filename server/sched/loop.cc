@@ -52,7 +52,7 @@ bool Loop::StoreRests() {
 
 absl::Status Loop::Recover() {
   const absl::Time now = ledger_.Now();
-  ahead_ = ledger_.Wall() - now;
+  ahead_ = ledger_.Ahead();
   ASSIGN_OR_RETURN(const uint64_t epoch,
                    store_.RaiseEpoch(static_cast<uint64_t>(absl::ToUnixSeconds(ledger_.Wall()))));
   tries_.Begin(epoch);
@@ -214,7 +214,7 @@ void Loop::FollowWindows() {
 
 void Loop::LookAtTheClock() {
   const absl::Duration before = ahead_;
-  const absl::Duration ahead = ledger_.Wall() - ledger_.Now();
+  const absl::Duration ahead = ledger_.Ahead();
   if (absl::AbsDuration(ahead - before) < kJump) return;
   ahead_ = ahead;
   Log(LogLevel::kWarning, "the machine's clock was set: windows and schedules follow it",

@@ -173,8 +173,7 @@ absl::Status Schedules::Act(Entry& entry) {
   const ScheduleDecision decision = Decide(next.spec.rules, next.decided_to, next.runs, Now());
   if (decision.start && loop_.MayMissNodes(next.spec.plan)) {
     // The job that it may replace goes on meanwhile.
-    entry.look_again = Now() + kAskAgain;
-    wake_ = std::min(wake_, entry.look_again);
+    LookAgain(entry, Now() + kAskAgain);
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(Cancel(decision.cancel));
@@ -198,8 +197,7 @@ absl::Status Schedules::Act(Entry& entry) {
          {"reason", SkipReasonName(decision.skipped->reason)},
          {"error", entry.schedule.start_error}});
   }
-  entry.look_again = decision.look_again;
-  wake_ = std::min(wake_, entry.look_again);
+  LookAgain(entry, decision.look_again);
   return Start(entry);
 }
 
@@ -219,8 +217,7 @@ absl::Status Schedules::Start(Entry& entry) {
            {"job", run.job}});
     } else {
       const bool soon = loop_.MayMissNodes(next.spec.plan);
-      entry.look_again = std::min(entry.look_again, Now() + (soon ? kAskAgain : kStartAgain));
-      wake_ = std::min(wake_, entry.look_again);
+      LookAgain(entry, std::min(entry.look_again, Now() + (soon ? kAskAgain : kStartAgain)));
       Log(LogLevel::kWarning, "run of a schedule cannot start",
           {{"schedule", next.name}, {"error", record.status()}});
     }
@@ -249,7 +246,12 @@ void Schedules::TakeEnded() {
   }
 }
 
-void Schedules::LookSoon(Entry& entry) { wake_ = entry.look_again = absl::InfinitePast(); }
+void Schedules::LookAgain(Entry& entry, absl::Time when) {
+  entry.look_again = when;
+  wake_ = std::min(wake_, when);
+}
+
+void Schedules::LookSoon(Entry& entry) { LookAgain(entry, absl::InfinitePast()); }
 
 // Calls.
 

@@ -108,6 +108,7 @@ class Schedules {
   // SCHEDULE_UNKNOWN as above.
   absl::StatusOr<Entry*> Find(const std::string& name);
   void LookSoon(Entry& entry);
+  void LookAgain(Entry& entry, absl::Time when);
   void TellMetrics(Entry& entry);
   // Stores it, if it changed, and takes it over; on an error nothing has changed.
   absl::Status Write(Entry& entry, Schedule next);

@@ -53,7 +53,6 @@ bool Tries::StoreRests() {
 
 void Tries::AddJob(const ActiveJob& active) {
   const uint64_t job = active.job.sequence;
-  // A list of ranges has no rate of its own.
   scheduler_.AddJob(job, active.plan.priority);
   scheduler_.SetHeld(job, Held(active));
   for (const TaskRow& row : active.tasks) {
@@ -241,7 +240,7 @@ void Tries::EndTry(TaskKey key, const Ending& ending) {
         {{"node", place.node},
          {"root", *row.root},
          {"filesystem", place.filesystem},
-         {"until", absl::FormatTime(until + (ledger_.Wall() - ledger_.Now()), absl::UTCTimeZone())},
+         {"until", absl::FormatTime(until + ledger_.Ahead(), absl::UTCTimeZone())},
          {"error", ending.why}});
   }
   if (row.open) {
