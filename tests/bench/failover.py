@@ -79,11 +79,10 @@ class Controllers:
     def __init__(self, directory, store, fleet, count):
         nodes = [f"--node=node-{i:05}=127.0.0.1:{port}" for i, port in enumerate(fleet.ports)]
         self.servers = []
-        for i, port in enumerate(etcd.free_ports(count)):
+        for i in range(count):
             server = cluster.Server(
-                directory / f"controller{i}.log", cluster.CONTROLLER, f"--store={store}", f"--max_tasks={fleet.nodes}",
-                f"--advertise=127.0.0.1:{port}", *nodes)
-            server.port = port
+                directory / f"controller{i}.log", cluster.CONTROLLER, f"--store={store}", f"--max_tasks={fleet.nodes}", *nodes)
+            server.command.append(f"--advertise={server.address}")
             self.servers.append(server.start())
 
     def leader(self):

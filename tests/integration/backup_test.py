@@ -60,8 +60,6 @@ class BackupTest(cluster.ClusterTest):
     def serve(self, store):
         flags = [] if not str(store).startswith("etcd") else ["--lease=3s"]
         controller = self.controller({"one": self.node_one}, flags=flags, store=store)
-        if flags:
-            controller.port = etcd.free_ports(1)[0]
         controller.start()
         wait_for("it leads", lambda: controller.metrics()[1]["cowherd_controller_leads"] == 1)
         return controller

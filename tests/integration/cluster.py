@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -35,6 +37,32 @@ def wait_for(what, condition, seconds=20.0):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(0.05)
+
+
+def _ports():
+    """Ports that the kernel gives to nobody who connects: what a server leaves while it restarts stays free."""
+    lowest, highest = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = [port for port in range(10000, 65536) if not lowest <= port <= highest]
+    random.shuffle(ports)
+    yield from ports
+
+
+_PORTS = _ports()
+
+
+def free_ports(count):
+    """Ports of loopback where nobody listens, each given once."""
+    ports = []
+    for port in _PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise AssertionError("no free ports are left")
 
 
 class LoopFilesystem:
@@ -77,8 +105,7 @@ class Server:
         self.host = "127.0.0.1"
         self.environment = {}
         self.process = None
-        self.port = 0
-        self.metrics_port = 0
+        self.port, self.metrics_port = free_ports(2)
 
     @property
     def address(self):
@@ -108,8 +135,7 @@ class Server:
                 raise AssertionError(f"{self.command[0]} ended: {self.log.read_bytes()[self.begin:].decode()}")
             return None
 
-        said = wait_for(f"{self.command[0]} serves", serving)
-        self.port, self.metrics_port = said["port"], said["metrics_port"]
+        wait_for(f"{self.command[0]} serves", serving)
         return self
 
     def kill(self):

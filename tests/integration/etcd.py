@@ -8,17 +8,7 @@ import ssl
 import subprocess
 import urllib.request
 
-from cluster import wait_for
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+from cluster import free_ports, wait_for
 
 
 class Etcd:

@@ -40,7 +40,6 @@ class LeaderTest(cluster.ClusterTest):
             cluster.CONTROLLER, f"--store={self.etcd.store()}", "--probe_interval=0.5s", "--lease=5s",
             f"--node=one={self.node_one.address}",
         )
-        controller.port = etcd.free_ports(1)[0]
         controller.command.append(f"--advertise={controller.address}")
         return controller
 

@@ -69,7 +69,6 @@ class SecureStoreTest(cluster.ClusterTest):
         controller = self.server(
             cluster.CONTROLLER, f"--store={self.etcd.store(PREFIX)}", "--node=one=127.0.0.1:1",
             *(f"--etcd_tls_{kind}={path}" for kind, path in (files or self.client_files).items()), *flags)
-        controller.port = etcd.free_ports(1)[0]
         controller.command.append(f"--advertise={controller.address}")
         return controller
 

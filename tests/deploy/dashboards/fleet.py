@@ -55,7 +55,6 @@ class Fleet(cluster.ClusterTest):
     def make_controller(self):
         nodes = [f"--node={name}={node.address}" for name, node in self.nodes.items()]
         controller = self.server(cluster.CONTROLLER, f"--store={self.etcd.store()}", "--probe_interval=0.5s", "--lease=5s", *nodes)
-        controller.port, controller.metrics_port = etcd.free_ports(2)
         controller.command.append(f"--advertise={controller.address}")
         return controller
 
@@ -73,7 +72,7 @@ class Fleet(cluster.ClusterTest):
             "rule_files": [str(path) for path in sorted(RULES.glob("*.yaml"))],
             "scrape_configs": [targets("cowherd-node", self.nodes), targets("cowherd-controller", controllers)],
         }))  # fmt: skip
-        self.prometheus = f"http://127.0.0.1:{etcd.free_ports(1)[0]}"
+        self.prometheus = f"http://127.0.0.1:{cluster.free_ports(1)[0]}"
         self.spawn(
             "prometheus.log", "prometheus", f"--config.file={config}", f"--web.listen-address={self.prometheus[7:]}",
             f"--storage.tsdb.path={self.directory}/tsdb",
