@@ -45,7 +45,7 @@ constexpr int kMaxRounds = 4;
 // Shorter duplicates are not looked back for: they are all over, zeros mostly, and would cut files into
 // pieces.
 constexpr uint64_t kLeastLookedBackFor = 128 << 10;
-// Some 48 bytes each.
+// Some 56 bytes each, and 40 for the extents that they name.
 constexpr size_t kMaxCovered = 1 << 16;
 
 // What a scan remembers beside its anchors, in about the third of its budget that they leave; small budgets
@@ -184,9 +184,10 @@ class StorageScan {
   static constexpr uint64_t kStayed = 0;  // as the hash of an OpenExtent
   static constexpr size_t kExtentsPerProbe = 32;
 
-  // A part of an extent that a later one which stays, `by`, holds too.
+  // A part of an extent that another one which stays so far, `by`, holds too.
   struct Covered {
-    uint64_t extent = 0;  // address
+    uint64_t extent = 0;         // address
+    uint64_t extent_blocks = 0;  // all of them
     uint64_t block = 0;
     uint64_t by = 0;  // address
     uint64_t by_block = 0;
@@ -215,7 +216,11 @@ class StorageScan {
     if (!looks_back_ && !planner_.batch().empty()) {
       progress_.next = std::min(progress_.next, planner_.batch().begin()->first);
     }
-    for (const Covered& part : covered_) progress_.next = std::min(progress_.next, part.by);
+    // A look back that had begun prefers others than those before: then all of them are looked at anew.
+    for (const Covered& part : covered_) {
+      const auto [first, second] = std::minmax(part.extent, part.by);
+      progress_.next = std::min(progress_.next, looks_back_ ? first : second);
+    }
     // Where nothing is new, the state stays as it is.
     if (anchors_loaded_) Save();
     return status;
@@ -374,6 +379,10 @@ class StorageScan {
       if (NoneIn(checksums)) Unchecked(extent);
       return absl::OkStatus();
     }
+    if (MayWait(extent, runs)) {
+      Wait(extent, runs);
+      return absl::OkStatus();
+    }
     ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(extent, checksums, runs));
     switch (verdict) {
       case ExtentVerdict::kHeldOutside:
@@ -430,37 +439,76 @@ class StorageScan {
   // The extent stays with its duplicates. The extents that it shares them with may go free instead.
   void Leave(const StorageExtent& extent, absl::Span<const BlockRun> runs, uint64_t Totals::*left) {
     for (const BlockRun& run : runs) {
-      if (MayLookBackFor(extent, run)) {
-        covered_.push_back(
-            {run.source_extent, run.source_block, extent.address, run.block, run.blocks, left});
+      if (MayLookBackFor(extent, run) && !IsSourceless(run)) {
+        Cover(extent, run, left);
       } else {
         CountLeft(left, run.blocks);
       }
     }
   }
 
+  // All of the extent lies in longer ones, of which others that stay hold a part too: if those go free, more
+  // is won. So it is with copies of a file that are cut into extents at different places, where now the one
+  // and now the other has the lower addresses.
+  bool MayWait(const StorageExtent& extent, absl::Span<const BlockRun> runs) {
+    const uint64_t blocks = extent.length / block_;
+    uint64_t found = 0;
+    bool others_hold_more = false;
+    for (const BlockRun& run : runs) {
+      const uint64_t source_blocks = BlocksOf(run.source_extent);
+      const bool copy = source_blocks == blocks && run.blocks == blocks;
+      if (source_blocks < blocks || copy || !MayLookBackFor(extent, run)) return false;
+      others_hold_more |= overlapping_.contains(run.source_extent);
+      found += run.blocks;
+    }
+    return others_hold_more && found == blocks;
+  }
+
+  // Which of them go free is for LookBack to say.
+  void Wait(const StorageExtent& extent, absl::Span<const BlockRun> runs) {
+    for (const BlockRun& run : runs) {
+      Cover(extent, run, &Totals::bytes_unprofitable);
+      covered_.push_back({extent.address, extent.length / block_, run.block, run.source_extent,
+                          run.source_block, run.blocks, &Totals::bytes_unprofitable});
+    }
+  }
+
+  void Cover(const StorageExtent& extent, const BlockRun& run, uint64_t Totals::*left) {
+    covered_.push_back({run.source_extent, BlocksOf(run.source_extent), run.source_block, extent.address,
+                        run.block, run.blocks, left});
+    overlapping_.insert({run.source_extent, extent.address});
+  }
+
+  // 0: there is no such extent.
+  uint64_t BlocksOf(uint64_t address) {
+    const std::vector<uint64_t>* const checksums = earlier_.Find(address);
+    return checksums == nullptr ? 0 : checksums->size();
+  }
+
   bool MayLookBackFor(const StorageExtent& extent, const BlockRun& run) const {
     if (run.source_extent == extent.address || run.blocks * block_ < kLeastLookedBackFor) return false;
     if (planner_.batch().count(run.source_extent) > 0) return false;
-    // Parts that no file has any more.
-    for (const ExtentPlanner::Part& part : planner_.sourceless()) {
-      if (part.begin < (run.block + run.blocks) * block_ && run.block * block_ < part.end) return false;
-    }
     return !request_.dry_run ||
            (given_up_.size() < limits_.extents && !given_up_.contains(run.source_extent));
+  }
+
+  // A part of it is where no file has anything any more, as the planner found.
+  bool IsSourceless(const BlockRun& run) const {
+    const auto& parts = planner_.sourceless();
+    return std::any_of(parts.begin(), parts.end(), [&](const ExtentPlanner::Part& part) {
+      return part.begin < (run.block + run.blocks) * block_ && run.block * block_ < part.end;
+    });
   }
 
   void CountLeft(uint64_t Totals::*left, uint64_t blocks) {
     totals_.Update([&](Totals& t) { t.*left += blocks * block_; });
   }
 
-  // Carries out the batch, and looks once more at extents that later ones which stay hold too.
+  // Carries out the batch, and looks once more at extents that others which stay hold too.
   absl::Status LookBack() {
     RETURN_IF_ERROR(CarryOut());
     looks_back_ = true;
-    std::sort(covered_.begin(), covered_.end(), [](const Covered& a, const Covered& b) {
-      return std::tie(a.extent, a.block, a.by, a.by_block) < std::tie(b.extent, b.block, b.by, b.by_block);
-    });
+    OrderCovered();
     std::vector<Covered> all = covered_;
     std::vector<Covered> left;
     absl::flat_hash_set<uint64_t> planned;
@@ -493,11 +541,39 @@ class StorageScan {
       if (!planned.contains(part.by)) CountLeft(part.left, part.blocks);
     }
     covered_.clear();
+    overlapping_.clear();
     looks_back_ = false;
     return absl::OkStatus();
   }
 
-  // Of one extent. If it is not planned, later extents are no sources for it any more.
+  // By extent: first those, the longest before others, of which more would go free than of what lies wholly
+  // in them.
+  void OrderCovered() {
+    std::sort(covered_.begin(), covered_.end(), [](const Covered& a, const Covered& b) {
+      return std::tie(a.by, a.by_block, a.extent, a.block) < std::tie(b.by, b.by_block, b.extent, b.block);
+    });
+    absl::flat_hash_map<uint64_t, uint64_t> within;  // blocks of it that whole others have, by extent
+    uint64_t end = 0;
+    for (size_t i = 0; i < covered_.size(); ++i) {
+      const Covered& part = covered_[i];
+      if (i == 0 || covered_[i - 1].by != part.by) end = 0;
+      if (part.blocks < part.extent_blocks) continue;
+      const uint64_t begin = std::max(end, part.by_block);
+      end = std::max(end, part.by_block + part.blocks);
+      within[part.by] += end - begin;
+    }
+    const auto won = [&within](const Covered& part) {
+      const auto others = within.find(part.extent);
+      return others == within.end() || others->second < part.extent_blocks ? part.extent_blocks : 0;
+    };
+    std::stable_sort(covered_.begin(), covered_.end(), [&won](const Covered& a, const Covered& b) {
+      const uint64_t won_a = won(a);
+      const uint64_t won_b = won(b);
+      return won_a != won_b ? won_a > won_b : std::tie(a.extent, a.block) < std::tie(b.extent, b.block);
+    });
+  }
+
+  // Of one extent. If it is not planned, the others are no sources for it any more.
   absl::StatusOr<bool> PlanAgain(absl::Span<const Covered> covered) {
     const uint64_t address = covered.front().extent;
     ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(address, 1, 0));
@@ -700,6 +776,7 @@ class StorageScan {
   uint64_t open_left_ = 0;                    // that there was no room for
   absl::btree_set<uint64_t> tried_again_;     // addresses
   std::vector<Covered> covered_;
+  absl::flat_hash_set<uint64_t> overlapping_;  // extents of covered_, and those that hold their parts
   // Planned by a dry run, and so still there. Once there are too many, it does not look back.
   absl::flat_hash_set<uint64_t> given_up_;
   Reclaim reclaim_;

@@ -480,8 +480,10 @@ class LookBackTest : public ::testing::Test {
     return list.ok() && list->extents.size() == 1 ? list->extents[0].physical : 0;
   }
 
-  // A dry run and a run share so much, at these places ("destination source"), and all of it goes free.
-  void ExpectShared(uint64_t bytes, const std::set<std::string>& places, uint64_t moved = 0) {
+  // A dry run and a run share so much, at these places ("destination source"), and all of it goes free; so
+  // much is found to be unprofitable.
+  void ExpectShared(uint64_t bytes, const std::set<std::string>& places, uint64_t moved = 0,
+                    uint64_t unprofitable = 0) {
     ::sync();
     for (const bool dry_run : {true, false}) {
       std::set<std::string> told;
@@ -492,7 +494,7 @@ class LookBackTest : public ::testing::Test {
       EXPECT_EQ(totals.duplicate_bytes, bytes);
       EXPECT_EQ(totals.bytes_freeable, bytes);
       EXPECT_EQ(totals.bytes_moved, moved);
-      EXPECT_EQ(totals.bytes_unprofitable, 0u);
+      EXPECT_EQ(totals.bytes_unprofitable, unprofitable);
       EXPECT_EQ(totals.bytes_accepted, dry_run ? 0 : bytes);
     }
     for (const auto& [path, bytes_there] : contents_) EXPECT_TRUE(Content(path) == bytes_there) << path;
@@ -524,16 +526,50 @@ TEST_F(LookBackTest, OneBetweenOthersThatStayGoesFree) {
   ExpectShared(2 * kPart, {"between before", "between behind"});
 }
 
-// The first shares with the second, which must stay until that is done. Then it goes free, but for a part
-// that is moved.
-TEST_F(LookBackTest, WhatOthersShareWithIsLookedAtAfterThem) {
+// Were the first one given up, a part of the second would have to be moved.
+TEST_F(LookBackTest, TheOneOfWhichMoreGoesFreeIsLookedAtFirst) {
   const std::string one = Part();
   const std::string rest = Part(4 * kPart);
   Write("first", one);
   Write("second", one + rest);
   Write("third", rest + Part(16 * kPart));
   ASSERT_FALSE(HasFatalFailure());
-  ExpectShared(5 * kPart, {"first second", "second third"}, /*moved=*/kPart);
+  ExpectShared(5 * kPart, {"second first", "second third"});
+}
+
+// Were the short one given up at once, the long one would stay for the part that the first holds too.
+TEST_F(LookBackTest, ALongOneGoesFreeRatherThanTheShortOneWithinIt) {
+  const std::string begin = Part();
+  const std::string end = Part(2 * kPart);
+  Write("long", begin + end);
+  Write("other", Part(4 * kPart) + begin);
+  Write("short", end);
+  ASSERT_FALSE(HasFatalFailure());
+  ExpectShared(3 * kPart, {"long other", "long short"});
+}
+
+// The short one must stay until the long one shares with it. Then it goes free, but for a part that is moved.
+TEST_F(LookBackTest, WhatOthersShareWithIsLookedAtAfterThem) {
+  const std::string begin = Part();
+  const std::string middle = Part(4 * kPart);
+  const std::string end = Part();
+  Write("long", begin + middle + end);
+  Write("other", Part(4 * kPart) + begin);
+  Write("short", middle + end);
+  Write("last", middle + Part(16 * kPart));
+  ASSERT_FALSE(HasFatalFailure());
+  ExpectShared(10 * kPart, {"long other", "long last", "long short", "short last"}, /*moved=*/kPart);
+}
+
+// It waits for nothing: the long one has too much that is its own.
+TEST_F(LookBackTest, AShortOneGoesFreeAfterAllIfTheLongOneStays) {
+  const std::string begin = Part();
+  const std::string middle = Part(2 * kPart);
+  Write("long", begin + middle + Part(2 * kPart));
+  Write("other", Part(4 * kPart) + begin);
+  Write("short", middle);
+  ASSERT_FALSE(HasFatalFailure());
+  ExpectShared(2 * kPart, {"short long"}, /*moved=*/0, /*unprofitable=*/kPart);
 }
 
 // What was cut short before it was looked back for is looked at by the next scan, which goes on from there.
