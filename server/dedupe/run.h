@@ -1,21 +1,14 @@
 #ifndef COWHERD_SERVER_DEDUPE_RUN_H_
 #define COWHERD_SERVER_DEDUPE_RUN_H_
 
-#include <cstdint>
-
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "server/base/stop.h"
 #include "server/dedupe/plan.h"
+#include "server/dedupe/read_ahead.h"
 #include "server/fs/extent_ops.h"
 
 namespace cowherd {
-
-struct DedupeRange {
-  int source = -1;  // open for reading
-  uint64_t offset = 0;
-  uint64_t length = 0;
-};
 
 // Makes the calls of `plan` until every target has its outcome or `stop` says to end (checked between calls).
 // `targets` are those of the plan, by index; those that the plan knows as failed are not touched.

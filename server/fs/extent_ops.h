@@ -95,15 +95,19 @@ class ExtentOps {
   // Facts of the filesystem that holds `fd` (O_PATH will do).
   virtual absl::StatusOr<FsFacts> Facts(int fd) = 0;
 
-  // Brings the range into the page cache: a comparison of uncached data crawls at some 30 MiB/s, since it
-  // reads page by page. Cheap if it is cached already. Only a hint: errors show up in Dedupe.
+  // Brings the range into the page cache, and nothing beyond it: a comparison of uncached data crawls at some
+  // 30 MiB/s, since it reads page by page. Cheap if it is cached already. Only a hint: errors show up in
+  // Dedupe.
   virtual void Prefetch(int fd, uint64_t offset, uint64_t length) = 0;
 
-  // The same, but does not wait. posix_fadvise(2) POSIX_FADV_WILLNEED. Tells what was cached before, of
-  // long ranges by samples; with kAll there is nothing to Prefetch. With length 0 it only looks at the page
-  // at `offset`. Where the kernel has no cachestat(2), or refuses it, this is a guess from a few pages, and
-  // never kAll but for a single page.
-  virtual CachedPart StartReading(int fd, uint64_t offset, uint64_t length) = 0;
+  // The same, but does not wait: for small ranges. Long ones come sooner with Prefetch on a thread of its
+  // own. posix_fadvise(2) POSIX_FADV_WILLNEED.
+  virtual void StartReading(int fd, uint64_t offset, uint64_t length) = 0;
+
+  // What of the range is cached, of long ranges by samples; with kAll there is nothing to Prefetch. With
+  // length 0 it looks at the page at `offset`. Where the kernel has no cachestat(2), or refuses it, this is a
+  // guess from a few pages, and never kAll but for a single page.
+  virtual CachedPart Cached(int fd, uint64_t offset, uint64_t length) = 0;
 
   // Takes the range out of the page cache, but for what is written to or mapped. posix_fadvise(2)
   // POSIX_FADV_DONTNEED.

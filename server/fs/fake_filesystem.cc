@@ -431,7 +431,7 @@ void FakeFilesystem::SetCached(CachedPart cached) {
   cached_ = cached;
 }
 
-CachedPart FakeFilesystem::StartReading(int, uint64_t, uint64_t) {
+CachedPart FakeFilesystem::Cached(int, uint64_t, uint64_t) {
   std::lock_guard<std::mutex> lock(mutex_);
   return cached_;
 }

@@ -69,7 +69,7 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   void SetReadOnly(bool read_only);
   // What Facts tells from now on.
   void SetDedupeSupported(bool supported);
-  // What StartReading tells of every range from now on; kAll at first.
+  // What Cached tells of every range from now on; kAll at first.
   void SetCached(CachedPart cached);
   // Whether the kernel swaps to the file from now on.
   void SetSwap(const std::string& path, bool swap = true);
@@ -94,7 +94,8 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   bool IsSwap(int fd) override;
   absl::StatusOr<FsFacts> Facts(int fd) override;
   void Prefetch(int fd, uint64_t offset, uint64_t length) override;
-  CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override;
+  void StartReading(int, uint64_t, uint64_t) override {}
+  CachedPart Cached(int fd, uint64_t offset, uint64_t length) override;
   void Forget(int, uint64_t, uint64_t) override {}
   absl::Status Commit(int fd) override;
 

@@ -31,14 +31,13 @@ namespace {
 constexpr size_t kExtentsPerCall = 256;
 // A page: no swap file is smaller.
 constexpr uint64_t kLeastSwap = 4096;
-// One page is looked at for so many bytes, to tell whether they are cached.
-constexpr uint64_t kProbeStep = 64 << 10;
 // Of more than kWholeLook bytes, this part of each step is looked at: to count the pages of 16 MiB takes the
 // kernel as long as to compare 0.5 MiB.
 constexpr uint64_t kWholeLook = 1 << 20;
 constexpr uint64_t kLookStep = 512 << 10;
 constexpr uint64_t kLookPart = 64 << 10;
-constexpr uint64_t kReadStep = 1 << 20;
+constexpr uint64_t kReadStep = 2 << 20;
+constexpr size_t kScratch = 64 << 10;
 constexpr uint64_t kAdviseStep = 128 << 10;
 
 // XFS_IOC_FSGEOMETRY, since Linux 5.2 (fs/xfs/libxfs/xfs_fs.h; xfsprogs' header is not asked for to build).
@@ -116,21 +115,31 @@ int64_t CachedBytesOfParts(int fd, uint64_t offset, uint64_t length, uint64_t& l
   return cached;
 }
 
+// All of it is on its way. False: nothing more to read here.
+bool AwaitReading(int fd, uint64_t offset, uint64_t length) {
+  for (const uint64_t end = offset + length; offset < end;) {
+    offset = std::min(end, offset + kAdviseStep);
+    char byte;
+    if (::pread(fd, &byte, 1, static_cast<off_t>(offset - 1)) <= 0) return false;
+  }
+  return true;
+}
+
 // False: nothing more to read here.
 bool ReadThrough(int fd, uint64_t offset, uint64_t length) {
   // All pieces land in the same small place: only the page cache matters.
-  char scratch[kProbeStep];
-  std::array<iovec, kReadStep / kProbeStep> pieces;
+  char scratch[kScratch];
+  std::array<iovec, kReadStep / kScratch> pieces;
   while (length > 0) {
     size_t count = 0;
     for (uint64_t left = length; left > 0 && count < pieces.size(); ++count) {
-      pieces[count] = {scratch, std::min<size_t>(left, kProbeStep)};
+      pieces[count] = {scratch, std::min<size_t>(left, kScratch)};
       left -= pieces[count].iov_len;
     }
     const ssize_t got = ::preadv(fd, pieces.data(), static_cast<int>(count), static_cast<off_t>(offset));
     if (got <= 0) return false;
-    offset += got;
-    length -= got;
+    offset += static_cast<uint64_t>(got);
+    length -= static_cast<uint64_t>(got);
   }
   return true;
 }
@@ -254,36 +263,38 @@ absl::StatusOr<FsFacts> LinuxExtentOps::Facts(int fd) {
 }
 
 void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
-  const uint64_t end = offset + std::min(length, std::numeric_limits<uint64_t>::max() - offset);
-  while (offset < end) {
-    const uint64_t step_end = offset + std::min(end - offset, kReadStep);
-    const int64_t cached = CachedBytes(fd, offset, step_end - offset);
-    if (cached < static_cast<int64_t>(step_end - offset)) {
-      ssize_t probed = -1;
-      while (cached < 0 && offset < step_end && (probed = Probe(fd, offset)) > 0) {
-        offset += std::min(step_end - offset, kProbeStep);
-      }
-      if (probed == 0 || (probed < 0 && !ReadThrough(fd, offset, step_end - offset))) return;
-    }
-    offset = step_end;
+  StartReading(fd, offset, std::min(length, kReadStep));
+  while (length > 0) {
+    const uint64_t step = std::min(length, kReadStep);
+    length -= step;
+    // One step ahead and no further: the kernel's own readahead would bring in what nobody asked for.
+    StartReading(fd, offset + step, std::min(length, kReadStep));
+    const bool begun = CachedBytes(fd, offset, step) >= static_cast<int64_t>(step);
+    if (!(begun ? AwaitReading(fd, offset, step) : ReadThrough(fd, offset, step))) return;
+    offset += step;
   }
 }
 
-CachedPart LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
-  uint64_t looked_at = 0;
-  const int64_t cached = CachedBytesOfParts(fd, offset, length, looked_at);
-  if (cached < 0) {
-    // A look at the beginning, the middle and the end.
-    const uint64_t last = length == 0 ? 0 : length - 1;
-    if (Probe(fd, offset) > 0 && Probe(fd, offset + last / 2) > 0 && Probe(fd, offset + last) > 0)
-      return length <= 1 ? CachedPart::kAll : CachedPart::kMost;
-  }
-  if (cached >= 0 && cached == static_cast<int64_t>(looked_at)) return CachedPart::kAll;
+void LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
   // One call reads no more than the device takes at once (mm/readahead.c).
   for (uint64_t done = 0; done < length; done += kAdviseStep) {
     const uint64_t step = std::min(length - done, kAdviseStep);
     ::posix_fadvise(fd, static_cast<off_t>(offset + done), static_cast<off_t>(step), POSIX_FADV_WILLNEED);
   }
+}
+
+CachedPart LinuxExtentOps::Cached(int fd, uint64_t offset, uint64_t length) {
+  uint64_t looked_at = 0;
+  const int64_t cached = CachedBytesOfParts(fd, offset, length, looked_at);
+  if (cached < 0) {
+    // A look at the beginning, the middle and the end.
+    const uint64_t last = length == 0 ? 0 : length - 1;
+    const bool found =
+        Probe(fd, offset) > 0 && Probe(fd, offset + last / 2) > 0 && Probe(fd, offset + last) > 0;
+    if (!found) return CachedPart::kLittle;
+    return length <= 1 ? CachedPart::kAll : CachedPart::kMost;
+  }
+  if (cached == static_cast<int64_t>(looked_at)) return CachedPart::kAll;
   return cached > 0 && cached * 2 >= static_cast<int64_t>(looked_at) ? CachedPart::kMost
                                                                      : CachedPart::kLittle;
 }

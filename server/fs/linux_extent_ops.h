@@ -17,7 +17,8 @@ class LinuxExtentOps final : public ExtentOps {
   bool IsSwap(int fd) override;
   absl::StatusOr<FsFacts> Facts(int fd) override;
   void Prefetch(int fd, uint64_t offset, uint64_t length) override;
-  CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override;
+  void StartReading(int fd, uint64_t offset, uint64_t length) override;
+  CachedPart Cached(int fd, uint64_t offset, uint64_t length) override;
   void Forget(int fd, uint64_t offset, uint64_t length) override;
   absl::Status Commit(int fd) override;
 };

@@ -23,8 +23,11 @@ class PassingOps : public ExtentOps {
   bool IsSwap(int fd) override { return ops_.IsSwap(fd); }
   absl::StatusOr<FsFacts> Facts(int fd) override { return ops_.Facts(fd); }
   void Prefetch(int fd, uint64_t offset, uint64_t length) override { ops_.Prefetch(fd, offset, length); }
-  CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override {
-    return ops_.StartReading(fd, offset, length);
+  void StartReading(int fd, uint64_t offset, uint64_t length) override {
+    ops_.StartReading(fd, offset, length);
+  }
+  CachedPart Cached(int fd, uint64_t offset, uint64_t length) override {
+    return ops_.Cached(fd, offset, length);
   }
   void Forget(int fd, uint64_t offset, uint64_t length) override { ops_.Forget(fd, offset, length); }
   absl::Status Commit(int fd) override { return ops_.Commit(fd); }

@@ -437,9 +437,11 @@ void ReadingScan::BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t 
   for (const uint64_t end = offset + length; offset < end && stop_.Check().ok();) {
     const uint64_t step = std::min(most, end - offset);
     pace_.Wait(step, stop_);
+    const bool small = step <= kSmallRead;
     // In the middle, since readahead goes somewhat beyond what was read.
-    const CachedPart cached = step <= kSmallRead ? ops_.StartReading(file->fd.get(), offset, step)
-                                                 : ops_.StartReading(file->fd.get(), offset + step / 2, 0);
+    const CachedPart cached =
+        small ? ops_.Cached(file->fd.get(), offset, step) : ops_.Cached(file->fd.get(), offset + step / 2, 0);
+    if (small && cached != CachedPart::kAll) ops_.StartReading(file->fd.get(), offset, step);
     if (cached == CachedPart::kLittle) cached_.Add({file, offset, step});
     offset += step;
   }

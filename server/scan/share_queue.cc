@@ -1,6 +1,7 @@
 #include "server/scan/share_queue.h"
 
 #include <algorithm>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -10,6 +11,10 @@ namespace {
 // So much is read ahead of what is shared: one after the other, each range would take the disk's latency.
 constexpr uint64_t kReadyBytes = 64 << 20;
 constexpr size_t kReadyPlaces = 256;
+// Groups are read together until they are so much, and so much for each of their ranges: to go to and fro
+// between windows costs a disk as much as to read some 1 MiB.
+constexpr uint64_t kWindowBytes = 32 << 20;
+constexpr uint64_t kWindowBytesOfRange = 1 << 20;
 
 auto KeyOf(const ShareQueue::Range& range) {
   return std::tie(range.storage, range.file.subvolume, range.file.inode, range.offset, range.length);
@@ -42,27 +47,87 @@ ShareQueue::ShareQueue(std::vector<ShareGroup> groups)
     }
     unread_[g] = ranges_of_[g].size();
   }
-  std::sort(uses.begin(), uses.end(),
-            [](const Use& a, const Use& b) { return KeyOf(a.range) < KeyOf(b.range); });
+  std::sort(uses.begin(), uses.end(), [](const Use& a, const Use& b) {
+    return std::tuple_cat(KeyOf(a.range), std::tie(a.group)) <
+           std::tuple_cat(KeyOf(b.range), std::tie(b.group));
+  });
   for (const Use& use : uses) {
     if (ranges_.empty() || KeyOf(ranges_.back().range) != KeyOf(use.range)) {
       ranges_.emplace_back();
       ranges_.back().range = use.range;
     }
     ranges_.back().groups.push_back(use.group);
-    ranges_.back().users += use.source && !ranges_.back().kept ? 2 : 1;
-    ranges_.back().kept |= use.source;
+    ranges_.back().source |= use.source;
+    ++ranges_.back().users;
     ranges_of_[use.group][use.at] = ranges_.size() - 1;
+  }
+  KeepSourcesThatOverlap();
+  OrderByWindow();
+}
+
+void ShareQueue::KeepSourcesThatOverlap() {
+  std::vector<RangeState*> sources;
+  for (RangeState& state : ranges_) {
+    if (state.source) sources.push_back(&state);
+  }
+  std::sort(sources.begin(), sources.end(), [](const RangeState* a, const RangeState* b) {
+    return std::tie(a->range.file, a->range.offset) < std::tie(b->range.file, b->range.offset);
+  });
+  const auto end = [](const RangeState& state) { return state.range.offset + state.range.length; };
+  RangeState* furthest = nullptr;  // of those of the file that were passed
+  for (RangeState* const state : sources) {
+    const bool same_file = furthest != nullptr && furthest->range.file == state->range.file;
+    if (same_file && state->range.offset < end(*furthest)) furthest->kept = state->kept = true;
+    if (!same_file || end(*state) > end(*furthest)) furthest = state;
+  }
+  for (RangeState& state : ranges_) state.users += state.kept ? 1 : 0;
+}
+
+void ShareQueue::OrderByWindow() {
+  std::vector<size_t> windows;  // of groups
+  uint64_t bytes = 0;
+  uint64_t ranges = 0;
+  size_t window = 0;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    windows.push_back(window);
+    bytes += BytesOf(groups_[g]);
+    ranges += ranges_of_[g].size();
+    if (bytes < std::max(kWindowBytes, ranges * kWindowBytesOfRange)) continue;
+    ++window;
+    bytes = ranges = 0;
+  }
+  std::vector<size_t> order(ranges_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return windows[ranges_[a].groups.front()] < windows[ranges_[b].groups.front()];
+  });
+  std::vector<RangeState> ordered;
+  std::vector<size_t> place(order.size());
+  for (const size_t range : order) {
+    place[range] = ordered.size();
+    ordered.push_back(std::move(ranges_[range]));
+  }
+  ranges_ = std::move(ordered);
+  for (std::vector<size_t>& of_group : ranges_of_) {
+    for (size_t& range : of_group) range = place[range];
   }
 }
 
 ShareQueue::Step ShareQueue::Next() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  const bool enough = ready_bytes_ >= kReadyBytes || ready_places_ >= kReadyPlaces;
-  if (next_range_ < ranges_.size() && !enough) {
-    return {Step::Kind::kRead, next_range_++};
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    const bool enough = ready_bytes_ >= kReadyBytes || ready_places_ >= kReadyPlaces;
+    if (next_range_ < ranges_.size() && !enough) {
+      const bool is_long = ranges_[next_range_].range.length > kShortRange;
+      if (!is_long || !reads_long_range_) {
+        reads_long_range_ |= is_long;
+        return {Step::Kind::kRead, next_range_++};
+      }
+    }
+    if (!ready_.empty()) break;
+    if (next_range_ >= ranges_.size()) return {};
+    opened_.wait(lock);
   }
-  if (ready_.empty()) return {};
   const size_t group = ready_.front();
   ready_.pop_front();
   ready_bytes_ -= BytesOf(groups_[group]);
@@ -73,6 +138,7 @@ ShareQueue::Step ShareQueue::Next() {
 void ShareQueue::Opened(size_t range, std::shared_ptr<const OpenFile> file, bool brought_in) {
   std::lock_guard<std::mutex> lock(mutex_);
   RangeState& state = ranges_[range];
+  if (state.range.length > kShortRange) reads_long_range_ = false;
   state.file = std::move(file);
   state.brought_in = brought_in;
   for (const size_t group : state.groups) {
@@ -81,6 +147,7 @@ void ShareQueue::Opened(size_t range, std::shared_ptr<const OpenFile> file, bool
     ready_bytes_ += BytesOf(groups_[group]);
     ready_places_ += groups_[group].places.size();
   }
+  opened_.notify_all();
 }
 
 std::shared_ptr<const OpenFile> ShareQueue::FileOf(size_t range) const {

@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCAN_SHARE_QUEUE_H_
 #define COWHERD_SERVER_SCAN_SHARE_QUEUE_H_
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -15,9 +16,11 @@
 
 namespace cowherd {
 
-// Says what is read and what is shared next. Each range is read once, in the order of storage, however many
-// groups need it; a group is shared as soon as all of it is read. Then its places are let go; sources are
-// kept to the end, since those of other groups overlap them: what is kept is bounded by the groups given, see
+// Says what is read and what is shared next. Each range is read once, however many groups need it, in the
+// order of storage within a window of groups: soon some can be shared while the disk reads on, and what they
+// brought in can go. One long range is read at a time, so that the kernel sees a file read in sequence and
+// reads on by itself; a group is shared as soon as all of it is read, and let go then, but for a source that
+// overlaps another group's: it is kept to the end. What is kept is bounded by the groups given, see
 // SplitGroups. Decides, and touches no file. Any thread.
 class ShareQueue {
  public:
@@ -27,6 +30,9 @@ class ShareQueue {
     uint64_t length = 0;
     uint64_t storage = 0;
   };
+  // Longer ones are waited for where they are read; of shorter ones several are begun at once.
+  static constexpr uint64_t kShortRange = 256 << 10;
+
   struct Step {
     enum class Kind { kRead, kShare, kEnd };
     Kind kind = Kind::kEnd;
@@ -35,7 +41,8 @@ class ShareQueue {
 
   explicit ShareQueue(std::vector<ShareGroup> groups);
 
-  // Each range and each group comes once. The end: what is left is in the hands of other workers.
+  // Each range and each group comes once. Waits while another worker reads a long range, the next is long too
+  // and nothing is ready. The end: what is left is in the hands of other workers.
   Step Next();
 
   const Range& range(size_t index) const { return ranges_[index].range; }
@@ -58,19 +65,24 @@ class ShareQueue {
  private:
   struct RangeState {
     Range range;
-    std::vector<size_t> groups;
-    size_t users = 0;  // groups that are not done, and one more for a source
-    bool kept = false;
+    std::vector<size_t> groups;  // ascending
+    size_t users = 0;            // groups that are not done, and one more if it is kept
+    bool source = false;
+    bool kept = false;  // to the end
     std::shared_ptr<const OpenFile> file;
     bool brought_in = false;
   };
 
+  void KeepSourcesThatOverlap();
+  void OrderByWindow();
   void LetGo(RangeState& state, std::vector<CachedRange>& cached);
 
   std::vector<ShareGroup> groups_;
   std::vector<std::vector<size_t>> ranges_of_;
-  mutable std::mutex mutex_;        // of what follows
-  std::vector<RangeState> ranges_;  // by storage
+  mutable std::mutex mutex_;  // of what follows
+  std::condition_variable opened_;
+  bool reads_long_range_ = false;   // a worker does
+  std::vector<RangeState> ranges_;  // as they are read
   std::vector<size_t> unread_;      // ranges of each group that are still to be read
   size_t next_range_ = 0;
   std::deque<size_t> ready_;  // groups

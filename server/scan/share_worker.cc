@@ -14,7 +14,6 @@
 #include "server/dedupe/run.h"
 
 namespace cowherd {
-
 void ShareWorker::Empty(ShareQueue& queue) {
   while (stop_.Check().ok()) {
     const ShareQueue::Step step = queue.Next();
@@ -38,12 +37,23 @@ void ShareWorker::Read(ShareQueue& queue, size_t range) {
   for (uint64_t done = 0; file != nullptr && done < r.length && stop_.Check().ok();) {
     const uint64_t piece = std::min(pace_.step(), r.length - done);
     pace_.Wait(piece, stop_);
-    if (ops_.StartReading(file->fd.get(), r.offset + done, piece) != CachedPart::kLittle) cached += piece;
+    if (BringIn(file->fd.get(), r.offset + done, piece) != CachedPart::kLittle) cached += piece;
     done += piece;
     totals_.Update([piece](Totals& t) { t.work_done += piece; });
   }
   const bool brought_in = file != nullptr && cached * 2 < r.length;
   queue.Opened(range, std::move(file), brought_in);
+}
+
+CachedPart ShareWorker::BringIn(int fd, uint64_t offset, uint64_t length) {
+  const CachedPart cached = ops_.Cached(fd, offset, length);
+  if (cached == CachedPart::kAll) return cached;
+  if (length <= ShareQueue::kShortRange) {
+    ops_.StartReading(fd, offset, length);
+  } else {
+    ops_.Prefetch(fd, offset, length);
+  }
+  return cached;
 }
 
 void ShareWorker::Fail(absl::Span<const Share> places, FailedShare::Cause cause) {
@@ -154,7 +164,7 @@ void ShareWorker::FinishCopies() {
       std::shared_ptr<const OpenFile> file = Open(place.destination.file, {&place, 1});
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
-      if (ops_.StartReading(file->fd.get(), place.destination.offset, copy.length) == CachedPart::kLittle) {
+      if (BringIn(file->fd.get(), place.destination.offset, copy.length) == CachedPart::kLittle) {
         brought_in.Add({file, place.destination.offset, copy.length});
       }
       places.push_back({place, std::move(file)});

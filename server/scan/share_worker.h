@@ -69,6 +69,8 @@ class ShareWorker {
   };
 
   void Read(ShareQueue& queue, size_t range);
+  // Tells what of it was cached before.
+  CachedPart BringIn(int fd, uint64_t offset, uint64_t length);
   // To share these places, which are given up if it cannot be opened: null.
   std::shared_ptr<const OpenFile> Open(const FileKey& file, absl::Span<const Share> places);
   // Counts.

@@ -447,21 +447,23 @@ class StorageScan {
     }
   }
 
-  // All of the extent lies in longer ones, of which others that stay hold a part too: if those go free, more
-  // is won. So it is with copies of a file that are cut into extents at different places, where now the one
-  // and now the other has the lower addresses.
+  // All of the extent lies in others, of which more would go free, and others that stay hold a part of those
+  // too. So it is with copies of a file that are cut into extents at different places, where now the one and
+  // now the other has the lower addresses.
   bool MayWait(const StorageExtent& extent, absl::Span<const BlockRun> runs) {
     const uint64_t blocks = extent.length / block_;
     uint64_t found = 0;
     bool others_hold_more = false;
+    absl::flat_hash_map<uint64_t, uint64_t> sources;  // blocks
     for (const BlockRun& run : runs) {
-      const uint64_t source_blocks = BlocksOf(run.source_extent);
-      const bool copy = source_blocks == blocks && run.blocks == blocks;
-      if (source_blocks < blocks || copy || !MayLookBackFor(extent, run)) return false;
+      if (!MayLookBackFor(extent, run)) return false;
+      sources.emplace(run.source_extent, BlocksOf(run.source_extent));
       others_hold_more |= overlapping_.contains(run.source_extent);
       found += run.blocks;
     }
-    return others_hold_more && found == blocks;
+    uint64_t of_sources = 0;
+    for (const auto& [address, source_blocks] : sources) of_sources += source_blocks;
+    return others_hold_more && found == blocks && of_sources > blocks;
   }
 
   // Which of them go free is for LookBack to say.

@@ -30,7 +30,7 @@ struct UncheckedFiles {
 // by address, at each extent once however many files and snapshots share it; extents whose space would come
 // back are planned in batches, and each batch is carried out before the next. An extent is compared with
 // those before it; where it stays nevertheless, those are looked at once more, now and then and at the end,
-// as they may share with it instead; one that lies wholly in longer ones which hold more of the like waits
+// as they may share with it instead; one that lies wholly in others, of which more might go free, waits
 // until then (a dry run of more duplicate extents than it can remember, 65,536 or more, leaves that out).
 // `wanted` says by its path whether a file is within the scan. Else as ScanTree; `won` has begun, and is
 // measured now and then, and bytes_found of `totals` is what is in use on the filesystem. Returns the files

@@ -256,7 +256,8 @@ class SmallFiles final : public cowherd::FileTree, public cowherd::ExtentOps {
   bool IsSwap(int) override { return false; }
   absl::StatusOr<cowherd::FsFacts> Facts(int) override { return cowherd::FsFacts(); }
   void Prefetch(int, uint64_t, uint64_t) override {}
-  cowherd::CachedPart StartReading(int, uint64_t, uint64_t) override { return cowherd::CachedPart::kAll; }
+  void StartReading(int, uint64_t, uint64_t) override {}
+  cowherd::CachedPart Cached(int, uint64_t, uint64_t) override { return cowherd::CachedPart::kAll; }
   void Forget(int, uint64_t, uint64_t) override {}
   absl::Status Commit(int) override { return absl::OkStatus(); }
 

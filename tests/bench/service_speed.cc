@@ -32,6 +32,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
+#include "absl/types/optional.h"
 #include "client/channel.h"
 #include "client/node_client.h"
 #include "server/base/fd.h"
@@ -172,38 +173,28 @@ absl::StatusOr<double> EmptyCall(const std::shared_ptr<grpc::Channel>& channel, 
   return SecondsSince(begin) / kEmptyCalls;
 }
 
-class Bench {
+// A new filesystem with such files, and a node that serves it.
+class Site {
  public:
-  Bench(std::string directory, const NodeClient& client, int runs)
-      : directory_(std::move(directory)), client_(client), runs_(runs), content_(kLongPair.bytes, '\0') {
-    std::mt19937_64 random(1);
-    for (uint64_t at = 0; at < content_.size(); at += 8) {
-      const uint64_t word = random();
-      std::copy_n(reinterpret_cast<const char*>(&word), 8, &content_[at]);
-    }
-  }
-
   using Work = std::function<absl::Status()>;
 
-  // Seconds of each work, medians of all runs, in turns, each on new files.
-  absl::StatusOr<std::vector<double>> Compare(Files files, bool cold, const std::vector<Work>& works) const {
-    std::vector<std::vector<double>> seconds(works.size());
-    for (int run = 0; run < runs_; ++run) {
-      for (size_t i = 0; i < works.size(); ++i) {
-        RETURN_IF_ERROR(Renew(files));
-        if (cold) RETURN_IF_ERROR(DropCaches());
-        const auto begin = std::chrono::steady_clock::now();
-        RETURN_IF_ERROR(works[i]());
-        seconds[i].push_back(SecondsSince(begin));
-      }
+  static absl::StatusOr<std::unique_ptr<Site>> Make(const std::string& type, const std::string& program,
+                                                    absl::string_view content, Files files) {
+    LoopFilesystem::Options options;
+    options.type = type;
+    options.size = uint64_t{2} << 30;
+    ASSIGN_OR_RETURN(std::unique_ptr<LoopFilesystem> loop, LoopFilesystem::Make(options));
+    std::unique_ptr<Site> site(new Site(std::move(loop), program));
+    RETURN_IF_ERROR(site->node_.AwaitServing());
+    RETURN_IF_ERROR(Write(site->Source(), content.substr(0, files.length())));
+    for (size_t i = 0; i < files.targets; ++i) {
+      RETURN_IF_ERROR(Write(site->Target(i), content.substr(0, files.length())));
     }
-    std::vector<double> medians;
-    for (std::vector<double>& all : seconds) {
-      std::sort(all.begin(), all.end());
-      medians.push_back(all[all.size() / 2]);
-    }
-    return medians;
+    ::sync();
+    return site;
   }
+
+  const std::shared_ptr<grpc::Channel>& channel() const { return node_.channel(); }
 
   // `after_each` call of the kernel, if there is such work.
   absl::Status Bare(Files files, uint64_t step, uint64_t end, const Work& after_each = nullptr) const {
@@ -245,8 +236,8 @@ class Bench {
     std::atomic<uint64_t> next = 0;
     return InThreads(callers, [&] {
       for (uint64_t end = next += step; end <= files.length(); end = next += step) {
-        RETURN_IF_ERROR(
-            Check(client_.DedupeRanges(Request(files, end - step, step), absl::Minutes(5)), files, step));
+        RETURN_IF_ERROR(Check(node_.client().DedupeRanges(Request(files, end - step, step), absl::Minutes(5)),
+                              files, step));
       }
       return absl::OkStatus();
     });
@@ -255,7 +246,7 @@ class Bench {
   absl::Status Stream(Files files, uint64_t step) const {
     uint64_t offset = 0;
     absl::Status status;
-    RETURN_IF_ERROR(client_.DedupeRangesStream(
+    RETURN_IF_ERROR(node_.client().DedupeRangesStream(
         kWindow,
         [&](v1::DedupeRangesRequest* request) {
           if (offset == files.length()) return false;
@@ -274,7 +265,8 @@ class Bench {
   absl::Status Scan(uint64_t size) const {
     LinuxExtentOps ops;
     LinuxFileTrees trees;
-    ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree, trees.OpenRoot({"bench", directory_, directory_}));
+    ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree,
+                     trees.OpenRoot({"bench", loop_->path(), loop_->path()}));
     SharedTotals totals;
     Pace pace(0, nullptr, totals);
     RETURN_IF_ERROR(
@@ -290,18 +282,11 @@ class Bench {
   }
 
  private:
-  std::string Source() const { return directory_ + "/source"; }
-  std::string Target(size_t index) const { return absl::StrCat(directory_, "/target", index); }
+  Site(std::unique_ptr<LoopFilesystem> loop, const std::string& program)
+      : loop_(std::move(loop)), node_(program, loop_->path()) {}
 
-  absl::Status Renew(Files files) const {
-    ::unlink(Source().c_str());
-    for (size_t i = 0; i < kMany.targets; ++i) ::unlink(Target(i).c_str());
-    const absl::string_view content = absl::string_view(content_).substr(0, files.length());
-    RETURN_IF_ERROR(Write(Source(), content));
-    for (size_t i = 0; i < files.targets; ++i) RETURN_IF_ERROR(Write(Target(i), content));
-    ::sync();
-    return absl::OkStatus();
-  }
+  std::string Source() const { return loop_->path() + "/source"; }
+  std::string Target(size_t index) const { return absl::StrCat(loop_->path(), "/target", index); }
 
   v1::DedupeRangesRequest Request(Files files, uint64_t offset, uint64_t length) const {
     v1::DedupeRangesRequest request;
@@ -323,85 +308,178 @@ class Bench {
                                                                 : absl::InternalError("not the same");
   }
 
-  const std::string directory_;
-  const NodeClient& client_;
+  std::unique_ptr<LoopFilesystem> loop_;
+  const NodeProcess node_;
+};
+
+double Median(std::vector<double> all) {
+  std::sort(all.begin(), all.end());
+  return all[all.size() / 2];
+}
+
+using Seconds = std::vector<double>;  // of each run
+
+class Bench {
+ public:
+  Bench(std::string type, std::string program, int runs)
+      : type_(std::move(type)), program_(std::move(program)), runs_(runs), content_(kLongPair.bytes, '\0') {
+    std::mt19937_64 random(1);
+    for (uint64_t at = 0; at < content_.size(); at += 8) {
+      const uint64_t word = random();
+      std::copy_n(reinterpret_cast<const char*>(&word), 8, &content_[at]);
+    }
+  }
+
+  absl::StatusOr<std::unique_ptr<Site>> MakeSite(Files files) const {
+    return Site::Make(type_, program_, content_, files);
+  }
+
+  using Work = std::function<absl::Status(const Site&)>;
+
+  // Of each work, in turns.
+  absl::StatusOr<std::vector<Seconds>> Compare(Files files, const std::vector<Work>& works) const {
+    std::vector<Seconds> seconds(works.size());
+    for (int run = 0; run < runs_; ++run) {
+      for (size_t i = 0; i < works.size(); ++i) {
+        ASSIGN_OR_RETURN(const std::unique_ptr<Site> site, MakeSite(files));
+        ASSIGN_OR_RETURN(const double took, Time([&] { return works[i](*site); }));
+        seconds[i].push_back(took);
+      }
+    }
+    return seconds;
+  }
+
+  struct Cold {
+    Seconds read;
+    Seconds work;
+  };
+  // The same without a page cache, and what it takes to read the files just before: once they have been read,
+  // so that the disk has written all.
+  absl::StatusOr<std::vector<Cold>> CompareCold(Files files, const std::vector<Work>& works) const {
+    std::vector<Cold> seconds(works.size());
+    for (int run = 0; run < runs_; ++run) {
+      for (size_t i = 0; i < works.size(); ++i) {
+        ASSIGN_OR_RETURN(const std::unique_ptr<Site> site, MakeSite(files));
+        const auto read = [&] { return site->Read(files.length()); };
+        RETURN_IF_ERROR(DropCaches());
+        RETURN_IF_ERROR(read());
+        RETURN_IF_ERROR(DropCaches());
+        ASSIGN_OR_RETURN(const double read_took, Time(read));
+        RETURN_IF_ERROR(DropCaches());
+        ASSIGN_OR_RETURN(const double took, Time([&] { return works[i](*site); }));
+        seconds[i].read.push_back(read_took);
+        seconds[i].work.push_back(took);
+      }
+    }
+    return seconds;
+  }
+
+ private:
+  static absl::StatusOr<double> Time(const std::function<absl::Status()>& work) {
+    const auto begin = std::chrono::steady_clock::now();
+    RETURN_IF_ERROR(work());
+    return SecondsSince(begin);
+  }
+
+  const std::string type_;
+  const std::string program_;
   const int runs_;
   std::string content_;
 };
 
-void Print(const std::string& what, const char* unit, double bare, double ours, double bar) {
-  std::printf("| %s | %.0f %s | %.0f %s | %.2f | >= %.1f | %s |\n", what.c_str(), bare, unit, ours, unit,
-              ours / bare, bar, ours / bare >= bar ? "met" : "MISSED");
+// How much, of what, in which time.
+struct Done {
+  double amount = 0;
+  const Seconds& seconds;
+};
+
+// Rates are of the median run; the ratio is the median of the runs' ratios.
+void Print(const std::string& what, const char* unit, const Done& beside, const Done& ours,
+           absl::optional<double> bar) {
+  std::vector<double> ratios;
+  for (size_t run = 0; run < ours.seconds.size(); ++run) {
+    ratios.push_back(ours.amount / ours.seconds[run] * beside.seconds[run] / beside.amount);
+  }
+  const double ratio = Median(ratios);
+  std::printf("| %s | %.0f %s | %.0f %s | %.2f |", what.c_str(), beside.amount / Median(beside.seconds), unit,
+              ours.amount / Median(ours.seconds), unit, ratio);
+  if (bar) {
+    std::printf(" >= %.1f | %s |\n", *bar, ratio >= *bar ? "met" : "MISSED");
+  } else {
+    std::printf(" | |\n");
+  }
   std::fflush(stdout);
 }
 
 absl::Status RunOn(const std::string& type, const std::string& program, int runs) {
-  LoopFilesystem::Options options;
-  options.type = type;
-  options.size = uint64_t{2} << 30;
-  ASSIGN_OR_RETURN(const std::unique_ptr<LoopFilesystem> loop, LoopFilesystem::Make(options));
-  const NodeProcess node(program, loop->path());
-  RETURN_IF_ERROR(node.AwaitServing());
-  const Bench bench(loop->path(), node.client(), runs);
-  EmptyCaller caller(node.channel());
-  ASSIGN_OR_RETURN(const double empty_call, EmptyCall(node.channel(), 1));
-  ASSIGN_OR_RETURN(const double empty_calls, EmptyCall(node.channel(), kCallers));
-  std::printf(
-      "| an RPC that does nothing: %.0f us one at a time, one every %.0f us with %u at a time | | | | | |\n",
-      empty_call * 1e6, empty_calls * 1e6, kCallers);
+  const Bench bench(type, program, runs);
+  {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Site> site, bench.MakeSite(kPair));
+    ASSIGN_OR_RETURN(const double one, EmptyCall(site->channel(), 1));
+    ASSIGN_OR_RETURN(const double several, EmptyCall(site->channel(), kCallers));
+    std::printf(
+        "| an RPC that does nothing: %.0f us one at a time, one every %.0f us with %u at a time | | | | | "
+        "|\n",
+        one * 1e6, several * 1e6, kCallers);
+  }
   for (const uint64_t step : {uint64_t{1} << 20, uint64_t{16} << 20}) {
     const Files pair = step == 1 << 20 ? kPair : kLongPair;
+    const auto bare_and_call = [&](const Site& site) {
+      EmptyCaller caller(site.channel());
+      return site.Bare(pair, step, pair.bytes, [&] { return caller.Call(); });
+    };
     ASSIGN_OR_RETURN(
-        const std::vector<double> seconds,
-        bench.Compare(
-            pair, false,
-            {[&] { return bench.Bare(pair, step, pair.bytes); }, [&] { return bench.Serve(pair, step, 1); },
-             [&] { return bench.Serve(pair, step, kCallers); }, [&] { return bench.Stream(pair, step); },
-             [&] { return bench.Bare(pair, step, pair.bytes, [&] { return caller.Call(); }); }}));
+        const std::vector<Seconds> seconds,
+        bench.Compare(pair, {[&](const Site& site) { return site.Bare(pair, step, pair.bytes); },
+                             bare_and_call, [&](const Site& site) { return site.Serve(pair, step, 1); },
+                             [&](const Site& site) { return site.Serve(pair, step, kCallers); },
+                             [&](const Site& site) { return site.Stream(pair, step); }}));
     const std::string warm = absl::StrCat(type, ", warm, ", step >> 20, " MiB: ");
-    const double size = pair.bytes / kMiB;
-    const double bare = size / seconds[0];
-    std::printf("| %sioctl, then an RPC that does nothing / ioctl | %.0f MiB/s | %.0f MiB/s | %.2f | | |\n",
-                warm.c_str(), bare, size / seconds[4], seconds[0] / seconds[4]);
-    Print(warm + "DedupeRanges / ioctl, one call at a time", "MiB/s", bare, size / seconds[1], 0.9);
-    Print(absl::StrCat(warm, "DedupeRanges / ioctl, ", kCallers, " calls at a time"), "MiB/s", bare,
-          size / seconds[2], 0.9);
-    Print(warm + "DedupeRangesStream / ioctl", "MiB/s", bare, size / seconds[3], 0.9);
+    const double size = static_cast<double>(pair.bytes) / kMiB;
+    const auto print = [&](const std::string& what, size_t work, absl::optional<double> bar) {
+      Print(warm + what, "MiB/s", {size, seconds[0]}, {size, seconds[work]}, bar);
+    };
+    print("ioctl, then an RPC that does nothing / ioctl", 1, absl::nullopt);
+    print("DedupeRanges / ioctl, one call at a time", 2, 0.9);
+    print(absl::StrCat("DedupeRanges / ioctl, ", kCallers, " calls at a time"), 3, 0.9);
+    print("DedupeRangesStream / ioctl", 4, 0.9);
   }
+  constexpr double kSizeMiB = kSize / kMiB;
   {
     constexpr uint64_t kStep = 1 << 20;
-    ASSIGN_OR_RETURN(const std::vector<double> seconds,
-                     bench.Compare(kMany, false,
-                                   {[&] { return bench.Bare(kMany, kStep, kMany.length()); },
-                                    [&] { return bench.Serve(kMany, kStep, 1); }}));
+    ASSIGN_OR_RETURN(
+        const std::vector<Seconds> seconds,
+        bench.Compare(kMany, {[&](const Site& site) { return site.Bare(kMany, kStep, kMany.length()); },
+                              [&](const Site& site) { return site.Serve(kMany, kStep, 1); }}));
     Print(absl::StrCat(type, ", warm, 1 MiB into ", kMany.targets,
                        " files: DedupeRanges / ioctl, one call at a time"),
-          "MiB/s", kSize / kMiB / seconds[0], kSize / kMiB / seconds[1], 0.9);
+          "MiB/s", {kSizeMiB, seconds[0]}, {kSizeMiB, seconds[1]}, 0.9);
   }
   {
     constexpr uint64_t kStep = 4096;
-    ASSIGN_OR_RETURN(const std::vector<double> seconds,
-                     bench.Compare(kPair, false,
-                                   {[&] { return bench.Bare(kPair, kStep, kSize); },
-                                    [&] { return bench.Stream(kPair, kStep); }}));
-    Print(type + ", warm, 4 KiB: DedupeRangesStream / ioctl", "calls/s", kSize / kStep / seconds[0],
-          kSize / kStep / seconds[1], 0.5);
+    constexpr double kCalls = kSize / kStep;
+    ASSIGN_OR_RETURN(const std::vector<Seconds> seconds,
+                     bench.Compare(kPair, {[&](const Site& site) { return site.Bare(kPair, kStep, kSize); },
+                                           [&](const Site& site) { return site.Stream(kPair, kStep); }}));
+    Print(type + ", warm, 4 KiB: DedupeRangesStream / ioctl", "calls/s", {kCalls, seconds[0]},
+          {kCalls, seconds[1]}, 0.5);
   }
   // A rate, not what opening and committing cost: so much data. The bare ioctl crawls: a part is enough.
   const uint64_t size = kLongPair.length();
+  const double size_mib = static_cast<double>(size) / kMiB;
   constexpr uint64_t kPart = kSize / 8;
   constexpr uint64_t kStep = 16 << 20;
-  ASSIGN_OR_RETURN(const std::vector<double> seconds,
-                   bench.Compare(kLongPair, true,
-                                 {[&] { return bench.Bare(kLongPair, kStep, kPart); },
-                                  [&] { return bench.Serve(kLongPair, size, 1); },
-                                  [&] { return bench.Scan(size); }, [&] { return bench.Read(size); }}));
-  const double bare = kPart / kMiB / seconds[0];
-  const double disk = size * 2 / kMiB / seconds[3];
-  Print(type + ", cold: DedupeRanges / ioctl", "MiB/s", bare, size / kMiB / seconds[1], 8);
-  Print(type + ", cold: DedupeRanges, both sides / disk", "MiB/s", disk, size * 2 / kMiB / seconds[1], 0.8);
-  Print(type + ", cold: scan / ioctl", "MiB/s", bare, size / kMiB / seconds[2], 8);
-  Print(type + ", cold: scan, both sides / disk", "MiB/s", disk, size * 2 / kMiB / seconds[2], 0.8);
+  ASSIGN_OR_RETURN(
+      const std::vector<Bench::Cold> cold,
+      bench.CompareCold(kLongPair, {[&](const Site& site) { return site.Bare(kLongPair, kStep, kPart); },
+                                    [&](const Site& site) { return site.Serve(kLongPair, size, 1); },
+                                    [&](const Site& site) { return site.Scan(size); }}));
+  for (const auto& [name, i] : {std::pair("DedupeRanges", 1), std::pair("scan", 2)}) {
+    const std::string what = absl::StrCat(type, ", cold: ", name);
+    Print(what + " / ioctl", "MiB/s", {kPart / kMiB, cold[0].work}, {size_mib, cold[i].work}, 8);
+    Print(what + ", both sides / disk", "MiB/s", {2 * size_mib, cold[i].read}, {2 * size_mib, cold[i].work},
+          0.8);
+  }
   return absl::OkStatus();
 }
 

@@ -519,7 +519,11 @@ TEST_P(ExtentOpsConformance, ReadingAheadIsOnlyAHint) {
   filesystem_->AddFile("file", content);
   const Fd file = Open("file");
   ops().Prefetch(file.get(), 0, content.size());
-  EXPECT_EQ(ops().StartReading(file.get(), 0, content.size()), CachedPart::kAll);
+  EXPECT_EQ(ops().Cached(file.get(), 0, content.size()), CachedPart::kAll);
+  ops().Cached(file.get(), 100 * kMiB, kMiB);
+  ops().Cached(Reopen(file, O_PATH).get(), 0, kMiB);
+  ops().Cached(-1, 0, kMiB);
+  ops().StartReading(file.get(), 0, content.size());
   ops().StartReading(file.get(), 100 * kMiB, kMiB);
   ops().StartReading(Reopen(file, O_PATH).get(), 0, kMiB);
   ops().StartReading(-1, 0, kMiB);

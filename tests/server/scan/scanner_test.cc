@@ -919,13 +919,14 @@ TEST_F(ScannerTest, AThrottledScanReadsInSmallSteps) {
   class RecordingOps final : public PassingOps {
    public:
     using PassingOps::PassingOps;
-    CachedPart StartReading(int fd, uint64_t offset, uint64_t length) override {
+    void StartReading(int fd, uint64_t offset, uint64_t length) override {
       started.push_back(length);
-      return PassingOps::StartReading(fd, offset, length);
+      PassingOps::StartReading(fd, offset, length);
     }
     std::vector<uint64_t> started;  // lengths
   };
   fs_.AddFile("/data/a", Blocks(1, 300));
+  fs_.SetCached(CachedPart::kLittle);
   request_.bytes_per_second = uint64_t{1} << 30;
   RecordingOps ops(fs_);
   EXPECT_THAT(Scan(ops), IsOk());

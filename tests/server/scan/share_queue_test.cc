@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 #include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,26 @@ TEST(ShareQueueTest, RangesAreReadOnceInTheOrderOfStorage) {
   EXPECT_EQ(read, (std::vector<uint64_t>{1, 2, 3, 7, 9}));
 }
 
+// Of large ranges; small ones would take the disk to and fro.
+TEST(ShareQueueTest, WindowsAreReadOneAfterTheOther) {
+  for (const uint64_t length : {16 * kMiB, kMiB / 2}) {
+    std::vector<Share> shares;
+    for (uint64_t i = 0; i < 64; ++i) shares.push_back(Make(100 * i, 100 * (100 + i), length));
+    ShareQueue queue(GroupShares(shares));
+    std::vector<uint64_t> read;
+    for (const ShareQueue::Step& step : TakeAll(queue)) {
+      if (step.kind == Kind::kRead) read.push_back(queue.range(step.index).storage / kMiB / 100);
+    }
+    ASSERT_EQ(read.size(), 128u);
+    if (length == 16 * kMiB) {
+      EXPECT_EQ((std::vector<uint64_t>(read.begin(), read.begin() + 6)),
+                (std::vector<uint64_t>{0, 100, 1, 101, 2, 102}));
+    } else {
+      EXPECT_TRUE(std::is_sorted(read.begin(), read.end()));
+    }
+  }
+}
+
 TEST(ShareQueueTest, AGroupIsSharedOnceAndWhenAllOfItIsRead) {
   std::vector<Share> shares;
   for (uint64_t i = 0; i < 300; ++i) shares.push_back(Make(i * 7 % 300, 300 + i * 11 % 300, 4096));
@@ -72,7 +93,7 @@ TEST(ShareQueueTest, AGroupIsSharedOnceAndWhenAllOfItIsRead) {
 }
 
 TEST(ShareQueueTest, WhatAnotherWorkerStillReadsIsNotReady) {
-  ShareQueue queue(GroupShares({Make(1, 2)}));
+  ShareQueue queue(GroupShares({Make(1, 2, ShareQueue::kShortRange)}));
   const ShareQueue::Step first = queue.Next();
   const ShareQueue::Step second = queue.Next();
   queue.Opened(first.index, AFile(), false);
@@ -80,6 +101,20 @@ TEST(ShareQueueTest, WhatAnotherWorkerStillReadsIsNotReady) {
   queue.Opened(second.index, nullptr, false);
   EXPECT_EQ(queue.Next().kind, Kind::kShare);
   EXPECT_EQ(queue.FileOf(second.index), nullptr);
+}
+
+TEST(ShareQueueTest, WhileALongRangeIsReadNoOtherIs) {
+  ShareQueue queue(GroupShares({Make(1, 2), Make(3, 4)}));
+  for (int i = 0; i < 2; ++i) queue.Opened(queue.Next().index, AFile(), false);
+  const ShareQueue::Step third = queue.Next();
+  EXPECT_EQ(third.kind, Kind::kRead);
+  EXPECT_EQ(queue.Next().kind, Kind::kShare);
+  ShareQueue::Step fourth;
+  std::thread other([&] { fourth = queue.Next(); });
+  queue.Opened(third.index, AFile(), false);
+  other.join();
+  EXPECT_EQ(fourth.kind, Kind::kRead);
+  EXPECT_EQ(queue.range(fourth.index).storage, 4 * kMiB);
 }
 
 TEST(ShareQueueTest, WhatIsReadAheadIsBounded) {
@@ -106,7 +141,17 @@ TEST(ShareQueueTest, OfWhatIsMovedTheFirstPlaceIsRead) {
   EXPECT_EQ(queue.RangesOf(steps[1].index).size(), 1u);
 }
 
-TEST(ShareQueueTest, PlacesAreLetGoWithTheirGroupAndSourcesAtTheEnd) {
+TEST(ShareQueueTest, AGroupIsLetGoWhenItIsDone) {
+  ShareQueue queue(GroupShares({Make(1, 2), Make(3, 4)}));
+  for (const ShareQueue::Step& step : TakeAll(queue, /*brought_in=*/true)) {
+    if (step.kind == Kind::kShare) {
+      EXPECT_EQ(queue.Done(step.index).size(), 2u);
+    }
+  }
+  EXPECT_TRUE(queue.AllDone().empty());
+}
+
+TEST(ShareQueueTest, SourcesThatOverlapAreLetGoAtTheEnd) {
   ShareQueue queue(GroupShares({Make(1, 2), Make(1, 3, 2 * kMiB)}));
   std::vector<size_t> groups;
   for (const ShareQueue::Step& step : TakeAll(queue, /*brought_in=*/true)) {
