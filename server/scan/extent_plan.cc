@@ -45,8 +45,9 @@ std::map<uint64_t, uint32_t> TailsOf(absl::Span<const Reference> references, uin
   return tails;
 }
 
-// Appends, or lengthens the last segment where that says the same.
-void Append(std::vector<Segment>& segments, const Segment& next) {
+// Appends, or lengthens the last segment where that says the same. A block that ends a file is asked for
+// alone, but is of one extent with what is before it.
+void Append(std::vector<Segment>& segments, const Segment& next, bool ends_file = false) {
   if (!segments.empty()) {
     Segment& last = segments.back();
     const bool goes_on = last.offset + last.length == next.offset && last.move == next.move &&
@@ -54,9 +55,11 @@ void Append(std::vector<Segment>& segments, const Segment& next) {
                                         last.source.offset + last.length == next.source.offset &&
                                         last.source_storage.extent == next.source_storage.extent));
     if (goes_on) {
-      last.length += next.length;
+      const bool one_extent =
+          ends_file && last.source_storage.offset + last.length == next.source_storage.offset;
       // What is moved lies together.
-      if (!next.move) last.pieces += next.pieces;
+      if (!next.move && !one_extent) last.pieces += next.pieces;
+      last.length += next.length;
       return;
     }
   }
@@ -127,13 +130,14 @@ bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> run
   if (source == nullptr || source->extent.length != plan.extent.length) return false;
   for (const Interval& live : Live(plan.references)) {
     for (uint64_t at = live.begin; at < live.end;) {
-      const Piece piece =
-          LocateReference(run.source_extent, source->references, true, at, WantedAt(plan, at, live.end - at));
+      const Wanted wanted = WantedAt(plan, at, live.end - at);
+      const Piece piece = LocateReference(run.source_extent, source->references, true, at, wanted);
       if (piece.sourceless) {
         sourceless_.push_back({0, plan.extent.length, run.source_extent, 0});
         return false;
       }
-      Append(plan.segments, {at, piece.length, !piece.found, piece.position, piece.pieces, piece.storage});
+      Append(plan.segments, {at, piece.length, !piece.found, piece.position, piece.pieces, piece.storage},
+             wanted.tail > 0);
       at += piece.length;
     }
   }
@@ -156,10 +160,11 @@ void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs,
       move_to(begin);
       while (at < end) {
         const uint64_t source_offset = run.source_block * options_.block_size + (at - run_begin);
-        const Piece piece =
-            Locate(plan, run.source_extent, source_offset, WantedAt(plan, at, end - at), use_of);
+        const Wanted wanted = WantedAt(plan, at, end - at);
+        const Piece piece = Locate(plan, run.source_extent, source_offset, wanted, use_of);
         if (piece.found && (piece.length >= min_length || end - begin >= min_length)) {
-          Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces, piece.storage});
+          Append(plan.segments, {at, piece.length, false, piece.position, piece.pieces, piece.storage},
+                 wanted.tail > 0);
           at += piece.length;
         } else {
           if (piece.sourceless) {

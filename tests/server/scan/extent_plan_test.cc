@@ -256,6 +256,7 @@ TEST_F(ExtentPlanTest, ABlockThatAFileEndsWithinIsSharedOnlyWithItsLike) {
   planner_.NextBatch();
   EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
   ExpectShare(Planned(2000).segments[0], 0, 10, kOne, 0);
+  EXPECT_EQ(Planned(2000).segments[0].pieces, 1u);
   // The same by way of what is given up.
   Add(3000, 10, kThree).references[0].tail = 100;
   EXPECT_EQ(Plan(3000, {{0, 2000, 0, 10}}), ExtentVerdict::kPlanned);
