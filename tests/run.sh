@@ -11,7 +11,7 @@ only=${1:-all}
 
 passed=0
 failed=0
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %s (after %d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 count() { # NAME COMMAND...: one test
   local name=$1
   shift
