@@ -18,7 +18,9 @@ def bazel(*arguments):
 
 
 directory = bazel("info", "execution_root").decode().strip()
-actions = json.loads(bazel("aquery", 'mnemonic("CppCompile", //...)', "--output=jsonproto"))["actions"]
+# By their names: a pattern leaves out what is tagged manual.
+targets = bazel("query", 'kind("cc_.*", //...)').decode().split()
+actions = json.loads(bazel("aquery", f'mnemonic("CppCompile", set({" ".join(targets)}))', "--output=jsonproto"))["actions"]
 commands = {}
 for action in actions:
     arguments = action["arguments"]

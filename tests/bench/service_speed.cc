@@ -194,12 +194,13 @@ class Site {
 
   // Makes its files anew.
   absl::Status Renew(absl::string_view content, Files files) const {
+    const absl::string_view bytes = content.substr(0, files.length());
     std::vector<std::string> paths = {Source()};
     for (size_t i = 0; i < files.targets; ++i) paths.push_back(Target(i));
     for (const std::string& path : paths) ::unlink(path.c_str());
     ::sync();
     for (const std::string& path : paths) {
-      RETURN_IF_ERROR(Write(path, content.substr(0, files.length())));
+      RETURN_IF_ERROR(Write(path, bytes));
     }
     ::sync();
     return absl::OkStatus();
@@ -476,7 +477,7 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
   }
   {
     constexpr uint64_t kStep = 4096;
-    constexpr double kCalls = kSize / kStep;
+    constexpr auto kCalls = static_cast<double>(kSize / kStep);
     ASSIGN_OR_RETURN(const std::vector<Seconds> seconds,
                      bench.Compare(kPair, {[&](const Site& site) { return site.Bare(kPair, kStep, kSize); },
                                            [&](const Site& site) { return site.Stream(kPair, kStep); }}));
