@@ -21,7 +21,7 @@ void CountOutcome(const TargetResult& result, Totals& totals) {
 DedupePlan::DedupePlan(uint64_t length, size_t targets, uint64_t max_bytes_per_call)
     : length_(length), max_bytes_per_call_(max_bytes_per_call), results_(targets) {}
 
-absl::optional<DedupePlan::Call> DedupePlan::Next(uint64_t most_bytes) const {
+absl::optional<DedupePlan::Call> DedupePlan::Next() const {
   uint64_t behind = length_;
   for (const TargetResult& result : results_) {
     if (result.outcome == DedupeOutcome::kPending) behind = std::min(behind, result.bytes_accepted);
@@ -29,10 +29,10 @@ absl::optional<DedupePlan::Call> DedupePlan::Next(uint64_t most_bytes) const {
   if (behind == length_) return absl::nullopt;
   Call call;
   call.offset = behind;
-  call.length = std::min({length_ - behind, max_bytes_per_call_, most_bytes});
+  call.length = std::min(length_ - behind, max_bytes_per_call_);
   // All targets of a call are compared before it can be stopped.
-  const uint64_t bytes_of_targets = std::max(max_bytes_per_call_, kMaxBytesOfTargets);
-  const size_t most = std::clamp<uint64_t>(bytes_of_targets / call.length, 1, kMaxDedupeTargets);
+  const uint64_t most_bytes = std::max(max_bytes_per_call_, kMaxBytesOfTargets);
+  const size_t most = std::clamp<uint64_t>(most_bytes / call.length, 1, kMaxDedupeTargets);
   for (size_t i = 0; i < results_.size() && call.targets.size() < most; ++i) {
     const TargetResult& result = results_[i];
     if (result.outcome != DedupeOutcome::kPending) continue;

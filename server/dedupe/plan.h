@@ -39,8 +39,8 @@ class DedupePlan {
   // length > 0; 0 < max_bytes_per_call <= kMaxDedupeLength.
   DedupePlan(uint64_t length, size_t targets, uint64_t max_bytes_per_call);
 
-  // What to ask next, of at most `most_bytes` of the range; none: every target has its outcome.
-  absl::optional<Call> Next(uint64_t most_bytes = UINT64_MAX) const;
+  // What to ask next; none: every target has its outcome.
+  absl::optional<Call> Next() const;
 
   // The kernel's answers to `call`, one per target of it. A target for which it made no progress at all has
   // failed.

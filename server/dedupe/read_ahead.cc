@@ -3,6 +3,15 @@
 #include <algorithm>
 
 namespace cowherd {
+namespace {
+
+constexpr uint64_t kPiece = 2 << 20;
+// Of each side, beyond the call that is being made.
+constexpr uint64_t kMaxAhead = 16 << 20;
+// Pieces that are begun while one is waited for, so that the disk has enough to do.
+constexpr size_t kBegunAtOnce = 4;
+
+}  // namespace
 
 ReadAhead::ReadAhead(ExtentOps& ops, const DedupeRange& range, absl::Span<const DedupeTarget> targets)
     : ops_(ops), length_(range.length) {
@@ -19,30 +28,21 @@ ReadAhead::~ReadAhead() {
   if (thread_.joinable()) thread_.join();
 }
 
-bool ReadAhead::IsCached(const DedupePlan::Call& call) {
-  bool cached = true;
-  ForSides(call,
-           [&](Side& side) { cached = cached && IsCached(side, call.offset, call.offset + call.length); });
-  return cached;
-}
-
 void ReadAhead::Await(const DedupePlan::Call& call) {
   const uint64_t end = call.offset + call.length;
-  const std::vector<Piece> now = Missing(call, call.offset, end);
-  if (length_ <= kPiece) {
-    // All are begun before any is waited for, so that the disk has enough to do.
-    for (const Piece& piece : now) ops_.StartReading(piece.fd, piece.offset, piece.length);
-    for (const Piece& piece : now) ops_.Prefetch(piece.fd, piece.offset, piece.length);
+  bool cached = true;
+  ForSides(call, [&](Side& side) { cached = cached && IsCached(side, call.offset, end); });
+  if (cached) return;
+  Ask(call, call.offset, end);
+  const size_t wanted = asked_for_;
+  Ask(call, end, std::min(length_, end + std::min(call.length, kMaxAhead)));
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (!thread_.joinable() && asked_for_ == wanted) {
+    // Nothing is to be read meanwhile.
+    while (read_ < wanted) ReadOne(lock);
     return;
   }
-  const std::vector<Piece> next = Missing(call, end, std::min(length_, end + call.length));
-  std::unique_lock<std::mutex> lock(mutex_);
-  pieces_.insert(pieces_.end(), now.begin(), now.end());
-  pieces_.insert(pieces_.end(), next.begin(), next.end());
-  const size_t wanted = asked_for_ + now.size();
-  asked_for_ = wanted + next.size();
   if (!thread_.joinable()) thread_ = std::thread([this] { Read(); });
-  changed_.notify_all();
   changed_.wait(lock, [&] { return read_ >= wanted; });
 }
 
@@ -59,15 +59,19 @@ bool ReadAhead::IsCached(Side& side, uint64_t from, uint64_t to) {
   return true;
 }
 
-std::vector<ReadAhead::Piece> ReadAhead::Missing(const DedupePlan::Call& call, uint64_t from, uint64_t to) {
-  std::vector<Piece> missing;
-  ForSides(call, [&](Side& side) {
-    const uint64_t begin = std::max(from, side.begun_to);
-    if (begin >= to) return;
-    side.begun_to = to;
-    missing.push_back({side.fd, side.offset + begin, to - begin});
-  });
-  return missing;
+void ReadAhead::Ask(const DedupePlan::Call& call, uint64_t from, uint64_t to) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (; from < to; from += std::min(kPiece, to - from)) {
+    const uint64_t end = std::min(to, from + kPiece);
+    ForSides(call, [&](Side& side) {
+      const uint64_t begin = std::max(from, side.begun_to);
+      if (begin >= end) return;
+      side.begun_to = end;
+      pieces_.push_back({side.fd, side.offset + begin, end - begin});
+      ++asked_for_;
+    });
+  }
+  changed_.notify_all();
 }
 
 void ReadAhead::Read() {
@@ -75,16 +79,24 @@ void ReadAhead::Read() {
   while (true) {
     changed_.wait(lock, [this] { return ends_ || !pieces_.empty(); });
     if (ends_) return;
-    const Piece piece = pieces_.front();
-    pieces_.pop_front();
-    const std::vector<Piece> later(pieces_.begin(), pieces_.end());
-    lock.unlock();
-    for (const Piece& next : later) ops_.StartReading(next.fd, next.offset, next.length);
-    ops_.Prefetch(piece.fd, piece.offset, piece.length);
-    lock.lock();
-    ++read_;
-    changed_.notify_all();
+    ReadOne(lock);
   }
+}
+
+void ReadAhead::ReadOne(std::unique_lock<std::mutex>& lock) {
+  std::vector<Piece> begin;
+  for (size_t i = 0; i < std::min(kBegunAtOnce, pieces_.size()); ++i) {
+    if (!pieces_[i].begun) begin.push_back(pieces_[i]);
+    pieces_[i].begun = true;
+  }
+  const Piece piece = pieces_.front();
+  pieces_.pop_front();
+  lock.unlock();
+  for (const Piece& next : begin) ops_.StartReading(next.fd, next.offset, next.length);
+  ops_.Prefetch(piece.fd, piece.offset, piece.length);
+  lock.lock();
+  ++read_;
+  changed_.notify_all();
 }
 
 }  // namespace cowherd

@@ -22,24 +22,18 @@ struct DedupeRange {
   uint64_t length = 0;
 };
 
-// Brings what the calls of one dedupe compare into the page cache. Of a range that is longer than a piece, a
-// thread of its own reads what the next call compares meanwhile; it is begun with the first call that waits
-// for the disk. One thread.
+// Brings what the calls of one dedupe compare into the page cache. Where another call follows one that waits
+// for the disk, a thread reads on behind it meanwhile: some 16 MiB of each side at most. One thread.
 class ReadAhead {
  public:
-  // Of each side: what a call that waits for the disk should compare at most, so that it reads on meanwhile.
-  static constexpr uint64_t kPiece = 2 << 20;
-
   // What it is given must outlive it.
   ReadAhead(ExtentOps& ops, const DedupeRange& range, absl::Span<const DedupeTarget> targets);
-  // Waits for at most one piece that is being read.
+  // Waits for at most one piece of 2 MiB that is being read.
   ~ReadAhead();
   ReadAhead(const ReadAhead&) = delete;
   ReadAhead& operator=(const ReadAhead&) = delete;
 
-  // All that `call` compares was cached before anything was read here.
-  bool IsCached(const DedupePlan::Call& call);
-  // Returns once all that `call` compares, of each side a piece at most, is cached as far as it can be read.
+  // Returns once all that `call` compares is cached, as far as it can be read.
   void Await(const DedupePlan::Call& call);
 
  private:
@@ -53,13 +47,16 @@ class ReadAhead {
     int fd = -1;
     uint64_t offset = 0;
     uint64_t length = 0;
+    bool begun = false;
   };
 
   void ForSides(const DedupePlan::Call& call, absl::FunctionRef<void(Side&)> work);
   bool IsCached(Side& side, uint64_t from, uint64_t to);
-  // What of the call's sides is still to be read.
-  std::vector<Piece> Missing(const DedupePlan::Call& call, uint64_t from, uint64_t to);
+  // Asks for what of the call's sides was not begun, piece by piece of all sides in turn.
+  void Ask(const DedupePlan::Call& call, uint64_t from, uint64_t to);
   void Read();
+  // The first of the pieces; begins those behind it, too. Lets go of the lock meanwhile.
+  void ReadOne(std::unique_lock<std::mutex>& lock);
 
   ExtentOps& ops_;
   const uint64_t length_;

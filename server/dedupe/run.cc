@@ -15,10 +15,7 @@ absl::Status RunDedupe(ExtentOps& ops, const DedupeRange& range, absl::Span<cons
       plan.StopAll(why);
       break;
     }
-    if (!reading.IsCached(*call)) {
-      call = plan.Next(ReadAhead::kPiece);
-      reading.Await(*call);
-    }
+    reading.Await(*call);
     std::vector<DedupeTarget> batch;
     batch.reserve(call->targets.size());
     for (size_t i : call->targets) batch.push_back({targets[i].fd, targets[i].offset + call->offset});

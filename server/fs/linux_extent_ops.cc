@@ -38,6 +38,7 @@ constexpr uint64_t kLookStep = 512 << 10;
 constexpr uint64_t kLookPart = 64 << 10;
 constexpr uint64_t kReadStep = 2 << 20;
 constexpr size_t kScratch = 64 << 10;
+constexpr uint64_t kProbeStep = 64 << 10;
 constexpr uint64_t kAdviseStep = 128 << 10;
 
 // XFS_IOC_FSGEOMETRY, since Linux 5.2 (fs/xfs/libxfs/xfs_fs.h; xfsprogs' header is not asked for to build).
@@ -263,6 +264,14 @@ absl::StatusOr<FsFacts> LinuxExtentOps::Facts(int fd) {
 }
 
 void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
+  if (CachedBytes(fd, offset, 1) < 0) {
+    // The kernel does not tell: one page is looked at for each step, up to the first that is not cached.
+    while (length > 0 && Probe(fd, offset) > 0) {
+      const uint64_t step = std::min(length, kProbeStep);
+      offset += step;
+      length -= step;
+    }
+  }
   StartReading(fd, offset, std::min(length, kReadStep));
   while (length > 0) {
     const uint64_t step = std::min(length, kReadStep);

@@ -14,6 +14,7 @@
 #include "server/dedupe/run.h"
 
 namespace cowherd {
+
 void ShareWorker::Empty(ShareQueue& queue) {
   while (stop_.Check().ok()) {
     const ShareQueue::Step step = queue.Next();

@@ -192,7 +192,8 @@ class StorageScan {
     uint64_t by = 0;  // address
     uint64_t by_block = 0;
     uint64_t blocks = 0;
-    // Where it counts if it is left as it is.
+    uint64_t seen_at = 0;  // which of the two was being looked at
+    // Where it counts if it is left as it is; null: it is counted already.
     uint64_t Totals::*left = nullptr;
   };
 
@@ -216,10 +217,13 @@ class StorageScan {
     if (!looks_back_ && !planner_.batch().empty()) {
       progress_.next = std::min(progress_.next, planner_.batch().begin()->first);
     }
-    // A look back that had begun prefers others than those before: then all of them are looked at anew.
     for (const Covered& part : covered_) {
-      const auto [first, second] = std::minmax(part.extent, part.by);
-      progress_.next = std::min(progress_.next, looks_back_ ? first : second);
+      progress_.next = std::min(progress_.next, part.seen_at);
+      // A look back that had begun prefers others than those before: then both are looked at anew, also where
+      // they are older than what the next scan goes through.
+      if (!looks_back_) continue;
+      progress_.next = std::min({progress_.next, part.extent, part.by});
+      if (progress_.base > 0 && open_.size() < limits_.extents) open_[part.extent] = kStayed;
     }
     // Where nothing is new, the state stays as it is.
     if (anchors_loaded_) Save();
@@ -380,8 +384,11 @@ class StorageScan {
       return absl::OkStatus();
     }
     if (MayWait(extent, runs)) {
-      Wait(extent, runs);
-      return absl::OkStatus();
+      const ExtentUse use = LookUp(extent);
+      if (use.told && use.all && !use.references.empty()) {
+        Wait(extent, runs);
+        return absl::OkStatus();
+      }
     }
     ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(extent, checksums, runs));
     switch (verdict) {
@@ -454,16 +461,17 @@ class StorageScan {
     const uint64_t blocks = extent.length / block_;
     uint64_t found = 0;
     bool others_hold_more = false;
-    absl::flat_hash_map<uint64_t, uint64_t> sources;  // blocks
+    absl::flat_hash_set<uint64_t> sources;
     for (const BlockRun& run : runs) {
       if (!MayLookBackFor(extent, run)) return false;
-      sources.emplace(run.source_extent, BlocksOf(run.source_extent));
+      sources.insert(run.source_extent);
       others_hold_more |= overlapping_.contains(run.source_extent);
       found += run.blocks;
     }
+    if (!others_hold_more || found < blocks) return false;
     uint64_t of_sources = 0;
-    for (const auto& [address, source_blocks] : sources) of_sources += source_blocks;
-    return others_hold_more && found == blocks && of_sources > blocks;
+    for (const uint64_t source : sources) of_sources += BlocksOf(source);
+    return of_sources > blocks;
   }
 
   // Which of them go free is for LookBack to say.
@@ -471,13 +479,13 @@ class StorageScan {
     for (const BlockRun& run : runs) {
       Cover(extent, run, &Totals::bytes_unprofitable);
       covered_.push_back({extent.address, extent.length / block_, run.block, run.source_extent,
-                          run.source_block, run.blocks, &Totals::bytes_unprofitable});
+                          run.source_block, run.blocks, extent.address});
     }
   }
 
   void Cover(const StorageExtent& extent, const BlockRun& run, uint64_t Totals::*left) {
     covered_.push_back({run.source_extent, BlocksOf(run.source_extent), run.source_block, extent.address,
-                        run.block, run.blocks, left});
+                        run.block, run.blocks, extent.address, left});
     overlapping_.insert({run.source_extent, extent.address});
   }
 
@@ -540,7 +548,7 @@ class StorageScan {
       all = std::move(waiting);
     }
     for (const Covered& part : left) {
-      if (!planned.contains(part.by)) CountLeft(part.left, part.blocks);
+      if (part.left != nullptr && !planned.contains(part.by)) CountLeft(part.left, part.blocks);
     }
     covered_.clear();
     overlapping_.clear();
@@ -564,14 +572,15 @@ class StorageScan {
       end = std::max(end, part.by_block + part.blocks);
       within[part.by] += end - begin;
     }
-    const auto won = [&within](const Covered& part) {
+    absl::flat_hash_map<uint64_t, uint64_t> won;  // blocks, by extent
+    for (const Covered& part : covered_) {
       const auto others = within.find(part.extent);
-      return others == within.end() || others->second < part.extent_blocks ? part.extent_blocks : 0;
-    };
+      const bool more = others == within.end() || others->second < part.extent_blocks;
+      uint64_t& most = won[part.extent];
+      if (more) most = std::max(most, part.extent_blocks);
+    }
     std::stable_sort(covered_.begin(), covered_.end(), [&won](const Covered& a, const Covered& b) {
-      const uint64_t won_a = won(a);
-      const uint64_t won_b = won(b);
-      return won_a != won_b ? won_a > won_b : std::tie(a.extent, a.block) < std::tie(b.extent, b.block);
+      return std::tie(won.at(b.extent), a.extent, a.block) < std::tie(won.at(a.extent), b.extent, b.block);
     });
   }
 

@@ -63,14 +63,6 @@ TEST(PlanTest, NextAsksTheSameUntilAnswered) {
   EXPECT_EQ(plan.Next()->targets, call->targets);
 }
 
-// A shorter call has room for more targets.
-TEST(PlanTest, NextAsksForNoMoreThanItMay) {
-  const DedupePlan plan(16 * kMiB, 3, 16 * kMiB);
-  EXPECT_THAT(plan.Next()->targets, ElementsAre(0));
-  EXPECT_EQ(plan.Next(2 * kMiB)->length, 2 * kMiB);
-  EXPECT_THAT(plan.Next(2 * kMiB)->targets, ElementsAre(0, 1, 2));
-}
-
 TEST(PlanTest, NoTargetsNoCalls) { EXPECT_FALSE(DedupePlan(kMiB, 0, kMiB).Next()); }
 
 // Sizes of the calls in batches, and where they begin.

@@ -63,28 +63,26 @@ TEST_F(RunTest, WaitsForNothingThatIsCached) {
   EXPECT_EQ(fs_.SharedBytes("/data/source", 0, "/data/a", 0, kLength), kLength);
 }
 
-// So that the disk reads the next piece while one is compared.
-TEST_F(RunTest, LongRangesThatAreNotCachedAreComparedPieceByPiece) {
-  constexpr uint64_t kLong = 4 * ReadAhead::kPiece + kBlock;
+// What is compared in one call does not depend on what is cached.
+TEST_F(RunTest, LongRangesAreReadOnceAndComparedAsAsked) {
+  constexpr uint64_t kCall = 5 << 20;
+  constexpr uint64_t kLong = 4 * kCall + kBlock;
   for (const char* path : {"/data/source", "/data/a", "/data/b"}) {
     fs_.AddFile(path, Blocks(1, kLong / kBlock));
   }
   fs_.SetCached(CachedPart::kLittle);
-  DedupePlan plan(kLong, 2, 16 << 20);
+  DedupePlan plan(kLong, 2, kCall);
   EXPECT_THAT(Run(plan, kLong), IsOk());
-  const size_t calls = fs_.dedupe_calls().size();
-  EXPECT_EQ(calls, 5U);
-  for (const FakeFilesystem::DedupeCall& call : fs_.dedupe_calls()) {
-    EXPECT_LE(call.length, ReadAhead::kPiece);
-    EXPECT_EQ(call.targets.size(), 2U);
-  }
+  ASSERT_EQ(fs_.dedupe_calls().size(), 5U);
+  EXPECT_EQ(fs_.dedupe_calls()[0].length, kCall);
+  EXPECT_EQ(fs_.dedupe_calls()[0].targets.size(), 2U);
   EXPECT_EQ(fs_.prefetched_bytes(), 3 * kLong);
   EXPECT_EQ(fs_.SharedBytes("/data/source", 0, "/data/b", 0, kLong), kLong);
 
   fs_.SetCached(CachedPart::kAll);
-  DedupePlan again(kLong, 2, 16 << 20);
+  DedupePlan again(kLong, 2, kCall);
   EXPECT_THAT(Run(again, kLong), IsOk());
-  EXPECT_EQ(fs_.dedupe_calls().size(), calls + 2);
+  EXPECT_EQ(fs_.dedupe_calls().size(), 10U);
   EXPECT_EQ(fs_.prefetched_bytes(), 3 * kLong);
 }
 
@@ -95,10 +93,10 @@ TEST_F(RunTest, AStopLeavesTheRestUnread) {
   }
   fs_.SetCached(CachedPart::kLittle);
   fs_.BeforeDedupe([this](const FakeFilesystem::DedupeCall&) { stop_.Request(); });
-  DedupePlan plan(kLong, 2, 16 << 20);
+  DedupePlan plan(kLong, 2, 4 << 20);
   EXPECT_THAT(Run(plan, kLong), IsOk());
   EXPECT_EQ(plan.results()[0].outcome, DedupeOutcome::kStopped);
-  EXPECT_LE(fs_.prefetched_bytes(), 3 * 2 * ReadAhead::kPiece);
+  EXPECT_LE(fs_.prefetched_bytes(), 3U * (8 << 20));
 }
 
 TEST_F(RunTest, GoesRoundAgainWhileThereIsProgress) {
