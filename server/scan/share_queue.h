@@ -18,10 +18,10 @@ namespace cowherd {
 
 // Says what is read and what is shared next. Each range is read once, however many groups need it, in the
 // order of storage within a window of groups: soon some can be shared while the disk reads on, and what they
-// brought in can go. One long range is read at a time, so that the kernel sees a file read in sequence and
-// reads on by itself; a group is shared as soon as all of it is read, and let go then, but for a source that
-// overlaps another group's: it is kept to the end. What is kept is bounded by the groups given, see
-// SplitGroups. Decides, and touches no file. Any thread.
+// brought in can go. One long range is read at a time, so that the disk is not sent to and fro; a group is
+// shared as soon as all of it is read, and let go then, but for a source that overlaps another group's: it is
+// kept to the end. What is kept is bounded by the groups given, see SplitGroups. Decides, and touches no
+// file. Any thread.
 class ShareQueue {
  public:
   struct Range {

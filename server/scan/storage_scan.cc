@@ -192,9 +192,12 @@ class StorageScan {
     uint64_t by = 0;  // address
     uint64_t by_block = 0;
     uint64_t blocks = 0;
-    uint64_t seen_at = 0;  // which of the two was being looked at
-    // Where it counts if it is left as it is; null: it is counted already.
+    // Where it counts if it is left as it is. Null: the extent waits, and the part counts where it is told
+    // the other way round.
     uint64_t Totals::*left = nullptr;
+
+    // Which of the two was being looked at.
+    uint64_t seen_at() const { return left != nullptr ? by : extent; }
   };
 
   absl::Status Run() {
@@ -218,7 +221,7 @@ class StorageScan {
       progress_.next = std::min(progress_.next, planner_.batch().begin()->first);
     }
     for (const Covered& part : covered_) {
-      progress_.next = std::min(progress_.next, part.seen_at);
+      progress_.next = std::min(progress_.next, part.seen_at());
       // A look back that had begun prefers others than those before: then both are looked at anew, also where
       // they are older than what the next scan goes through.
       if (!looks_back_) continue;
@@ -479,13 +482,13 @@ class StorageScan {
     for (const BlockRun& run : runs) {
       Cover(extent, run, &Totals::bytes_unprofitable);
       covered_.push_back({extent.address, extent.length / block_, run.block, run.source_extent,
-                          run.source_block, run.blocks, extent.address});
+                          run.source_block, run.blocks});
     }
   }
 
   void Cover(const StorageExtent& extent, const BlockRun& run, uint64_t Totals::*left) {
     covered_.push_back({run.source_extent, BlocksOf(run.source_extent), run.source_block, extent.address,
-                        run.block, run.blocks, extent.address, left});
+                        run.block, run.blocks, left});
     overlapping_.insert({run.source_extent, extent.address});
   }
 
