@@ -13,6 +13,9 @@
 
 namespace cowherd {
 
+// RESOURCE_EXHAUSTED "BUSY".
+absl::Status BusyError();
+
 // Threads that run what must not block a gRPC callback: ioctls and store writes. A pool of one thread runs
 // its work in the order given. Any thread.
 class WorkPool {
@@ -26,7 +29,7 @@ class WorkPool {
   WorkPool(const WorkPool&) = delete;
   WorkPool& operator=(const WorkPool&) = delete;
 
-  // RESOURCE_EXHAUSTED "BUSY": the queue is full; `work` was not taken.
+  // BusyError: the queue is full; `work` was not taken.
   absl::Status Submit(Work work);
 
  private:

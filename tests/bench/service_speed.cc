@@ -2,9 +2,8 @@
 // fast a scan shares what it found. The node is a process of its own behind a unix socket. Needs root, and
 // drops the machine's page cache.
 //   service_speed NODE_PROGRAM [RUNS [FILESYSTEM]]     medians of so many runs, 5 by default
-// Each row compares within turns: every way has its run on new files before the next turn. Where a row is
-// served by one call at a time, no way can beat the bare ioctl with an RPC that does nothing after each,
-// which is a row of its own.
+// Each row compares within turns: every way has its run on new files before the next turn. No unary call can
+// beat the bare ioctl with an RPC that does nothing after each, which has rows of its own.
 #include <fcntl.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
@@ -24,6 +23,7 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -61,9 +61,9 @@ struct Files {
   uint64_t length() const { return bytes / targets; }
 };
 constexpr Files kPair = {1};
-// Where calls take milliseconds: enough of them, so that a rate is measured and no beginning.
+// Enough for calls that take milliseconds, so that a rate is measured and no beginning.
 constexpr Files kLongPair = {1, 4 * kSize};
-constexpr Files kMany = {16};
+constexpr Files kMany = {16, 4 * kSize};
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -208,31 +208,29 @@ class Site {
 
   const std::shared_ptr<grpc::Channel>& channel() const { return node_.channel(); }
 
-  // `after_each` call of the kernel, if there is such work.
-  absl::Status Bare(Files files, uint64_t step, uint64_t end, const Work& after_each = nullptr) const {
-    const Fd source(::open(Source().c_str(), O_RDONLY | O_CLOEXEC));
-    std::vector<Fd> targets;
-    for (size_t i = 0; i < files.targets; ++i)
-      targets.emplace_back(::open(Target(i).c_str(), O_RDONLY | O_CLOEXEC));
-    for (uint64_t offset = 0; offset < end; offset += step) {
-      union {
-        file_dedupe_range range;
-        char bytes[sizeof(file_dedupe_range) + kMany.targets * sizeof(file_dedupe_range_info)];
-      } argument = {};
-      argument.range.src_offset = offset;
-      argument.range.src_length = step;
-      argument.range.dest_count = static_cast<uint16_t>(files.targets);
-      for (size_t i = 0; i < files.targets; ++i) {
-        argument.range.info[i].dest_fd = targets[i].get();
-        argument.range.info[i].dest_offset = offset;
-      }
-      if (::ioctl(source.get(), FIDEDUPERANGE, &argument.range) != 0) return ErrnoError(errno, "dedupe");
-      for (size_t i = 0; i < files.targets; ++i) {
-        if (argument.range.info[i].bytes_deduped != step) return absl::InternalError("not the same");
-      }
-      if (after_each != nullptr) RETURN_IF_ERROR(after_each());
-    }
+  absl::Status Bare(Files files, uint64_t step, uint64_t end) const {
+    const Opened opened(*this, files);
+    for (uint64_t offset = 0; offset < end; offset += step) RETURN_IF_ERROR(opened.Share(offset, step));
     return absl::OkStatus();
+  }
+
+  // The same by so many callers, each with a call of the node that does nothing after each of its own. One
+  // shares at a time: the kernel locks the files.
+  absl::Status BareAndEmptyCalls(Files files, uint64_t step, unsigned callers) const {
+    const Opened opened(*this, files);
+    std::atomic<uint64_t> next = 0;
+    std::mutex sharing;
+    return InThreads(callers, [&] {
+      EmptyCaller caller(channel());
+      for (uint64_t end = next += step; end <= files.length(); end = next += step) {
+        {
+          const std::lock_guard<std::mutex> lock(sharing);
+          RETURN_IF_ERROR(opened.Share(end - step, step));
+        }
+        RETURN_IF_ERROR(caller.Call());
+      }
+      return absl::OkStatus();
+    });
   }
 
   absl::Status Read(uint64_t size) const {
@@ -296,6 +294,38 @@ class Site {
  private:
   Site(std::unique_ptr<LoopFilesystem> loop, const std::string& program)
       : loop_(std::move(loop)), node_(program, loop_->path()) {}
+
+  class Opened {
+   public:
+    Opened(const Site& site, Files files) : source_(::open(site.Source().c_str(), O_RDONLY | O_CLOEXEC)) {
+      for (size_t i = 0; i < files.targets; ++i) {
+        targets_.emplace_back(::open(site.Target(i).c_str(), O_RDONLY | O_CLOEXEC));
+      }
+    }
+
+    absl::Status Share(uint64_t offset, uint64_t length) const {
+      union {
+        file_dedupe_range range;
+        char bytes[sizeof(file_dedupe_range) + kMany.targets * sizeof(file_dedupe_range_info)];
+      } argument = {};
+      argument.range.src_offset = offset;
+      argument.range.src_length = length;
+      argument.range.dest_count = static_cast<uint16_t>(targets_.size());
+      for (size_t i = 0; i < targets_.size(); ++i) {
+        argument.range.info[i].dest_fd = targets_[i].get();
+        argument.range.info[i].dest_offset = offset;
+      }
+      if (::ioctl(source_.get(), FIDEDUPERANGE, &argument.range) != 0) return ErrnoError(errno, "dedupe");
+      for (size_t i = 0; i < targets_.size(); ++i) {
+        if (argument.range.info[i].bytes_deduped != length) return absl::InternalError("not the same");
+      }
+      return absl::OkStatus();
+    }
+
+   private:
+    const Fd source_;
+    std::vector<Fd> targets_;
+  };
 
   std::string Source() const { return loop_->path() + "/source"; }
   std::string Target(size_t index) const { return absl::StrCat(loop_->path(), "/target", index); }
@@ -443,28 +473,27 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
         one * 1e6, several * 1e6, kCallers);
   }
   for (const uint64_t step : {uint64_t{1} << 20, uint64_t{16} << 20}) {
-    const Files pair = step == 1 << 20 ? kPair : kLongPair;
-    const auto bare_and_call = [&](const Site& site) {
-      EmptyCaller caller(site.channel());
-      return site.Bare(pair, step, pair.bytes, [&] { return caller.Call(); });
-    };
     ASSIGN_OR_RETURN(
         const std::vector<Seconds> seconds,
-        bench.Compare(pair, {[&](const Site& site) { return site.Bare(pair, step, pair.bytes); },
-                             bare_and_call, [&](const Site& site) { return site.Serve(pair, step, 1); },
-                             [&](const Site& site) { return site.Serve(pair, step, kCallers); },
-                             [&](const Site& site) { return site.Stream(pair, step); }}));
+        bench.Compare(kLongPair,
+                      {[&](const Site& site) { return site.Bare(kLongPair, step, kLongPair.bytes); },
+                       [&](const Site& site) { return site.BareAndEmptyCalls(kLongPair, step, 1); },
+                       [&](const Site& site) { return site.BareAndEmptyCalls(kLongPair, step, kCallers); },
+                       [&](const Site& site) { return site.Serve(kLongPair, step, 1); },
+                       [&](const Site& site) { return site.Serve(kLongPair, step, kCallers); },
+                       [&](const Site& site) { return site.Stream(kLongPair, step); }}));
     const std::string warm = absl::StrCat(type, ", warm, ", step >> 20, " MiB: ");
-    const double size = static_cast<double>(pair.bytes) / kMiB;
+    const double size = static_cast<double>(kLongPair.bytes) / kMiB;
     const auto print = [&](const std::string& what, size_t work, absl::optional<double> bar) {
       Print(warm + what, "MiB/s", {size, seconds[0]}, {size, seconds[work]}, bar);
     };
-    print("ioctl, then an RPC that does nothing / ioctl", 1, absl::nullopt);
-    print("DedupeRanges / ioctl, one call at a time", 2, 0.9);
-    print(absl::StrCat("DedupeRanges / ioctl, ", kCallers, " calls at a time"), 3, 0.9);
-    print("DedupeRangesStream / ioctl", 4, 0.9);
+    const std::string at_a_time = absl::StrCat(kCallers, " at a time");
+    print("ioctl, then an RPC that does nothing / ioctl, one at a time", 1, absl::nullopt);
+    print("ioctl, then an RPC that does nothing / ioctl, " + at_a_time, 2, absl::nullopt);
+    print("DedupeRanges / ioctl, one at a time", 3, 0.9);
+    print("DedupeRanges / ioctl, " + at_a_time, 4, 0.9);
+    print("DedupeRangesStream / ioctl", 5, 0.9);
   }
-  constexpr double kSizeMiB = kSize / kMiB;
   {
     constexpr uint64_t kStep = 1 << 20;
     ASSIGN_OR_RETURN(
@@ -473,7 +502,7 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
                               [&](const Site& site) { return site.Serve(kMany, kStep, 1); }}));
     Print(absl::StrCat(type, ", warm, 1 MiB into ", kMany.targets,
                        " files: DedupeRanges / ioctl, one call at a time"),
-          "MiB/s", {kSizeMiB, seconds[0]}, {kSizeMiB, seconds[1]}, 0.9);
+          "MiB/s", {kMany.bytes / kMiB, seconds[0]}, {kMany.bytes / kMiB, seconds[1]}, 0.9);
   }
   {
     constexpr uint64_t kStep = 4096;
