@@ -17,8 +17,13 @@ namespace cowherd {
 
 // An extent to be looked at again, though it is old.
 struct OpenExtent {
+  // As its checksums.
+  static constexpr uint64_t kStayed = 0;     // it was to go free, and did not
+  static constexpr uint64_t kReserved = 1;   // it has none: no file has written to it yet
+  static constexpr uint64_t kUnchecked = 2;  // it has none: files without checksums use it
+
   uint64_t address = 0;
-  uint64_t checksums = 0;  // a hash of them, as they were; 0: it was to go free, and stayed
+  uint64_t checksums = 0;  // one of these, or a hash of them as they were
   friend bool operator==(const OpenExtent& a, const OpenExtent& b) {
     return a.address == b.address && a.checksums == b.checksums;
   }

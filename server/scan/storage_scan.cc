@@ -181,7 +181,6 @@ class StorageScan {
   }
 
  private:
-  static constexpr uint64_t kStayed = 0;  // as the hash of an OpenExtent
   static constexpr size_t kExtentsPerProbe = 32;
 
   // A part of an extent that another one which stays so far, `by`, holds too.
@@ -213,7 +212,7 @@ class StorageScan {
       totals_.Update([](Totals& t) { t.bytes_found = t.bytes_scanned; });
     }
     if (progress_.next == 0) progress_.target = generation;
-    RETURN_IF_ERROR(LookAgain());
+    RETURN_IF_ERROR(LookAgain(/*changed=*/generation > progress_.base));
     absl::Status status = CatchUp();
     // What was planned before a stop is not begun: it is for the next scan. So is what was to be looked back
     // for.
@@ -226,7 +225,7 @@ class StorageScan {
       // they are older than what the next scan goes through.
       if (!looks_back_) continue;
       progress_.next = std::min({progress_.next, part.extent, part.by});
-      if (progress_.base > 0 && open_.size() < limits_.extents) open_[part.extent] = kStayed;
+      if (progress_.base > 0 && open_.size() < limits_.extents) open_[part.extent] = OpenExtent::kStayed;
     }
     // Where nothing is new, the state stays as it is.
     if (anchors_loaded_) Save();
@@ -315,18 +314,21 @@ class StorageScan {
     progress_.open = {};
   }
 
-  // Data may have come to old extents that had no checksums.
-  absl::Status LookAgain() {
+  // Data may have come to old extents that had no checksums; `changed`: since the last scan.
+  absl::Status LookAgain(bool changed) {
     for (const OpenExtent& open : progress_.open) {
       RETURN_IF_ERROR(stop_.Check());
-      if (open.checksums == kStayed) tried_again_.insert(open.address);
+      if (open.checksums == OpenExtent::kStayed) tried_again_.insert(open.address);
       ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(open.address, 1, 0));
       if (extents.empty() || extents[0].address != open.address) continue;
       ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums,
                        map_.Checksums(open.address, extents[0].length / block_));
-      if (HashOf(checksums) == open.checksums) {
+      const bool none = NoneIn(checksums);
+      const bool had_none =
+          open.checksums == OpenExtent::kReserved || open.checksums == OpenExtent::kUnchecked;
+      if (had_none ? none : HashOf(checksums) == open.checksums) {
         open_.emplace(open.address, open.checksums);
-        if (NoneIn(checksums)) Unchecked(extents[0]);
+        if (none && (changed || open.checksums != OpenExtent::kReserved)) Unchecked(extents[0]);
       } else if (AnchorsAreLoaded()) {
         RETURN_IF_ERROR(Look(extents[0], checksums));
       }
@@ -357,7 +359,7 @@ class StorageScan {
       const bool stays = std::any_of(there.begin(), there.end(),
                                      [a = address](const StorageExtent& e) { return e.address == a; });
       if (stays && !tried_again_.contains(address) && open_.size() < limits_.extents) {
-        open_[address] = kStayed;
+        open_[address] = OpenExtent::kStayed;
       }
     }
     return absl::OkStatus();
@@ -623,8 +625,13 @@ class StorageScan {
 
   // No checksums: nodatasum, or reserved and not written yet.
   void Unchecked(const StorageExtent& extent) {
+    const auto open = open_.find(extent.address);
+    if (open != open_.end()) open->second = OpenExtent::kUnchecked;
     const absl::StatusOr<std::vector<Reference>> references = ReferencesOf(extent);
     if (!references.ok()) return;
+    const bool reserved = std::all_of(references->begin(), references->end(),
+                                      [](const Reference& reference) { return reference.unwritten; });
+    if (reserved && open != open_.end()) open->second = OpenExtent::kReserved;
     for (const Reference& reference : *references) {
       if (reference.unwritten) continue;
       if (!Locate(reference.file).ok()) continue;
@@ -786,7 +793,7 @@ class StorageScan {
   StorageProgress progress_;
   bool anchors_loaded_ = true;
   bool looks_back_ = false;
-  absl::btree_map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their hashes
+  absl::btree_map<uint64_t, uint64_t> open_;  // addresses of OpenExtents, and their checksums
   uint64_t open_left_ = 0;                    // that there was no room for
   absl::btree_set<uint64_t> tried_again_;     // addresses
   std::vector<Covered> covered_;

@@ -37,6 +37,7 @@ class ScriptedMap final : public StorageMap {
   struct Extent {
     uint64_t generation = 0;
     bool checksums = true;
+    bool written = true;
   };
 
   absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) override {
@@ -64,6 +65,7 @@ class ScriptedMap final : public StorageMap {
     Reference reference;
     reference.file = {5, extent.address};
     reference.length = extent.length;
+    reference.unwritten = !extents.at(extent.address).written;
     return std::vector<Reference>{reference};
   }
   absl::StatusOr<std::string> PathOf(const FileKey& file, Wanted wanted) override {
@@ -242,6 +244,7 @@ TEST_F(StorageScanTest, AStateWithTornAnchorsIsReplacedByAFullScan) {
 }
 
 TEST_F(StorageScanTest, ExtentsWithoutChecksumsAreLookedAtUntilTheyHaveSome) {
+  map_.has_files = true;
   map_.extents[At(3)].checksums = false;
   EXPECT_EQ(Scan(), 7U);
   map_.asked_for_references.clear();
@@ -253,6 +256,23 @@ TEST_F(StorageScanTest, ExtentsWithoutChecksumsAreLookedAtUntilTheyHaveSome) {
   EXPECT_EQ(Scan(), 1U);
   EXPECT_EQ(Scan(), 0U);
   EXPECT_TRUE(map_.asked_for_references.empty());
+}
+
+TEST_F(StorageScanTest, WhoHasReservedAnExtentIsAskedAgainOnceSomethingWasWritten) {
+  map_.has_files = true;
+  map_.extents[At(3)] = {1, false, false};
+  EXPECT_EQ(Scan(), 7U);
+  EXPECT_TRUE(unchecked_.files.empty());
+  map_.asked_for_references.clear();
+  EXPECT_EQ(Scan(), 0U);
+  EXPECT_TRUE(map_.asked_for_references.empty());
+  // A file without checksums writes to it.
+  map_.extents[At(3)].written = true;
+  ++map_.generation;
+  EXPECT_EQ(Scan(), 0U);
+  EXPECT_EQ(unchecked_.files, std::vector<FileKey>({{5, At(3)}}));
+  EXPECT_EQ(Scan(), 0U);
+  EXPECT_EQ(unchecked_.files, std::vector<FileKey>({{5, At(3)}}));
 }
 
 // 65,536 are remembered with this budget, and as many extents that have to be looked at again.
