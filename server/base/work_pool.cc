@@ -6,11 +6,6 @@
 
 namespace cowherd {
 
-absl::Status BusyError() {
-  return MakeError(absl::StatusCode::kResourceExhausted, "BUSY",
-                   "too many calls are waiting; try again later");
-}
-
 WorkPool::WorkPool(size_t threads, size_t max_queued) : max_queued_(max_queued) {
   for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
 }
@@ -27,7 +22,10 @@ WorkPool::~WorkPool() {
 absl::Status WorkPool::Submit(Work work) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (queue_.size() >= max_queued_) return BusyError();
+    if (queue_.size() >= max_queued_) {
+      return MakeError(absl::StatusCode::kResourceExhausted, "BUSY",
+                       "too many calls are waiting; try again later");
+    }
     queue_.push_back(std::move(work));
   }
   ready_.notify_one();

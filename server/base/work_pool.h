@@ -13,9 +13,6 @@
 
 namespace cowherd {
 
-// RESOURCE_EXHAUSTED "BUSY".
-absl::Status BusyError();
-
 // Threads that run what must not block a gRPC callback: ioctls and store writes. A pool of one thread runs
 // its work in the order given. Any thread.
 class WorkPool {
@@ -29,7 +26,7 @@ class WorkPool {
   WorkPool(const WorkPool&) = delete;
   WorkPool& operator=(const WorkPool&) = delete;
 
-  // BusyError: the queue is full; `work` was not taken.
+  // RESOURCE_EXHAUSTED "BUSY": the queue is full; `work` was not taken.
   absl::Status Submit(Work work);
 
  private:

@@ -120,7 +120,7 @@ absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, OpenPlaces& places, co
 
 std::vector<absl::StatusOr<RangesResult>> DedupeNeighbours(ExtentOps& ops, OpenPlaces& places,
                                                            absl::Span<const DedupeRequest> requests,
-                                                           absl::Span<const Stop* const> stops) {
+                                                           const Stop& stop) {
   size_t count = 1;
   if (requests.size() > 1) {
     const absl::StatusOr<uint32_t> block_size = places.BlockSize(ops, *requests.front().source.path.root);
@@ -128,12 +128,9 @@ std::vector<absl::StatusOr<RangesResult>> DedupeNeighbours(ExtentOps& ops, OpenP
     if (block_size.ok()) count = CountNeighbours(requests, *block_size);
   }
   requests = requests.first(count);
-  stops = stops.first(count);
   std::vector<absl::StatusOr<RangesResult>> results;
-  if (count > 1 &&
-      std::all_of(stops.begin(), stops.end(), [](const Stop* stop) { return stop->Check().ok(); })) {
-    // One comparison: no stop would end it.
-    const absl::StatusOr<RangesResult> all = DedupeRanges(ops, places, Join(requests), Stop());
+  if (count > 1) {
+    const absl::StatusOr<RangesResult> all = DedupeRanges(ops, places, Join(requests), stop);
     if (all.ok() && all->targets.front().outcome == DedupeOutcome::kDeduped) {
       for (const DedupeRequest& request : requests) {
         TargetResult shared;
@@ -144,8 +141,8 @@ std::vector<absl::StatusOr<RangesResult>> DedupeNeighbours(ExtentOps& ops, OpenP
       return results;
     }
   }
-  for (size_t i = 0; i < count; ++i) {
-    results.push_back(DedupeRanges(ops, places, requests[i], *stops[i]));
+  for (const DedupeRequest& request : requests) {
+    results.push_back(DedupeRanges(ops, places, request, stop));
   }
   return results;
 }

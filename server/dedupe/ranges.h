@@ -60,12 +60,11 @@ absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, FileTrees& trees, cons
                                           const Stop& stop);
 
 // Serves the first of `requests` (1 or more), and those behind it that one kernel call can serve with it; see
-// CountNeighbours. One result for each that was served, in order, as DedupeRanges would give it with its one
-// of `stops`: if the call does not share all, each is served by itself, which takes at most one comparison
-// more.
+// CountNeighbours. One result for each that was served, in order, as DedupeRanges would give it: if the call
+// does not share all, each is served by itself, which takes at most one comparison more.
 std::vector<absl::StatusOr<RangesResult>> DedupeNeighbours(ExtentOps& ops, OpenPlaces& places,
                                                            absl::Span<const DedupeRequest> requests,
-                                                           absl::Span<const Stop* const> stops);
+                                                           const Stop& stop);
 
 }  // namespace cowherd
 

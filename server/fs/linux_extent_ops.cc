@@ -31,11 +31,11 @@ namespace {
 constexpr size_t kExtentsPerCall = 256;
 // A page: no swap file is smaller.
 constexpr uint64_t kLeastSwap = 4096;
-// Of more than kWholeLook bytes, this part of each step is looked at: to count the pages of 1 MiB takes the
-// kernel 7 us, to compare them with others 140.
-constexpr uint64_t kWholeLook = 128 << 10;
+// Of more than kWholeLook bytes, this part of each step is looked at: to count the pages of 16 MiB takes the
+// kernel as long as to compare 0.5 MiB.
+constexpr uint64_t kWholeLook = 1 << 20;
 constexpr uint64_t kLookStep = 512 << 10;
-constexpr uint64_t kLookPart = 16 << 10;
+constexpr uint64_t kLookPart = 64 << 10;
 constexpr uint64_t kReadStep = 2 << 20;
 constexpr size_t kScratch = 64 << 10;
 constexpr uint64_t kProbeStep = 64 << 10;

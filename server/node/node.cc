@@ -117,40 +117,35 @@ absl::Status Node::ShareRanges(const v1::RangeList& list, const Stop& stop, Shar
   return refused;
 }
 
-void Node::DedupeTogether(absl::Span<const Asked> asked, Answered answered) {
+void Node::DedupeTogether(absl::Span<const v1::DedupeRangesRequest* const> requests, const Stop& stop,
+                          Answered answered) {
   OpenPlaces places(trees_);
   std::vector<DedupeRequest> checked;
-  std::vector<const Stop*> stops;
-  while (!asked.empty()) {
+  for (size_t answers = 0; answers < requests.size();) {
     // Up to the next one that is refused.
     absl::Status refused;
     checked.clear();
-    stops.clear();
-    for (size_t i = 0; i < asked.size() && refused.ok(); ++i) {
-      absl::StatusOr<DedupeRequest> request = CheckAndLog(*asked[i].request);
+    for (size_t i = answers; i < requests.size() && refused.ok(); ++i) {
+      absl::StatusOr<DedupeRequest> request = CheckAndLog(*requests[i]);
       refused = request.status();
-      if (!request.ok()) continue;
-      checked.push_back(*std::move(request));
-      stops.push_back(asked[i].stop);
+      if (request.ok()) checked.push_back(*std::move(request));
     }
-    for (size_t first = 0; first < checked.size();) {
-      const absl::Span<const DedupeRequest> left = absl::MakeSpan(checked).subspan(first);
-      const auto results = DedupeNeighbours(ops_, places, left, absl::MakeSpan(stops).subspan(first));
+    for (absl::Span<const DedupeRequest> left = checked; !left.empty();) {
+      const auto results = DedupeNeighbours(ops_, places, left, stop);
       const std::shared_ptr<SharedTotals> totals = book_.Open(left.front().source.path.root->name);
-      for (size_t i = 0; i < results.size(); ++i) {
+      for (size_t i = 0; i < results.size(); ++i, ++answers) {
         if (results[i].ok()) {
           Count(left[i].length, results[i]->targets, *totals);
-          answered(ToProto(*asked[i].request, *results[i]));
+          answered(ToProto(*requests[answers], *results[i]));
         } else {
           answered(results[i].status());
         }
       }
-      asked.remove_prefix(results.size());
-      first += results.size();
+      left.remove_prefix(results.size());
     }
     if (!refused.ok()) {
-      asked.remove_prefix(1);
       answered(refused);
+      ++answers;
     }
   }
 }

@@ -51,13 +51,10 @@ class Node {
   absl::StatusOr<v1::DedupeRangesResponse> DedupeRanges(const v1::DedupeRangesRequest& request,
                                                         const Stop& stop);
   // The same for requests that waited together: what they name is opened once, and neighbours are joined.
-  // Calls `answered` for each, in their order; what was asked need not live longer.
-  struct Asked {
-    const v1::DedupeRangesRequest* request = nullptr;
-    const Stop* stop = nullptr;
-  };
+  // Calls `answered` for each, in their order.
   using Answered = absl::FunctionRef<void(absl::StatusOr<v1::DedupeRangesResponse>)>;
-  void DedupeTogether(absl::Span<const Asked> asked, Answered answered);
+  void DedupeTogether(absl::Span<const v1::DedupeRangesRequest* const> requests, const Stop& stop,
+                      Answered answered);
 
   // Calls `found` for each duplicate; it may block. `totals` can be read meanwhile. The largest groups.
   absl::StatusOr<v1::LargestGroups> FindDuplicates(const RootedScan& scan, const Stop& stop,

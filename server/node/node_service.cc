@@ -13,7 +13,6 @@
 #include "server/base/failpoint.h"
 #include "server/base/grpc_status.h"
 #include "server/base/stop.h"
-#include "server/dedupe/join.h"
 #include "server/node/convert.h"
 
 namespace cowherd {
@@ -28,6 +27,8 @@ constexpr auto kProgressInterval = std::chrono::seconds(1);
 // Of one stream: requests read and not answered yet.
 constexpr size_t kMaxUnanswered = 128;
 constexpr size_t kMaxUnansweredBytes = 1 << 20;
+// How long a stream keeps a thread of the pool while others may wait for one.
+constexpr auto kTurn = std::chrono::milliseconds(20);
 // Duplicates found and not sent yet, before the scan waits for the reader.
 constexpr size_t kMaxUnsent = 256;
 
@@ -49,13 +50,14 @@ class DedupeCall final : public grpc::ServerUnaryReactor {
   Stop stop;
 };
 
-// Requests of one stream, answered in their order. Reading, serving and writing go on side by side. What is
-// beyond the limits waits in gRPC's flow control. Deletes itself.
+// Requests of one stream, served one after the other, answered in their order. Reading, serving and writing
+// go on side by side; requests that wait together are served with the same open files. What is beyond the
+// limits waits in gRPC's flow control. Deletes itself.
 class DedupeStream final
     : public grpc::ServerBidiReactor<v1::DedupeRangesStreamRequest, v1::DedupeRangesStreamResponse> {
  public:
   DedupeStream(grpc::CallbackServerContext& context, Node& node, WorkPool& pool)
-      : queue_(std::make_shared<DedupeQueue>(node, pool)), stop_(StopTime(context)) {
+      : node_(node), pool_(pool), stop_(StopTime(context)) {
     std::lock_guard<std::mutex> lock(mutex_);
     ReadLocked();
   }
@@ -67,13 +69,17 @@ class DedupeStream final
     if (ok && !broken_) {
       const size_t bytes = request_.ByteSizeLong();
       unanswered_bytes_ += bytes;
-      const Taken& taken = unserved_.emplace_back(Taken{std::move(request_), bytes});
+      waiting_.push_back({std::move(request_), bytes});
       ReadLocked();
-      absl::Status full = queue_->Add(
-          taken.message.request(), stop_,
-          [this](absl::StatusOr<v1::DedupeRangesResponse> result) { Answered(std::move(result)); });
-      // Then nothing else waits.
-      if (!full.ok()) AnswerLocked(full);
+      if (!serving_) {
+        serving_ = true;
+        if (absl::Status full = pool_.Submit([this] { Serve(); }); !full.ok()) {
+          serving_ = false;
+          const Waiting refused = std::move(waiting_.front());
+          waiting_.pop_front();
+          AnswerLocked(refused, full);
+        }
+      }
     }
     WriteOrFinish(std::move(lock));
   }
@@ -97,7 +103,7 @@ class DedupeStream final
   void OnDone() override { delete this; }
 
  private:
-  struct Taken {
+  struct Waiting {
     v1::DedupeRangesStreamRequest message;
     size_t bytes = 0;
   };
@@ -106,30 +112,47 @@ class DedupeStream final
     size_t request_bytes = 0;
   };
 
-  void Answered(absl::StatusOr<v1::DedupeRangesResponse> result) {
+  void Serve() {
+    const SteadyClock::time_point end = SteadyClock::now() + kTurn;
     std::unique_lock<std::mutex> lock(mutex_);
-    AnswerLocked(std::move(result));
+    while (!waiting_.empty() && !broken_) {
+      std::deque<Waiting> together;
+      together.swap(waiting_);
+      served_now_ = together.size();
+      lock.unlock();
+      std::vector<const v1::DedupeRangesRequest*> requests;
+      requests.reserve(together.size());
+      for (const Waiting& waiting : together) requests.push_back(&waiting.message.request());
+      node_.DedupeTogether(requests, stop_, [&](absl::StatusOr<v1::DedupeRangesResponse> result) {
+        std::lock_guard<std::mutex> answering(mutex_);
+        AnswerLocked(together.front(), std::move(result));
+        together.pop_front();
+        --served_now_;
+        WriteLocked();
+      });
+      lock.lock();
+      // Other calls have their turn. Where the pool takes no more, this one goes on.
+      if (SteadyClock::now() >= end && pool_.Submit([this] { Serve(); }).ok()) return;
+    }
+    serving_ = false;
     WriteOrFinish(std::move(lock));
   }
 
-  void AnswerLocked(absl::StatusOr<v1::DedupeRangesResponse> result) {
-    const Taken& taken = unserved_.front();
+  void AnswerLocked(const Waiting& request, absl::StatusOr<v1::DedupeRangesResponse> result) {
     Answer& answer = unsent_.emplace_back();
-    answer.request_bytes = taken.bytes;
-    answer.message.set_id(taken.message.id());
+    answer.request_bytes = request.bytes;
+    answer.message.set_id(request.message.id());
     if (result.ok()) {
       *answer.message.mutable_response() = *std::move(result);
     } else {
       *answer.message.mutable_error() = ToErrorDetail(result.status());
     }
-    unserved_.pop_front();
   }
 
   void ReadLocked() {
+    const size_t unanswered = waiting_.size() + served_now_ + unsent_.size();
     if (reading_ || read_all_ || broken_) return;
-    if (unserved_.size() + unsent_.size() >= kMaxUnanswered || unanswered_bytes_ >= kMaxUnansweredBytes) {
-      return;
-    }
+    if (unanswered >= kMaxUnanswered || unanswered_bytes_ >= kMaxUnansweredBytes) return;
     reading_ = true;
     StartRead(&request_);
   }
@@ -147,7 +170,7 @@ class DedupeStream final
   // first.
   void WriteOrFinish(std::unique_lock<std::mutex> lock) {
     WriteLocked();
-    if (writing_ || !unserved_.empty() || finished_ || !(broken_ || read_all_)) return;
+    if (writing_ || serving_ || finished_ || !(broken_ || read_all_)) return;
     finished_ = true;
     const grpc::Status status = broken_ ? grpc::Status::CANCELLED : grpc::Status::OK;
     lock.unlock();
@@ -160,15 +183,18 @@ class DedupeStream final
     stop_.Request();
   }
 
-  const std::shared_ptr<DedupeQueue> queue_;
+  Node& node_;
+  WorkPool& pool_;
   Stop stop_;
   std::mutex mutex_;
   v1::DedupeRangesStreamRequest request_;  // being read while reading_
-  std::deque<Taken> unserved_;             // the queue has them, in this order
-  std::deque<Answer> unsent_;              // the front one is being written while writing_
-  size_t unanswered_bytes_ = 0;            // of the requests
+  std::deque<Waiting> waiting_;
+  size_t served_now_ = 0;        // taken from waiting_ and not answered yet
+  std::deque<Answer> unsent_;    // the front one is being written while writing_
+  size_t unanswered_bytes_ = 0;  // of the requests
   bool reading_ = false;
   bool read_all_ = false;
+  bool serving_ = false;  // the pool has a turn of this stream
   bool writing_ = false;
   bool broken_ = false;
   bool finished_ = false;
@@ -387,18 +413,12 @@ grpc::ServerUnaryReactor* NodeService::DedupeRanges(grpc::CallbackServerContext*
                                                     const v1::DedupeRangesRequest* request,
                                                     v1::DedupeRangesResponse* response) {
   auto* call = new DedupeCall(*context);
-  const auto answer = [call, response](absl::StatusOr<v1::DedupeRangesResponse> result) {
+  absl::Status full = dedupes_.Submit([this, call, request, response] {
+    absl::StatusOr<v1::DedupeRangesResponse> result = node_.DedupeRanges(*request, call->stop);
     const absl::Status status = result.status();
     if (result.ok()) *response = *std::move(result);
     call->Finish(ToGrpc(status));
-  };
-  // A long one would keep others waiting.
-  const bool queued = request->destinations_size() == 1 && request->length() <= kMaxJoinedLength;
-  absl::Status full = queued ? queues_.Find(request->source().path(), request->destinations(0).path())
-                                   ->Add(*request, call->stop, answer)
-                             : dedupes_.Submit([this, call, request, answer] {
-                                 answer(node_.DedupeRanges(*request, call->stop));
-                               });
+  });
   if (!full.ok()) call->Finish(ToGrpc(full));
   return call;
 }

@@ -3,7 +3,6 @@
 
 #include "cowherd/v1/node.grpc.pb.h"
 #include "server/base/work_pool.h"
-#include "server/node/dedupe_queue.h"
 #include "server/node/node.h"
 
 namespace cowherd {
@@ -15,7 +14,7 @@ class NodeService final : public v1::NodeService::CallbackService {
   // `dedupes` for what moves data, `lookups` for what is short, orders to run and cancel tasks among it,
   // `scans` for FindDuplicates, which may run for hours.
   NodeService(Node& node, WorkPool& dedupes, WorkPool& lookups, WorkPool& scans)
-      : node_(node), dedupes_(dedupes), lookups_(lookups), scans_(scans), queues_(node, dedupes) {}
+      : node_(node), dedupes_(dedupes), lookups_(lookups), scans_(scans) {}
 
   grpc::ServerUnaryReactor* DedupeRanges(grpc::CallbackServerContext* context,
                                          const v1::DedupeRangesRequest* request,
@@ -40,7 +39,6 @@ class NodeService final : public v1::NodeService::CallbackService {
   WorkPool& dedupes_;
   WorkPool& lookups_;
   WorkPool& scans_;
-  QueuesOfFiles queues_;
 };
 
 }  // namespace cowherd

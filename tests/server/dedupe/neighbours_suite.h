@@ -33,8 +33,7 @@ class NeighboursSuite {
     std::vector<absl::StatusOr<RangesResult>> joined;
     OpenPlaces joined_places(trees_);
     while (joined.size() < requests.size()) {
-      const std::vector<DedupeRequest> left = In("joined", requests, joined.size());
-      const auto some = DedupeNeighbours(ops_, joined_places, left, std::vector(left.size(), &stop_));
+      const auto some = DedupeNeighbours(ops_, joined_places, In("joined", requests, joined.size()), stop_);
       ASSERT_FALSE(some.empty());
       if (some.size() > 1) ++joins_;
       joined.insert(joined.end(), some.begin(), some.end());

@@ -39,7 +39,6 @@ class NeighboursTest : public ::testing::Test {
   FakeFilesystem fs_;
   OpenPlaces places_{fs_};
   Stop stop_;
-  std::vector<const Stop*> stops_ = std::vector<const Stop*>(8, &stop_);
 };
 
 TEST_F(NeighboursTest, AnswersAreThoseOfRequestsServedApart) {
@@ -54,7 +53,7 @@ TEST_F(NeighboursTest, AnswersAreThoseOfRequestsServedApart) {
 }
 
 TEST_F(NeighboursTest, ShareOneCall) {
-  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stops_);
+  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stop_);
   ASSERT_EQ(results.size(), 8U);
   for (const auto& result : results) {
     ASSERT_THAT(result, IsOk());
@@ -67,7 +66,7 @@ TEST_F(NeighboursTest, ShareOneCall) {
 
 TEST_F(NeighboursTest, AnOddOneHasItsAnswerForItself) {
   fs_.Write("/data/target", 5 * kBlock, "odd");
-  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stops_);
+  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stop_);
   ASSERT_EQ(results.size(), 8U);
   for (size_t i = 0; i < 8; ++i) {
     ASSERT_THAT(results[i], IsOk());
@@ -79,7 +78,7 @@ TEST_F(NeighboursTest, AnOddOneHasItsAnswerForItself) {
 
 TEST_F(NeighboursTest, ACallServedShortGoesOn) {
   fs_.LimitProgress(2 * kBlock);
-  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stops_);
+  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stop_);
   ASSERT_EQ(results.size(), 8U);
   EXPECT_EQ(results.back()->targets.front().bytes_accepted, kBlock);
   EXPECT_EQ(fs_.dedupe_calls().size(), 4U);
@@ -87,7 +86,7 @@ TEST_F(NeighboursTest, ACallServedShortGoesOn) {
 
 TEST_F(NeighboursTest, ARefusalIsToldToEach) {
   fs_.Fail(FakeFilesystem::Operation::kDedupeTarget, "/data/target", ETXTBSY);
-  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stops_);
+  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stop_);
   ASSERT_EQ(results.size(), 8U);
   for (const auto& result : results) {
     ASSERT_THAT(result, IsOk());
@@ -97,7 +96,7 @@ TEST_F(NeighboursTest, ARefusalIsToldToEach) {
 
 TEST_F(NeighboursTest, AStopIsToldToEach) {
   stop_.Request();
-  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stops_);
+  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stop_);
   ASSERT_EQ(results.size(), 8U);
   for (const auto& result : results) {
     ASSERT_THAT(result, IsOk());
@@ -107,22 +106,9 @@ TEST_F(NeighboursTest, AStopIsToldToEach) {
   EXPECT_TRUE(fs_.dedupe_calls().empty());
 }
 
-TEST_F(NeighboursTest, AStopOfOneIsNoStopOfTheOthers) {
-  Stop stopped;
-  stopped.Request();
-  stops_[3] = &stopped;
-  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stops_);
-  ASSERT_EQ(results.size(), 8U);
-  for (size_t i = 0; i < 8; ++i) {
-    ASSERT_THAT(results[i], IsOk());
-    EXPECT_EQ(results[i]->targets.front().outcome,
-              i == 3 ? DedupeOutcome::kStopped : DedupeOutcome::kDeduped);
-  }
-}
-
 TEST_F(NeighboursTest, AnAbsentRootIsToldToTheFirst) {
   fs_.Remove("/data");
-  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stops_);
+  const auto results = DedupeNeighbours(fs_, places_, EachBlock(), stop_);
   ASSERT_EQ(results.size(), 1U);
   EXPECT_THAT(results.front().status(), HasReason("ROOT_ABSENT"));
 }
