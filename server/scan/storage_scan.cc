@@ -241,7 +241,19 @@ class StorageScan {
       ASSIGN_OR_RETURN(const uint64_t generation, map_.CommittedGeneration());
       if (generation == progress_.base || round == kMaxRounds) return absl::OkStatus();
       progress_.target = generation;
+      RETURN_IF_ERROR(LookAtReserved());
     }
+  }
+
+  // A file without checksums may have written to it since it was looked at.
+  absl::Status LookAtReserved() {
+    for (const auto& [address, checksums] : open_) {
+      RETURN_IF_ERROR(stop_.Check());
+      if (checksums != OpenExtent::kReserved) continue;
+      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(address, 1, 0));
+      if (!extents.empty() && extents[0].address == address) Unchecked(extents[0]);
+    }
+    return absl::OkStatus();
   }
 
   void AllIsLookedAt() {

@@ -12,6 +12,7 @@ of 4 KiB. Read is what the device read during the job, in parts of the set. Need
 import argparse
 import datetime
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -196,7 +197,7 @@ def measure(volume, command, after=lambda output: {}, enter=None):
 
 
 def medians(results):
-    return {key: statistics.median(r[key] for r in results) for key in results[0]}
+    return {key: statistics.median_low(r[key] for r in results) for key in results[0]}
 
 
 def engine(volume, *flags):
@@ -230,6 +231,12 @@ def dropped(volume):
     script = f"{engine(volume, '--dry_run')} && sync && echo 1 >/proc/sys/vm/drop_caches && {engine(volume)}"
     both = lambda output: {"job": sum(json.loads(line)["seconds"] for line in output.splitlines())}
     return measure(volume, script, both)
+
+
+def larger(volume, mib):
+    """The engine where there is less memory than data."""
+    with Memory(mib) as memory:
+        return {**measure(volume, engine(volume, "--index_mib", "16"), told, memory.enter), "how": memory.how}
 
 
 def served(volume):
@@ -266,26 +273,27 @@ def served(volume):
 
 
 def bench(volume, runs, peers, arguments, name):
-    repeat = lambda once: medians([once() for _ in range(runs)])
-    rows = {"floor": repeat(lambda: measure(volume, f"find {volume.path} -type f -print0 | xargs -0 cat >/dev/null"))}
-    find = repeat(lambda: measure(volume, engine(volume, "--dry_run"), told))
-    own = repeat(lambda: twice(volume))
-    rows["cowherd"] = {**own, "find": find["job"], "found": find["read"]}
-    kind = volume.kind
-    if (kind, name) in DROPPED:
-        rows["cowherd"]["dropped"] = repeat(lambda: dropped(volume))["job"]
-    if (kind, name) in LARGER:
-        with Memory(max(64, arguments.mib // 8)) as memory:
-            larger = lambda: measure(volume, engine(volume, "--index_mib", "16"), told, memory.enter)
-            rows["cowherd"]["larger"] = repeat(larger)["job"]
-            rows["cowherd"]["how"] = memory.how
+    works = {
+        "floor": lambda: measure(volume, f"find {volume.path} -type f -print0 | xargs -0 cat >/dev/null"),
+        "find": lambda: measure(volume, engine(volume, "--dry_run"), told),
+        "cowherd": lambda: twice(volume),
+    }
+    if (volume.kind, name) in DROPPED:
+        works["dropped"] = lambda: dropped(volume)
+    if (volume.kind, name) in LARGER:
+        works["larger"] = lambda: larger(volume, max(64, arguments.mib // 8))
     if arguments.service:
-        # In turns: disks are faster at one time than at another.
-        parts = [served(volume) / measure(volume, engine(volume), told)["job"] for _ in range(runs)]
-        rows["cowherd"]["served"] = statistics.median(parts)
+        works["served"] = lambda: {"part": served(volume) / measure(volume, engine(volume), told)["job"]}
     for peer, command in peers.items():
-        text = command.format(path=volume.path, elsewhere=volume.directory)
-        rows[peer] = repeat(lambda: measure(volume, text))
+        works[peer] = functools.partial(measure, volume, command.format(path=volume.path, elsewhere=volume.directory))
+    # In turns: disks are faster at one time than at another.
+    turns = [{what: work() for what, work in works.items()} for _ in range(runs)]
+    rows = {what: medians([turn[what] for turn in turns]) for what in works}
+    find = rows.pop("find")
+    rows["cowherd"].update(find=find["job"], found=find["read"])
+    for what in ("dropped", "larger", "served"):
+        if what in rows:
+            rows["cowherd"][what] = rows.pop(what)
     return rows
 
 
@@ -312,14 +320,14 @@ def bars(kind, name, rows, duplicate, size):
     if rivals:
         yield most("whole job / fastest peer that frees as much", own["job"] / min(rivals), 1)
     if "dropped" in own:
-        yield most("job / floor, cache dropped after finding", own["dropped"] / floor, DROPPED[kind, name])
+        yield most("job / floor, cache dropped after finding", own["dropped"]["job"] / floor, DROPPED[kind, name])
     if "larger" in own:
-        yield most(f"job / floor, data larger than memory ({own['how']})", own["larger"] / floor, LARGER[kind, name])
+        yield most(f"job / floor, data larger than memory ({own['larger']['how']})", own["larger"]["job"] / floor, LARGER[kind, name])
     for how, seconds in (("warm", own["again"]), ("cold", own["again_cold"])):
         yield most(f"second run, {how} / first", seconds / own["job"], 0.02, "{:.3f}")
         yield most(f"second run, {how}, seconds", seconds, 0.3)
     if "served" in own:
-        yield most("job by controller and node / engine", own["served"], SERVICE)
+        yield most("job by controller and node / engine", own["served"]["part"], SERVICE)
 
 
 def main():

@@ -178,8 +178,6 @@ absl::StatusOr<double> EmptyCall(const std::shared_ptr<grpc::Channel>& channel, 
 // A filesystem with such files, and a node that serves it.
 class Site {
  public:
-  using Work = std::function<absl::Status()>;
-
   static absl::StatusOr<std::unique_ptr<Site>> Make(const std::string& type, const std::string& program,
                                                     absl::string_view content, Files files) {
     LoopFilesystem::Options options;

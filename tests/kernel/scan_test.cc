@@ -443,6 +443,10 @@ class LookBackTest : public ::testing::Test {
     loop_ = *std::move(made);
   }
 
+  void TearDown() override {
+    if (!request_.state_dir.empty()) std::filesystem::remove_all(request_.state_dir);
+  }
+
   std::string Part(size_t size = kPart) { return testing::Bytes(++parts_, size); }
 
   void Write(const std::string& name, const std::string& bytes) {
@@ -487,9 +491,12 @@ class LookBackTest : public ::testing::Test {
     ::sync();
     for (const bool dry_run : {true, false}) {
       std::set<std::string> told;
-      const Totals totals = ScanBtrfs(*loop_, dry_run, [&](const Duplicate& duplicate) {
+      request_.dry_run = dry_run;
+      const Scanned scanned = ScanLoop(*loop_, request_, Stop(), [&](const Duplicate& duplicate) {
         told.insert(absl::StrCat(duplicate.destination_path, " ", duplicate.source_path));
       });
+      EXPECT_EQ(scanned.status, absl::OkStatus());
+      const Totals& totals = scanned.totals;
       EXPECT_EQ(told, places);
       EXPECT_EQ(totals.duplicate_bytes, bytes);
       EXPECT_EQ(totals.bytes_freeable, bytes);
@@ -500,6 +507,28 @@ class LookBackTest : public ::testing::Test {
     for (const auto& [path, bytes_there] : contents_) EXPECT_TRUE(Content(path) == bytes_there) << path;
   }
 
+  void MakeStateDirectory() {
+    request_.state_dir = absl::StrCat(::testing::TempDir(), "/look_back.XXXXXX");
+    ASSERT_NE(::mkdtemp(&request_.state_dir[0]), nullptr);
+  }
+
+  // Both halves share with the whole, one after the other: the scan ends after the first one.
+  void ExpectSharedInSpiteOfACancel() {
+    ::sync();
+    uint64_t accepted = 0;
+    for (const absl::StatusCode expected : {absl::StatusCode::kCancelled, absl::StatusCode::kOk}) {
+      Stop stop;
+      const Scanned scanned = ScanLoop(*loop_, request_, stop, [&](const Duplicate& duplicate) {
+        EXPECT_EQ(duplicate.source_path, "whole");
+        if (expected == absl::StatusCode::kCancelled) stop.Request();
+      });
+      EXPECT_EQ(scanned.status.code(), expected) << scanned.status;
+      accepted += scanned.totals.bytes_accepted;
+    }
+    EXPECT_EQ(accepted, 2 * kPart);
+  }
+
+  ScanRequest request_;
   uint64_t parts_ = 0;
   LinuxExtentOps ops_;
   std::unique_ptr<LoopFilesystem> loop_;
@@ -572,27 +601,39 @@ TEST_F(LookBackTest, AShortOneGoesFreeAfterAllIfTheLongOneStays) {
   ExpectShared(2 * kPart, {"short long"}, /*moved=*/0, /*unprofitable=*/kPart);
 }
 
+// It would be no source for the long one, which stays.
+TEST_F(LookBackTest, WhatLiesOutsideTheScanDoesNotWait) {
+  const std::string begin = Part();
+  const std::string end = Part(2 * kPart);
+  Write("long", begin + end);
+  Write("other", Part(4 * kPart) + begin);
+  Write("short", end);
+  ASSERT_FALSE(HasFatalFailure());
+  request_.exclude = {"short"};
+  ExpectShared(0, {}, /*moved=*/0, /*unprofitable=*/kPart);
+}
+
 // What was cut short before it was looked back for is looked at by the next scan, which goes on from there.
 TEST_F(LookBackTest, IsTakenUpAgainAfterACancel) {
+  MakeStateDirectory();
   WriteHalves();
   ASSERT_FALSE(HasFatalFailure());
+  ExpectSharedInSpiteOfACancel();
+}
+
+// The next scan goes through what is newer than the last whole one.
+TEST_F(LookBackTest, WhatIsOlderIsTakenUpAgainTooAfterACancel) {
+  MakeStateDirectory();
+  const std::string one = Part();
+  const std::string two = Part();
+  Write("first", one);
+  ASSERT_FALSE(HasFatalFailure());
   ::sync();
-  std::string state = absl::StrCat(::testing::TempDir(), "/look_back.XXXXXX");
-  ASSERT_NE(::mkdtemp(&state[0]), nullptr);
-  const absl::Cleanup remove = [&state] { std::filesystem::remove_all(state); };
-  ScanRequest request;
-  request.state_dir = state;
-  uint64_t accepted = 0;
-  for (const absl::StatusCode expected : {absl::StatusCode::kCancelled, absl::StatusCode::kOk}) {
-    Stop stop;
-    const Scanned scanned = ScanLoop(*loop_, request, stop, [&](const Duplicate& duplicate) {
-      EXPECT_EQ(duplicate.source_path, "whole");
-      if (expected == absl::StatusCode::kCancelled) stop.Request();
-    });
-    EXPECT_EQ(scanned.status.code(), expected) << scanned.status;
-    accepted += scanned.totals.bytes_accepted;
-  }
-  EXPECT_EQ(accepted, 2 * kPart);
+  EXPECT_EQ(ScanLoop(*loop_, request_, Stop(), [](const Duplicate&) {}).status, absl::OkStatus());
+  Write("whole", one + two);
+  Write("second", two);
+  ASSERT_FALSE(HasFatalFailure());
+  ExpectSharedInSpiteOfACancel();
 }
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, CacheScanTest,

@@ -275,6 +275,18 @@ TEST_F(StorageScanTest, WhoHasReservedAnExtentIsAskedAgainOnceSomethingWasWritte
   EXPECT_EQ(unchecked_.files, std::vector<FileKey>({{5, At(3)}}));
 }
 
+TEST_F(StorageScanTest, ReservedStorageThatIsWrittenToMeanwhileIsFound) {
+  map_.has_files = true;
+  map_.extents[At(3)] = {1, false, false};
+  map_.on_checksums = [this](uint64_t address) {
+    if (address != At(5)) return;
+    map_.extents[At(3)].written = true;
+    map_.generation = 2;
+  };
+  EXPECT_EQ(Scan(), 7U);
+  EXPECT_EQ(unchecked_.files, std::vector<FileKey>({{5, At(3)}}));
+}
+
 // 65,536 are remembered with this budget, and as many extents that have to be looked at again.
 TEST_F(StorageScanTest, WhatIsTooMuchWithoutChecksumsIsCountedAndLeftToLaterScans) {
   constexpr uint64_t kFiles = 70000;
