@@ -16,10 +16,13 @@ absl::Status RunCommand(const std::vector<std::string>& words) {
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const std::string command = absl::StrJoin(words, " ");
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
   pid_t pid = 0;
-  if (const int error = ::posix_spawnp(&pid, arguments[0], nullptr, nullptr, arguments.data(), environ)) {
-    return ErrnoError(error, command);
-  }
+  const int error = ::posix_spawnp(&pid, arguments[0], &actions, nullptr, arguments.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return ErrnoError(error, command);
   int status = 0;
   if (::waitpid(pid, &status, 0) != pid) return ErrnoError(errno, command);
   if (status == 0) return absl::OkStatus();

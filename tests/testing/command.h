@@ -8,8 +8,8 @@
 
 namespace cowherd {
 
-// Runs a program, found by PATH, to its end. Its output goes to this process's. UNKNOWN names the command and
-// how it ended, if not with 0.
+// Runs a program, found by PATH, to its end. All its output goes to standard error: benchmarks print tables.
+// UNKNOWN names the command and how it ended, if not with 0.
 absl::Status RunCommand(const std::vector<std::string>& words);
 
 }  // namespace cowherd
