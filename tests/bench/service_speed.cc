@@ -186,6 +186,7 @@ class Site {
     ASSIGN_OR_RETURN(std::unique_ptr<LoopFilesystem> loop, LoopFilesystem::Make(options));
     std::unique_ptr<Site> site(new Site(std::move(loop), program));
     RETURN_IF_ERROR(site->node_.AwaitServing());
+    RETURN_IF_ERROR(site->MakeFirstCalls(content));
     RETURN_IF_ERROR(site->Renew(content, files));
     return site;
   }
@@ -290,6 +291,14 @@ class Site {
   }
 
  private:
+  // A program's first calls look up the functions that it calls, and are no rate.
+  absl::Status MakeFirstCalls(absl::string_view content) const {
+    constexpr Files kFew = {1, 1 << 20};
+    RETURN_IF_ERROR(Renew(content, kFew));
+    RETURN_IF_ERROR(Serve(kFew, 4096, 1));
+    return Stream(kFew, 4096);
+  }
+
   Site(std::unique_ptr<LoopFilesystem> loop, const std::string& program)
       : loop_(std::move(loop)), node_(program, loop_->path()) {}
 
