@@ -48,7 +48,6 @@ DROPPED = {("btrfs", "copies"): 1.2}
 LARGER = {("xfs", "copies"): 2.2}
 SERVICE = 1.05
 READ_ALL = "find {path} -type f -print0 | xargs -0 cat >/dev/null"
-SETTLED = 2
 FIEMAP = 0xC020660B  # linux/fs.h: FS_IOC_FIEMAP
 
 
@@ -94,8 +93,8 @@ class Volume:
     def mount_cached(self):
         self.mount_cold()
         run("sh", "-c", READ_ALL.format(path=self.path))
-        # A scan right behind the reading is a tenth faster than a later one.
-        time.sleep(SETTLED)
+        # The times of access, which the job would have to write.
+        run("sync", "-f", self.path)
 
     def mount_again(self):
         drop_caches()
