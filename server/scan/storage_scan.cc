@@ -13,6 +13,7 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/types/optional.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/scan/estimate.h"
@@ -82,6 +83,13 @@ uint64_t BatchBytesFor(const ScanRequest& request) {
   return std::clamp(rate * static_cast<uint64_t>(kMaxBatchAge.count()), kLeastBatchBytes, kMaxBatchBytes);
 }
 
+// The one that begins there, if it is still there.
+absl::StatusOr<absl::optional<StorageExtent>> ExtentAt(StorageMap& map, uint64_t address) {
+  ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map.Extents(address, 1, 0));
+  if (extents.empty() || extents[0].address != address) return absl::nullopt;
+  return extents[0];
+}
+
 // Checksums of extents that were passed already; keeps those used last. One thread.
 class EarlierExtents {
  public:
@@ -90,9 +98,9 @@ class EarlierExtents {
   // Null: there is no such extent. Good until the next call.
   const std::vector<uint64_t>* Find(uint64_t address) {
     if (const std::vector<uint64_t>* known = recent_.Find(address); known != nullptr) return known;
-    const auto extents = map_.Extents(address, 1, 0);
-    if (!extents.ok() || extents->empty() || extents->front().address != address) return nullptr;
-    auto checksums = map_.Checksums(address, extents->front().length / map_.block_size());
+    const auto extent = ExtentAt(map_, address);
+    if (!extent.ok() || !extent->has_value()) return nullptr;
+    auto checksums = map_.Checksums(address, (*extent)->length / map_.block_size());
     if (!checksums.ok()) return nullptr;
     Keep(address, *std::move(checksums));
     return recent_.Find(address);
@@ -250,8 +258,8 @@ class StorageScan {
     for (const auto& [address, checksums] : open_) {
       RETURN_IF_ERROR(stop_.Check());
       if (checksums != OpenExtent::kReserved) continue;
-      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(address, 1, 0));
-      if (!extents.empty() && extents[0].address == address) Unchecked(extents[0]);
+      ASSIGN_OR_RETURN(const absl::optional<StorageExtent> extent, ExtentAt(map_, address));
+      if (extent) Unchecked(*extent);
     }
     return absl::OkStatus();
   }
@@ -331,18 +339,18 @@ class StorageScan {
     for (const OpenExtent& open : progress_.open) {
       RETURN_IF_ERROR(stop_.Check());
       if (open.checksums == OpenExtent::kStayed) tried_again_.insert(open.address);
-      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(open.address, 1, 0));
-      if (extents.empty() || extents[0].address != open.address) continue;
+      ASSIGN_OR_RETURN(const absl::optional<StorageExtent> extent, ExtentAt(map_, open.address));
+      if (!extent) continue;
       ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums,
-                       map_.Checksums(open.address, extents[0].length / block_));
+                       map_.Checksums(open.address, extent->length / block_));
       const bool none = NoneIn(checksums);
       const bool had_none =
           open.checksums == OpenExtent::kReserved || open.checksums == OpenExtent::kUnchecked;
       if (had_none ? none : HashOf(checksums) == open.checksums) {
         open_.emplace(open.address, open.checksums);
-        if (none && (changed || open.checksums != OpenExtent::kReserved)) Unchecked(extents[0]);
+        if (none && (changed || open.checksums != OpenExtent::kReserved)) Unchecked(*extent);
       } else if (AnchorsAreLoaded()) {
-        RETURN_IF_ERROR(Look(extents[0], checksums));
+        RETURN_IF_ERROR(Look(*extent, checksums));
       }
     }
     // Plans are made in the order of addresses, and those that follow begin anew.
@@ -604,13 +612,13 @@ class StorageScan {
   // Of one extent. If it is not planned, the others are no sources for it any more.
   absl::StatusOr<bool> PlanAgain(absl::Span<const Covered> covered) {
     const uint64_t address = covered.front().extent;
-    ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(address, 1, 0));
-    if (extents.empty() || extents[0].address != address) return false;
-    const uint64_t blocks = extents[0].length / block_;
+    ASSIGN_OR_RETURN(const absl::optional<StorageExtent> extent, ExtentAt(map_, address));
+    if (!extent) return false;
+    const uint64_t blocks = extent->length / block_;
     ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums, map_.Checksums(address, blocks));
     uint64_t most = 0;
     for (const Covered& part : covered) most += part.blocks;
-    for (const BlockRun& run : RunsOf(extents[0], checksums)) most += run.blocks;
+    for (const BlockRun& run : RunsOf(*extent, checksums)) most += run.blocks;
     // Its files are asked for only where it may be worth it.
     if (most * 2 < blocks) return false;
     for (const Covered& part : covered) {
@@ -618,9 +626,9 @@ class StorageScan {
       const std::vector<uint64_t>* const by = earlier_.Find(part.by);
       if (by != nullptr) finder_.Prefer(part.by, *by, part.by_block, part.by_block + part.blocks);
     }
-    const std::vector<BlockRun> runs = RunsOf(extents[0], checksums);
+    const std::vector<BlockRun> runs = RunsOf(*extent, checksums);
     if (!runs.empty()) {
-      ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(extents[0], checksums, runs));
+      ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(*extent, checksums, runs));
       if (verdict == ExtentVerdict::kPlanned) return true;
     }
     for (const Covered& part : covered) {

@@ -475,6 +475,15 @@ class LookBackTest : public ::testing::Test {
     Write("second", two);
   }
 
+  // The short one lies wholly in the long one, whose other part lies in a third.
+  void WriteALongAndAShortOne() {
+    const std::string begin = Part();
+    const std::string end = Part(2 * kPart);
+    Write("long", begin + end);
+    Write("other", Part(4 * kPart) + begin);
+    Write("short", end);
+  }
+
   // 0: not in one piece.
   uint64_t Address(const std::string& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary) << bytes;
@@ -568,11 +577,7 @@ TEST_F(LookBackTest, TheOneOfWhichMoreGoesFreeIsLookedAtFirst) {
 
 // Were the short one given up at once, the long one would stay for the part that the first holds too.
 TEST_F(LookBackTest, ALongOneGoesFreeRatherThanTheShortOneWithinIt) {
-  const std::string begin = Part();
-  const std::string end = Part(2 * kPart);
-  Write("long", begin + end);
-  Write("other", Part(4 * kPart) + begin);
-  Write("short", end);
+  WriteALongAndAShortOne();
   ASSERT_FALSE(HasFatalFailure());
   ExpectShared(3 * kPart, {"long other", "long short"});
 }
@@ -603,11 +608,7 @@ TEST_F(LookBackTest, AShortOneGoesFreeAfterAllIfTheLongOneStays) {
 
 // It would be no source for the long one, which stays.
 TEST_F(LookBackTest, WhatLiesOutsideTheScanDoesNotWait) {
-  const std::string begin = Part();
-  const std::string end = Part(2 * kPart);
-  Write("long", begin + end);
-  Write("other", Part(4 * kPart) + begin);
-  Write("short", end);
+  WriteALongAndAShortOne();
   ASSERT_FALSE(HasFatalFailure());
   request_.exclude = {"short"};
   ExpectShared(0, {}, /*moved=*/0, /*unprofitable=*/kPart);
