@@ -120,6 +120,29 @@ TEST_P(SharingTest, SixtyFourMiBTwice) {
   EXPECT_LE(won, 65 * kMiB);
 }
 
+// As a program leaves it that reads a file in strides.
+TEST_P(SharingTest, APageCacheWithHolesDoesNotHoldAll) {
+  constexpr uint64_t kSize = 16 * kMiB;
+  directory_->AddFile("file", Blocks(1, kSize));
+  const Fd file = Open("file");
+  ExtentOps& ops = directory_->ops();
+  for (const uint64_t stride : {128 << 10, 256 << 10, 512 << 10, 1 << 20}) {
+    ASSERT_TRUE(ops.Commit(tree_->root_fd()).ok());
+    ops.Forget(file.get(), 0, kSize);
+    // No readahead of the kernel's own.
+    ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_RANDOM), 0);
+    std::string part(64 << 10, '\0');
+    for (uint64_t at = 0; at < kSize; at += stride) {
+      ASSERT_EQ(::pread(file.get(), &part[0], part.size(), static_cast<off_t>(at)),
+                static_cast<ssize_t>(part.size()));
+    }
+    EXPECT_NE(ops.Cached(file.get(), 0, kSize), CachedPart::kAll) << stride;
+  }
+  ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_NORMAL), 0);
+  ops.Prefetch(file.get(), 0, kSize);
+  EXPECT_EQ(ops.Cached(file.get(), 0, kSize), CachedPart::kAll);
+}
+
 TEST_P(SharingTest, ExactlyTheNamedBlocks) {
   constexpr uint64_t kSize = 8 * kMiB;
   struct Case {
