@@ -1,6 +1,6 @@
 // How fast a node serves DedupeRanges beside the bare ioctl, on loop btrfs and XFS, cached and not; and how
-// fast a scan shares what it found. The node is a process of its own behind a unix socket. Needs root, and
-// drops the machine's page cache.
+// fast a scan's executor shares what was found, alone and within a scan. The node is a process of its own
+// behind a unix socket. Needs root, and drops the machine's page cache.
 //   service_speed NODE_PROGRAM [RUNS [FILESYSTEM]]     medians of so many runs, 5 by default
 // Each row compares within turns: every way has its run on new files before the next turn. No unary call can
 // beat the bare ioctl with an RPC that does nothing after each, which has rows of its own.
@@ -12,10 +12,12 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -27,6 +29,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -41,6 +44,8 @@
 #include "server/base/status.h"
 #include "server/fs/linux_extent_ops.h"
 #include "server/fs/linux_file_tree.h"
+#include "server/scan/batch_sharer.h"
+#include "server/scan/machine_share.h"
 #include "server/scan/scanner.h"
 #include "tests/testing/loop_filesystem.h"
 
@@ -271,11 +276,27 @@ class Site {
     return status;
   }
 
+  // What a scan does once it knows what to share: opens, reads both sides, shares, and lets go of them.
+  absl::Status Execute(Files files) const {
+    LinuxExtentOps ops;
+    ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree, OpenTree());
+    SharedTotals totals;
+    Pace pace(0, nullptr, totals);
+    const Stop stop;
+    ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(tree->root_fd()));
+    ASSIGN_OR_RETURN(ShareBatch batch, SharesOf(ops, files));
+    const ScanRequest defaults;
+    BatchSharer sharer(ops, *tree, facts.block_size, defaults.workers, PageCacheShare(1), OpenFileShare(1),
+                       pace, stop, totals);
+    sharer.Begin(std::move(batch));
+    sharer.Wait();
+    return totals.Get().bytes_accepted == files.length() ? absl::OkStatus()
+                                                         : absl::InternalError("not all was shared");
+  }
+
   absl::Status Scan(uint64_t size) const {
     LinuxExtentOps ops;
-    LinuxFileTrees trees;
-    ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree,
-                     trees.OpenRoot({"bench", loop_->path(), loop_->path()}));
+    ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree, OpenTree());
     SharedTotals totals;
     Pace pace(0, nullptr, totals);
     RETURN_IF_ERROR(
@@ -297,6 +318,47 @@ class Site {
     RETURN_IF_ERROR(Renew(content, kFew));
     RETURN_IF_ERROR(Serve(kFew, 4096, 1));
     return Stream(kFew, 4096);
+  }
+
+  absl::StatusOr<std::unique_ptr<FileTree>> OpenTree() const {
+    return LinuxFileTrees().OpenRoot({"bench", loop_->path(), loop_->path()});
+  }
+
+  // The first target with the source, cut where an extent of either ends.
+  absl::StatusOr<ShareBatch> SharesOf(ExtentOps& ops, Files files) const {
+    struct Side {
+      std::string path;
+      FileKey key;
+      std::vector<FileExtent> extents;
+    };
+    ShareBatch batch;
+    std::array<Side, 2> sides = {Side{Source(), {}, {}}, Side{Target(0), {}, {}}};
+    for (Side& side : sides) {
+      const Fd fd(::open(side.path.c_str(), O_RDONLY | O_CLOEXEC));
+      struct stat stat;
+      if (!fd.valid() || ::fstat(fd.get(), &stat) != 0) return ErrnoError(errno, side.path);
+      side.key.inode = stat.st_ino;
+      ASSIGN_OR_RETURN(ExtentList list, ops.Extents(fd.get(), 0, files.length(), SIZE_MAX, /*flush=*/false));
+      side.extents = std::move(list.extents);
+      batch.paths[side.key] = side.path.substr(loop_->path().size() + 1);
+    }
+    const auto& [source, target] = sides;
+    auto from = source.extents.begin();
+    auto to = target.extents.begin();
+    for (uint64_t offset = 0; from != source.extents.end() && to != target.extents.end();) {
+      const uint64_t end = std::min(from->offset + from->length, to->offset + to->length);
+      Share share;
+      share.source = {source.key, offset};
+      share.destination = {target.key, offset};
+      share.length = end - offset;
+      share.storage = to->physical + (offset - to->offset);
+      share.source_storage = from->physical + (offset - from->offset);
+      batch.shares.push_back(share);
+      offset = end;
+      if (from->offset + from->length == end) ++from;
+      if (to->offset + to->length == end) ++to;
+    }
+    return batch;
   }
 
   Site(std::unique_ptr<LoopFilesystem> loop, const std::string& program)
@@ -450,9 +512,10 @@ struct Done {
   const Seconds& seconds;
 };
 
+using Bar = absl::optional<double>;
+
 // Rates are of the median run; the ratio is the median of the runs' ratios.
-void Print(const std::string& what, const char* unit, const Done& beside, const Done& ours,
-           absl::optional<double> bar) {
+void Print(const std::string& what, const char* unit, const Done& beside, const Done& ours, Bar bar) {
   std::vector<double> ratios;
   for (size_t run = 0; run < ours.seconds.size(); ++run) {
     ratios.push_back(ours.amount / ours.seconds[run] * beside.seconds[run] / beside.amount);
@@ -468,6 +531,31 @@ void Print(const std::string& what, const char* unit, const Done& beside, const 
   std::fflush(stdout);
 }
 
+// What is served one call at a time, several at a time, and as a stream, beside the bare ioctl.
+absl::Status CompareWarm(const Bench& bench, const std::string& type, const std::string& what, Files files,
+                         uint64_t step) {
+  ASSIGN_OR_RETURN(
+      const std::vector<Seconds> seconds,
+      bench.Compare(files, {[&](const Site& site) { return site.Bare(files, step, files.length()); },
+                            [&](const Site& site) { return site.BareAndEmptyCalls(files, step, 1); },
+                            [&](const Site& site) { return site.BareAndEmptyCalls(files, step, kCallers); },
+                            [&](const Site& site) { return site.Serve(files, step, 1); },
+                            [&](const Site& site) { return site.Serve(files, step, kCallers); },
+                            [&](const Site& site) { return site.Stream(files, step); }}));
+  const double size = static_cast<double>(files.bytes) / kMiB;
+  const auto print = [&](const std::string& way, size_t work, Bar bar) {
+    Print(absl::StrCat(type, ", warm, ", what, ": ", way), "MiB/s", {size, seconds[0]}, {size, seconds[work]},
+          bar);
+  };
+  const std::string at_a_time = absl::StrCat(kCallers, " at a time");
+  print("ioctl, then an RPC that does nothing / ioctl, one at a time", 1, absl::nullopt);
+  print("ioctl, then an RPC that does nothing / ioctl, " + at_a_time, 2, absl::nullopt);
+  print("DedupeRanges / ioctl, one at a time", 3, 0.9);
+  print("DedupeRanges / ioctl, " + at_a_time, 4, 0.9);
+  print("DedupeRangesStream / ioctl", 5, 0.9);
+  return absl::OkStatus();
+}
+
 absl::Status RunOn(const std::string& type, const std::string& program, int runs) {
   const Bench bench(type, program, runs);
   {
@@ -479,38 +567,10 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
         "|\n",
         one * 1e6, several * 1e6, kCallers);
   }
-  for (const uint64_t step : {uint64_t{1} << 20, uint64_t{16} << 20}) {
-    ASSIGN_OR_RETURN(
-        const std::vector<Seconds> seconds,
-        bench.Compare(kLongPair,
-                      {[&](const Site& site) { return site.Bare(kLongPair, step, kLongPair.bytes); },
-                       [&](const Site& site) { return site.BareAndEmptyCalls(kLongPair, step, 1); },
-                       [&](const Site& site) { return site.BareAndEmptyCalls(kLongPair, step, kCallers); },
-                       [&](const Site& site) { return site.Serve(kLongPair, step, 1); },
-                       [&](const Site& site) { return site.Serve(kLongPair, step, kCallers); },
-                       [&](const Site& site) { return site.Stream(kLongPair, step); }}));
-    const std::string warm = absl::StrCat(type, ", warm, ", step >> 20, " MiB: ");
-    const double size = static_cast<double>(kLongPair.bytes) / kMiB;
-    const auto print = [&](const std::string& what, size_t work, absl::optional<double> bar) {
-      Print(warm + what, "MiB/s", {size, seconds[0]}, {size, seconds[work]}, bar);
-    };
-    const std::string at_a_time = absl::StrCat(kCallers, " at a time");
-    print("ioctl, then an RPC that does nothing / ioctl, one at a time", 1, absl::nullopt);
-    print("ioctl, then an RPC that does nothing / ioctl, " + at_a_time, 2, absl::nullopt);
-    print("DedupeRanges / ioctl, one at a time", 3, 0.9);
-    print("DedupeRanges / ioctl, " + at_a_time, 4, 0.9);
-    print("DedupeRangesStream / ioctl", 5, 0.9);
-  }
-  {
-    constexpr uint64_t kStep = 1 << 20;
-    ASSIGN_OR_RETURN(
-        const std::vector<Seconds> seconds,
-        bench.Compare(kMany, {[&](const Site& site) { return site.Bare(kMany, kStep, kMany.length()); },
-                              [&](const Site& site) { return site.Serve(kMany, kStep, 1); }}));
-    Print(absl::StrCat(type, ", warm, 1 MiB into ", kMany.targets,
-                       " files: DedupeRanges / ioctl, one call at a time"),
-          "MiB/s", {kMany.bytes / kMiB, seconds[0]}, {kMany.bytes / kMiB, seconds[1]}, 0.9);
-  }
+  RETURN_IF_ERROR(CompareWarm(bench, type, "1 MiB", kLongPair, 1 << 20));
+  RETURN_IF_ERROR(CompareWarm(bench, type, "16 MiB", kLongPair, 16 << 20));
+  RETURN_IF_ERROR(
+      CompareWarm(bench, type, absl::StrCat("1 MiB into ", kMany.targets, " files"), kMany, 1 << 20));
   {
     constexpr uint64_t kStep = 4096;
     constexpr auto kCalls = static_cast<double>(kSize / kStep);
@@ -529,12 +589,15 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
       const std::vector<Bench::Cold> cold,
       bench.CompareCold(kLongPair, {[&](const Site& site) { return site.Bare(kLongPair, kStep, kPart); },
                                     [&](const Site& site) { return site.Serve(kLongPair, size, 1); },
+                                    [&](const Site& site) { return site.Execute(kLongPair); },
                                     [&](const Site& site) { return site.Scan(size); }}));
-  for (const auto& [name, i] : {std::pair("DedupeRanges", 1), std::pair("scan", 2)}) {
+  for (const auto& [name, i, disk] :
+       {std::tuple("DedupeRanges", 1, Bar(0.8)), std::tuple("executor", 2, Bar(0.8)),
+        std::tuple("scan, with finding and the commit", 3, Bar())}) {
     const std::string what = absl::StrCat(type, ", cold: ", name);
     Print(what + " / ioctl", "MiB/s", {kPart / kMiB, cold[0].work}, {size_mib, cold[i].work}, 8);
     Print(what + ", both sides / disk", "MiB/s", {2 * size_mib, cold[i].read}, {2 * size_mib, cold[i].work},
-          0.8);
+          disk);
   }
   return absl::OkStatus();
 }
