@@ -14,8 +14,8 @@
 namespace cowherd {
 namespace {
 
-// Kept open for the next request, beside those in use.
-constexpr size_t kMaxKeptFiles = 16;
+// Kept open for the next request, beside those in use: what one call of the kernel takes.
+constexpr size_t kMaxKeptFiles = 1 + kMaxDedupeTargets;
 
 absl::StatusOr<uint64_t> MeasureShared(ExtentOps& ops, const DedupeRange& range, const DedupeTarget& target) {
   ASSIGN_OR_RETURN(std::vector<Stretch> unshared, FindUnshared(ops, range.source, range.offset, target.fd,
