@@ -85,12 +85,10 @@ void ReadAhead::Read() {
 
 void ReadAhead::ReadOne(std::unique_lock<std::mutex>& lock) {
   std::vector<Piece> begin;
-  for (size_t i = 0; i < std::min(kBegunAtOnce, pieces_.size()); ++i) {
-    if (!pieces_[i].begun) begin.push_back(pieces_[i]);
-    pieces_[i].begun = true;
-  }
+  for (; begun_ < std::min(kBegunAtOnce, pieces_.size()); ++begun_) begin.push_back(pieces_[begun_]);
   const Piece piece = pieces_.front();
   pieces_.pop_front();
+  --begun_;
   lock.unlock();
   for (const Piece& next : begin) ops_.StartReading(next.fd, next.offset, next.length);
   ops_.Prefetch(piece.fd, piece.offset, piece.length);

@@ -47,7 +47,6 @@ class ReadAhead {
     int fd = -1;
     uint64_t offset = 0;
     uint64_t length = 0;
-    bool begun = false;
   };
 
   void ForSides(const DedupePlan::Call& call, absl::FunctionRef<void(Side&)> work);
@@ -65,6 +64,7 @@ class ReadAhead {
   std::mutex mutex_;  // of what follows
   std::condition_variable changed_;
   std::deque<Piece> pieces_;
+  size_t begun_ = 0;      // of them, from the first on
   size_t asked_for_ = 0;  // pieces, ever
   size_t read_ = 0;
   bool ends_ = false;
