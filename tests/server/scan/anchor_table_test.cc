@@ -46,6 +46,25 @@ TEST(AnchorTable, StaysWithinItsBudgetAndKeepsWhatItSamples) {
   EXPECT_EQ(table.entries(), anchors);
 }
 
+// Probing goes on at the table's beginning, of which nothing is lost when it grows or keeps fewer.
+TEST(AnchorTable, KeepsWhatGoesRoundItsEnd) {
+  for (uint64_t seed = 0; seed < 64; ++seed) {
+    std::mt19937_64 random(seed);
+    AnchorTable table(1 << 20);
+    std::vector<uint64_t> keys;
+    while (table.sampling() < 2) {
+      uint64_t key = random();
+      // These belong to the last slots of a table of any size.
+      if (keys.size() < 8) {
+        key = key >> 44 << 44 | (0xfffff - random() % 4) << 24 | (key & 0xffffff);
+        keys.push_back(key);
+      }
+      table.FindOrInsert(key, 1);
+    }
+    for (const uint64_t key : keys) EXPECT_EQ(table.Find(key).has_value(), key % 4 == 0) << seed;
+  }
+}
+
 // The table grows where it is: none is lost, wherever it was, and what is not there is not found.
 TEST(AnchorTable, KeepsAllWhileItGrows) {
   AnchorTable table(4 << 20);
