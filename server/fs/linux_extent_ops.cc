@@ -35,7 +35,7 @@ constexpr uint64_t kLeastSwap = 4096;
 // read in strides: to count the pages of 16 MiB takes the kernel as long as to compare 0.5 MiB.
 constexpr uint64_t kWholeLook = 1 << 20;
 constexpr uint64_t kLookStep = 512 << 10;
-constexpr uint64_t kLookPart = 64 << 10;
+constexpr uint64_t kLookPart = kLookStep / 8;
 constexpr uint64_t kReadStep = 2 << 20;
 constexpr size_t kScratch = 64 << 10;
 constexpr uint64_t kProbeStep = 64 << 10;
@@ -110,8 +110,8 @@ int64_t CachedBytesOfParts(int fd, uint64_t offset, uint64_t length, uint64_t& l
   for (uint64_t done = 0; done < length; done += kLookStep) {
     const uint64_t step = std::min(length - done, kLookStep);
     const uint64_t part = std::min(step, kLookPart);
-    // Each eighth of a step has its turn.
-    const uint64_t turn = done / kLookStep * 5 % (kLookStep / kLookPart) * kLookPart;
+    // One of its eighths, by a hash of where it is.
+    const uint64_t turn = ((offset + done) / kLookStep * 0x9e3779b97f4a7c15 >> 61) * kLookPart;
     const int64_t found = CachedBytes(fd, offset + done + std::min(turn, step - part), part);
     if (found < 0) return found;
     cached += std::min(found, static_cast<int64_t>(part));

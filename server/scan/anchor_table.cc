@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace cowherd {
@@ -10,13 +11,12 @@ namespace {
 
 constexpr size_t kFirstSlots = 1 << 12;
 
+constexpr size_t kHugePage = 2 << 20;
+
 // Each look at a large table is at another page: with pages of 4 KiB, to find that takes the processor longer
 // than the memory's answer. Only a hint.
 void PreferHugePages(void* begin, size_t bytes) {
-  constexpr uintptr_t kHugePage = 2 << 20;
-  const uintptr_t from = (reinterpret_cast<uintptr_t>(begin) + kHugePage - 1) / kHugePage * kHugePage;
-  const uintptr_t to = reinterpret_cast<uintptr_t>(begin) + bytes;
-  if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
+  if (std::align(kHugePage, 1, begin, bytes) != nullptr) ::madvise(begin, bytes, MADV_HUGEPAGE);
 }
 
 }  // namespace
@@ -25,7 +25,8 @@ AnchorTable::AnchorTable(size_t budget) {
   budget = std::max<size_t>(budget, 1 << 20);
   max_slots_ = kFirstSlots;
   while (max_slots_ * 2 * sizeof(Slot) <= budget) max_slots_ *= 2;
-  // Only addresses: what is not used yet takes no memory, and the table grows where it is.
+  // Only addresses: what is not used yet takes no memory but for a part of a page, and the table grows where
+  // it is.
   slots_.reserve(max_slots_);
   PreferHugePages(slots_.data(), max_slots_ * sizeof(Slot));
   slots_.resize(kFirstSlots);

@@ -1,5 +1,5 @@
 // How fast a node serves DedupeRanges beside the bare ioctl, on loop btrfs and XFS, cached and not; and how
-// fast a scan's executor shares what was found, alone and within a scan. The node is a process of its own
+// fast a scan's workers share what was found, alone and within a scan. The node is a process of its own
 // behind a unix socket. Needs root, and drops the machine's page cache.
 //   service_speed NODE_PROGRAM [RUNS [FILESYSTEM]]     medians of so many runs, 5 by default
 // Each row compares within turns: every way has its run on new files before the next turn. No unary call can
@@ -276,22 +276,22 @@ class Site {
     return status;
   }
 
-  // What a scan does once it knows what to share: opens, reads both sides, shares, and lets go of them.
-  absl::Status Execute(Files files) const {
+  // What a scan by reading does once it knows which bytes are equal: asks where they lie, opens, reads both
+  // sides, shares, and lets go of them.
+  absl::Status Execute(uint64_t size) const {
     LinuxExtentOps ops;
     ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree, OpenTree());
     SharedTotals totals;
     Pace pace(0, nullptr, totals);
     const Stop stop;
     ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(tree->root_fd()));
-    ASSIGN_OR_RETURN(ShareBatch batch, SharesOf(ops, files));
+    ASSIGN_OR_RETURN(ShareBatch batch, SharesOf(ops, size));
     const ScanRequest defaults;
-    BatchSharer sharer(ops, *tree, facts.block_size, defaults.workers, PageCacheShare(1), OpenFileShare(1),
-                       pace, stop, totals);
+    BatchSharer sharer(ops, *tree, facts.block_size, defaults.workers, PageCacheShare(1) / 2,
+                       OpenFileShare(1), pace, stop, totals);
     sharer.Begin(std::move(batch));
     sharer.Wait();
-    return totals.Get().bytes_accepted == files.length() ? absl::OkStatus()
-                                                         : absl::InternalError("not all was shared");
+    return totals.Get().bytes_accepted == size ? absl::OkStatus() : absl::InternalError("not all was shared");
   }
 
   absl::Status Scan(uint64_t size) const {
@@ -325,7 +325,7 @@ class Site {
   }
 
   // The first target with the source, cut where an extent of either ends.
-  absl::StatusOr<ShareBatch> SharesOf(ExtentOps& ops, Files files) const {
+  absl::StatusOr<ShareBatch> SharesOf(ExtentOps& ops, uint64_t size) const {
     struct Side {
       std::string path;
       FileKey key;
@@ -338,7 +338,7 @@ class Site {
       struct stat stat;
       if (!fd.valid() || ::fstat(fd.get(), &stat) != 0) return ErrnoError(errno, side.path);
       side.key.inode = stat.st_ino;
-      ASSIGN_OR_RETURN(ExtentList list, ops.Extents(fd.get(), 0, files.length(), SIZE_MAX, /*flush=*/false));
+      ASSIGN_OR_RETURN(ExtentList list, ops.Extents(fd.get(), 0, size, SIZE_MAX, /*flush=*/false));
       side.extents = std::move(list.extents);
       batch.paths[side.key] = side.path.substr(loop_->path().size() + 1);
     }
@@ -589,11 +589,11 @@ absl::Status RunOn(const std::string& type, const std::string& program, int runs
       const std::vector<Bench::Cold> cold,
       bench.CompareCold(kLongPair, {[&](const Site& site) { return site.Bare(kLongPair, kStep, kPart); },
                                     [&](const Site& site) { return site.Serve(kLongPair, size, 1); },
-                                    [&](const Site& site) { return site.Execute(kLongPair); },
+                                    [&](const Site& site) { return site.Execute(size); },
                                     [&](const Site& site) { return site.Scan(size); }}));
   for (const auto& [name, i, disk] :
        {std::tuple("DedupeRanges", 1, Bar(0.8)), std::tuple("executor", 2, Bar(0.8)),
-        std::tuple("scan, with finding and the commit", 3, Bar())}) {
+        std::tuple("scan, with finding and the commit", 3, Bar(absl::nullopt))}) {
     const std::string what = absl::StrCat(type, ", cold: ", name);
     Print(what + " / ioctl", "MiB/s", {kPart / kMiB, cold[0].work}, {size_mib, cold[i].work}, 8);
     Print(what + ", both sides / disk", "MiB/s", {2 * size_mib, cold[i].read}, {2 * size_mib, cold[i].work},

@@ -121,10 +121,26 @@ TEST_F(RangesTest, RequestsThatWaitTogetherOpenEachPlaceOnce) {
   EXPECT_THAT(Dedupe(Request({"good"})), HasErrno(EIO));
 }
 
+TEST_F(RangesTest, WhatACallOfTheKernelTakesStaysOpen) {
+  OpenPlaces places(fs_);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < kMaxDedupeTargets; ++i) {
+    names.push_back(absl::StrCat("copy", i));
+    fs_.AddFile("/data/" + names.back(), fs_.Content("/data/source"));
+  }
+  for (int round = 0; round < 2; ++round) {
+    const auto result = DedupeRanges(fs_, places, Request(names), stop_);
+    ASSERT_THAT(result, IsOk());
+    for (const TargetResult& target : result->targets) EXPECT_EQ(target.outcome, DedupeOutcome::kDeduped);
+    fs_.Fail(Operation::kOpen, "/data/source", EIO);
+    for (const std::string& name : names) fs_.Fail(Operation::kOpen, "/data/" + name, EIO);
+  }
+}
+
 TEST_F(RangesTest, FilesBeyondThoseKeptAreOpenedAgain) {
   OpenPlaces places(fs_);
   std::vector<std::string> names;
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 200; ++i) {
     names.push_back(absl::StrCat("copy", i));
     fs_.AddFile("/data/" + names.back(), fs_.Content("/data/source"));
   }
