@@ -2,8 +2,8 @@
 // fast a scan's workers share what was found, alone and within a scan. The node is a process of its own
 // behind a unix socket. Needs root, and drops the machine's page cache.
 //   service_speed NODE_PROGRAM [RUNS [FILESYSTEM]]     medians of so many runs, 5 by default
-// Each row compares within turns: every way has its run on new files before the next turn. No unary call can
-// beat the bare ioctl with an RPC that does nothing after each, which has rows of its own.
+// Each row compares within turns: every way has its run on new files before the next turn. With one caller no
+// unary call can beat the bare ioctl with an RPC that does nothing after each, which has rows of its own.
 #include <fcntl.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
