@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +142,23 @@ absl::Status InThreads(unsigned count, const std::function<absl::Status()>& work
   return all;
 }
 
+// The ranges that several threads share out among themselves, each once. Any thread.
+class Steps {
+ public:
+  Steps(uint64_t length, uint64_t step) : length_(length), step_(step) {}
+
+  // Where the next one begins. None: all were given.
+  absl::optional<uint64_t> Next() {
+    const uint64_t begin = next_.fetch_add(step_);
+    return begin + step_ <= length_ ? absl::make_optional(begin) : absl::nullopt;
+  }
+
+ private:
+  const uint64_t length_;
+  const uint64_t step_;
+  std::atomic<uint64_t> next_{0};
+};
+
 // Calls of a node that do nothing: health checks, not even decoded.
 class EmptyCaller {
  public:
@@ -222,14 +238,14 @@ class Site {
   // shares at a time: the kernel locks the files.
   absl::Status BareAndEmptyCalls(Files files, uint64_t step, unsigned callers) const {
     const Opened opened(*this, files);
-    std::atomic<uint64_t> next = 0;
+    Steps steps(files.length(), step);
     std::mutex sharing;
     return InThreads(callers, [&] {
       EmptyCaller caller(channel());
-      for (uint64_t end = next += step; end <= files.length(); end = next += step) {
+      while (const absl::optional<uint64_t> offset = steps.Next()) {
         {
           const std::lock_guard<std::mutex> lock(sharing);
-          RETURN_IF_ERROR(opened.Share(end - step, step));
+          RETURN_IF_ERROR(opened.Share(*offset, step));
         }
         RETURN_IF_ERROR(caller.Call());
       }
@@ -247,11 +263,11 @@ class Site {
   }
 
   absl::Status Serve(Files files, uint64_t step, unsigned callers) const {
-    std::atomic<uint64_t> next = 0;
+    Steps steps(files.length(), step);
     return InThreads(callers, [&] {
-      for (uint64_t end = next += step; end <= files.length(); end = next += step) {
-        RETURN_IF_ERROR(Check(node_.client().DedupeRanges(Request(files, end - step, step), absl::Minutes(5)),
-                              files, step));
+      while (const absl::optional<uint64_t> offset = steps.Next()) {
+        RETURN_IF_ERROR(
+            Check(node_.client().DedupeRanges(Request(files, *offset, step), absl::Minutes(5)), files, step));
       }
       return absl::OkStatus();
     });
@@ -285,7 +301,7 @@ class Site {
     Pace pace(0, nullptr, totals);
     const Stop stop;
     ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(tree->root_fd()));
-    ASSIGN_OR_RETURN(ShareBatch batch, SharesOf(ops, size));
+    ASSIGN_OR_RETURN(ShareBatch batch, SharesOf(*tree, ops, size));
     const ScanRequest defaults;
     BatchSharer sharer(ops, *tree, facts.block_size, defaults.workers, PageCacheShare(1) / 2,
                        OpenFileShare(1), pace, stop, totals);
@@ -325,22 +341,20 @@ class Site {
   }
 
   // The first target with the source, cut where an extent of either ends.
-  absl::StatusOr<ShareBatch> SharesOf(ExtentOps& ops, uint64_t size) const {
+  static absl::StatusOr<ShareBatch> SharesOf(FileTree& tree, ExtentOps& ops, uint64_t size) {
     struct Side {
-      std::string path;
+      std::string name;
       FileKey key;
       std::vector<FileExtent> extents;
     };
     ShareBatch batch;
-    std::array<Side, 2> sides = {Side{Source(), {}, {}}, Side{Target(0), {}, {}}};
+    std::array<Side, 2> sides = {Side{kSource, {}, {}}, Side{TargetName(0), {}, {}}};
     for (Side& side : sides) {
-      const Fd fd(::open(side.path.c_str(), O_RDONLY | O_CLOEXEC));
-      struct stat stat;
-      if (!fd.valid() || ::fstat(fd.get(), &stat) != 0) return ErrnoError(errno, side.path);
-      side.key.inode = stat.st_ino;
-      ASSIGN_OR_RETURN(ExtentList list, ops.Extents(fd.get(), 0, size, SIZE_MAX, /*flush=*/false));
+      ASSIGN_OR_RETURN(const OpenFile file, tree.Open(side.name, /*for_destination=*/false));
+      side.key.inode = file.facts.inode;
+      ASSIGN_OR_RETURN(ExtentList list, ops.Extents(file.fd.get(), 0, size, SIZE_MAX, /*flush=*/false));
       side.extents = std::move(list.extents);
-      batch.paths[side.key] = side.path.substr(loop_->path().size() + 1);
+      batch.paths[side.key] = side.name;
     }
     const auto& [source, target] = sides;
     auto from = source.extents.begin();
@@ -396,8 +410,10 @@ class Site {
     std::vector<Fd> targets_;
   };
 
-  std::string Source() const { return loop_->path() + "/source"; }
-  std::string Target(size_t index) const { return absl::StrCat(loop_->path(), "/target", index); }
+  static constexpr char kSource[] = "source";
+  static std::string TargetName(size_t index) { return absl::StrCat("target", index); }
+  std::string Source() const { return absl::StrCat(loop_->path(), "/", kSource); }
+  std::string Target(size_t index) const { return absl::StrCat(loop_->path(), "/", TargetName(index)); }
 
   v1::DedupeRangesRequest Request(Files files, uint64_t offset, uint64_t length) const {
     v1::DedupeRangesRequest request;

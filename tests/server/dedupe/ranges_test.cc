@@ -38,6 +38,22 @@ class RangesTest : public ::testing::Test {
     return DedupeRanges(fs_, fs_, request, stop_);
   }
 
+  // So many files with the source's content.
+  std::vector<std::string> AddCopies(size_t count) {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < count; ++i) {
+      names.push_back(absl::StrCat("copy", i));
+      fs_.AddFile("/data/" + names.back(), fs_.Content("/data/source"));
+    }
+    return names;
+  }
+
+  void ExpectAllShared(OpenPlaces& places, const std::vector<std::string>& names) {
+    const auto result = DedupeRanges(fs_, places, Request(names), stop_);
+    ASSERT_THAT(result, IsOk());
+    for (const TargetResult& target : result->targets) EXPECT_EQ(target.outcome, DedupeOutcome::kDeduped);
+  }
+
   const Root data_{"data", "/data", "/data"};
   FakeFilesystem fs_;
   Stop stop_;
@@ -123,32 +139,17 @@ TEST_F(RangesTest, RequestsThatWaitTogetherOpenEachPlaceOnce) {
 
 TEST_F(RangesTest, WhatACallOfTheKernelTakesStaysOpen) {
   OpenPlaces places(fs_);
-  std::vector<std::string> names;
-  for (size_t i = 0; i < kMaxDedupeTargets; ++i) {
-    names.push_back(absl::StrCat("copy", i));
-    fs_.AddFile("/data/" + names.back(), fs_.Content("/data/source"));
-  }
-  for (int round = 0; round < 2; ++round) {
-    const auto result = DedupeRanges(fs_, places, Request(names), stop_);
-    ASSERT_THAT(result, IsOk());
-    for (const TargetResult& target : result->targets) EXPECT_EQ(target.outcome, DedupeOutcome::kDeduped);
-    fs_.Fail(Operation::kOpen, "/data/source", EIO);
-    for (const std::string& name : names) fs_.Fail(Operation::kOpen, "/data/" + name, EIO);
-  }
+  const std::vector<std::string> names = AddCopies(kMaxDedupeTargets);
+  ExpectAllShared(places, names);
+  fs_.Fail(Operation::kOpen, "/data/source", EIO);
+  for (const std::string& name : names) fs_.Fail(Operation::kOpen, "/data/" + name, EIO);
+  ExpectAllShared(places, names);
 }
 
 TEST_F(RangesTest, FilesBeyondThoseKeptAreOpenedAgain) {
   OpenPlaces places(fs_);
-  std::vector<std::string> names;
-  for (int i = 0; i < 200; ++i) {
-    names.push_back(absl::StrCat("copy", i));
-    fs_.AddFile("/data/" + names.back(), fs_.Content("/data/source"));
-  }
-  for (int round = 0; round < 2; ++round) {
-    const auto result = DedupeRanges(fs_, places, Request(names), stop_);
-    ASSERT_THAT(result, IsOk());
-    for (const TargetResult& target : result->targets) EXPECT_EQ(target.outcome, DedupeOutcome::kDeduped);
-  }
+  const std::vector<std::string> names = AddCopies(200);
+  for (int round = 0; round < 2; ++round) ExpectAllShared(places, names);
 }
 
 TEST_F(RangesTest, RangeBeyondTheSourceIsTheStatus) {
@@ -187,11 +188,7 @@ TEST_F(RangesTest, ThreeHundredDestinations) {
 }
 
 TEST_F(RangesTest, LaterRefusalOfTheSourceIsAnOutcome) {
-  std::vector<std::string> names;
-  for (int i = 0; i < 130; ++i) {
-    names.push_back(absl::StrCat("copy", i));
-    fs_.AddFile("/data/" + names.back(), Blocks(1, 64));
-  }
+  const std::vector<std::string> names = AddCopies(130);
   fs_.BeforeDedupe([this](const FakeFilesystem::DedupeCall& call) {
     if (call.targets.size() < 63) fs_.Fail(Operation::kDedupeSource, "/data/source", EIO);
   });
