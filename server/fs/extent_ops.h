@@ -96,12 +96,12 @@ class ExtentOps {
   virtual absl::StatusOr<FsFacts> Facts(int fd) = 0;
 
   // Brings the range into the page cache, and nothing beyond it: a comparison of uncached data crawls at some
-  // 30 MiB/s, since it reads page by page. Cheap if it is cached already. Only a hint: errors show up in
-  // Dedupe.
+  // 30 MiB/s, since it reads page by page. Waits for it; what StartReading began is not asked for again, and
+  // what is cached is cheap. Only a hint: errors show up in Dedupe.
   virtual void Prefetch(int fd, uint64_t offset, uint64_t length) = 0;
 
-  // The same, but does not wait: for small ranges. Long ones come sooner with Prefetch on a thread of its
-  // own. posix_fadvise(2) POSIX_FADV_WILLNEED.
+  // The same, but does not wait, unless the device has enough to do already. posix_fadvise(2)
+  // POSIX_FADV_WILLNEED.
   virtual void StartReading(int fd, uint64_t offset, uint64_t length) = 0;
 
   // What of the range is cached, of long ranges by samples; with kAll there is nothing to Prefetch. With

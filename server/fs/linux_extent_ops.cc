@@ -276,15 +276,11 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
       length -= step;
     }
   }
-  StartReading(fd, offset, std::min(length, kReadStep));
-  while (length > 0) {
+  for (; length > 0; length -= std::min(length, kReadStep), offset += kReadStep) {
     const uint64_t step = std::min(length, kReadStep);
-    length -= step;
-    // One step ahead and no further: the kernel's own readahead would bring in what nobody asked for.
-    StartReading(fd, offset + step, std::min(length, kReadStep));
-    const bool begun = CachedBytes(fd, offset, step) >= static_cast<int64_t>(step);
-    if (!(begun ? AwaitReading(fd, offset, step) : ReadThrough(fd, offset, step))) return;
-    offset += step;
+    const auto begun = [&] { return CachedBytes(fd, offset, step) >= static_cast<int64_t>(step); };
+    if (!begun()) StartReading(fd, offset, step);
+    if (!(begun() ? AwaitReading(fd, offset, step) : ReadThrough(fd, offset, step))) return;
   }
 }
 

@@ -8,9 +8,13 @@
 namespace cowherd {
 namespace {
 
-// So much is read ahead of what is shared: one after the other, each range would take the disk's latency.
+// So much is read ahead of what is shared.
 constexpr uint64_t kReadyBytes = 64 << 20;
 constexpr size_t kReadyPlaces = 256;
+// So much is begun ahead of what is waited for: one after the other, each range would take the disk's
+// latency. More would keep the disk from others for longer.
+constexpr uint64_t kBegunBytes = 8 << 20;
+constexpr size_t kBegunRanges = 128;
 // Groups are read together until they are so much, and so much for each of their ranges: to go to and fro
 // between windows costs a disk as much as to read some 1 MiB.
 constexpr uint64_t kWindowBytes = 32 << 20;
@@ -116,17 +120,27 @@ void ShareQueue::OrderByWindow() {
 ShareQueue::Step ShareQueue::Next() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    const bool enough = ready_bytes_ >= kReadyBytes || ready_places_ >= kReadyPlaces;
-    if (next_range_ < ranges_.size() && !enough) {
-      const bool is_long = ranges_[next_range_].range.length > kShortRange;
-      if (!is_long || !reads_long_range_) {
-        reads_long_range_ |= is_long;
-        return {Step::Kind::kRead, next_range_++};
+    if (ready_bytes_ < kReadyBytes && ready_places_ < kReadyPlaces) {
+      if (next_range_ < ranges_.size() && bytes_on_their_way_ < kBegunBytes &&
+          ranges_on_their_way_ < kBegunRanges) {
+        const uint64_t length = ranges_[next_range_].range.length;
+        if (length < kLongRange || !begins_long_range_) {
+          begins_long_range_ |= length >= kLongRange;
+          ++ranges_on_their_way_;
+          bytes_on_their_way_ += std::min(length, kMaxBegunOfRange);
+          return {Step::Kind::kBegin, next_range_++};
+        }
+      }
+      if (!begun_.empty() && !awaits_) {
+        const size_t range = begun_.front();
+        begun_.pop_front();
+        awaits_ = true;
+        return {Step::Kind::kAwait, range};
       }
     }
     if (!ready_.empty()) break;
-    if (next_range_ >= ranges_.size()) return {};
-    opened_.wait(lock);
+    if (next_range_ == ranges_.size() && ranges_on_their_way_ == 0) return {};
+    changed_.wait(lock);
   }
   const size_t group = ready_.front();
   ready_.pop_front();
@@ -135,19 +149,43 @@ ShareQueue::Step ShareQueue::Next() {
   return {Step::Kind::kShare, group};
 }
 
-void ShareQueue::Opened(size_t range, std::shared_ptr<const OpenFile> file, bool brought_in) {
+void ShareQueue::Begun(size_t range, std::shared_ptr<const OpenFile> file, uint64_t read, bool brought_in) {
   std::lock_guard<std::mutex> lock(mutex_);
   RangeState& state = ranges_[range];
-  if (state.range.length > kShortRange) reads_long_range_ = false;
+  if (state.range.length >= kLongRange) begins_long_range_ = false;
   state.file = std::move(file);
+  state.read = read;
   state.brought_in = brought_in;
+  if (state.file != nullptr && read < state.range.length) {
+    begun_.push_back(range);
+    changed_.notify_all();
+  } else {
+    Ready(range);
+  }
+}
+
+uint64_t ShareQueue::ReadOf(size_t range) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return ranges_[range].read;
+}
+
+void ShareQueue::Arrived(size_t range) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  awaits_ = false;
+  Ready(range);
+}
+
+void ShareQueue::Ready(size_t range) {
+  const RangeState& state = ranges_[range];
+  --ranges_on_their_way_;
+  bytes_on_their_way_ -= std::min(state.range.length, kMaxBegunOfRange);
   for (const size_t group : state.groups) {
     if (--unread_[group] > 0) continue;
     ready_.push_back(group);
     ready_bytes_ += BytesOf(groups_[group]);
     ready_places_ += groups_[group].places.size();
   }
-  opened_.notify_all();
+  changed_.notify_all();
 }
 
 std::shared_ptr<const OpenFile> ShareQueue::FileOf(size_t range) const {

@@ -18,7 +18,8 @@ namespace cowherd {
 
 // Says what is read and what is shared next. Each range is read once, however many groups need it, in the
 // order of storage within a window of groups: soon some can be shared while the disk reads on, and what they
-// brought in can go. One long range is read at a time, so that the disk is not sent to and fro; a group is
+// brought in can go. Reading is begun well ahead of the one worker that waits for it, so that the disk always
+// has something to do; one long range is begun at a time, so that it is not sent to and fro. A group is
 // shared as soon as all of it is read, and let go then, but for a source that overlaps another group's: it is
 // kept to the end. What is kept is bounded by the groups given, see SplitGroups. Decides, and touches no
 // file. Any thread.
@@ -30,19 +31,21 @@ class ShareQueue {
     uint64_t length = 0;
     uint64_t storage = 0;
   };
-  // Longer ones are waited for where they are read; of shorter ones several are begun at once.
-  static constexpr uint64_t kShortRange = 256 << 10;
+  // Shorter ranges are begun by all workers at once.
+  static constexpr uint64_t kLongRange = 256 << 10;
+  // Who begins a range waits for what of it is more.
+  static constexpr uint64_t kMaxBegunOfRange = 4 << 20;
 
   struct Step {
-    enum class Kind { kRead, kShare, kEnd };
+    enum class Kind { kBegin, kAwait, kShare, kEnd };
     Kind kind = Kind::kEnd;
     size_t index = 0;  // of a range, of a group
   };
 
   explicit ShareQueue(std::vector<ShareGroup> groups);
 
-  // Each range and each group comes once. Waits while another worker reads a long range, the next is long too
-  // and nothing is ready. The end: what is left is in the hands of other workers.
+  // Each range comes twice, to be begun and to be waited for, and each group once. Waits while nothing is
+  // ready and other workers begin and wait for what comes next. The end: other workers share what is left.
   Step Next();
 
   const Range& range(size_t index) const { return ranges_[index].range; }
@@ -51,9 +54,14 @@ class ShareQueue {
   // the first place's.
   absl::Span<const size_t> RangesOf(size_t group) const { return ranges_of_[group]; }
 
-  // To be called once for each range that was to be read. The file is open from now on, and the range was
-  // brought into the page cache, or was there. Null: it could not be opened.
-  void Opened(size_t range, std::shared_ptr<const OpenFile> file, bool brought_in);
+  // To be called once for each range that was to be begun. The file is open from now on, and what is behind
+  // the first `read` bytes is on its way into the page cache; with the whole length nothing is to be waited
+  // for. `brought_in`: the range was not there before. Null: it could not be opened, and is not waited for.
+  void Begun(size_t range, std::shared_ptr<const OpenFile> file, uint64_t read, bool brought_in);
+  // How much of the range was read before it was to be waited for.
+  uint64_t ReadOf(size_t range) const;
+  // To be called once for each range that was to be waited for.
+  void Arrived(size_t range);
   // Null: it could not be opened.
   std::shared_ptr<const OpenFile> FileOf(size_t range) const;
 
@@ -69,22 +77,28 @@ class ShareQueue {
     size_t users = 0;            // groups that are not done, and one more if it is kept
     bool source = false;
     bool kept = false;  // to the end
+    uint64_t read = 0;
     std::shared_ptr<const OpenFile> file;
     bool brought_in = false;
   };
 
   void KeepSourcesThatOverlap();
   void OrderByWindow();
+  void Ready(size_t range);
   void LetGo(RangeState& state, std::vector<CachedRange>& cached);
 
   std::vector<ShareGroup> groups_;
   std::vector<std::vector<size_t>> ranges_of_;
   mutable std::mutex mutex_;  // of what follows
-  std::condition_variable opened_;
-  bool reads_long_range_ = false;   // a worker does
+  std::condition_variable changed_;
+  bool begins_long_range_ = false;  // a worker does
+  bool awaits_ = false;             // a worker does
   std::vector<RangeState> ranges_;  // as they are read
   std::vector<size_t> unread_;      // ranges of each group that are still to be read
-  size_t next_range_ = 0;
+  size_t next_range_ = 0;           // to be begun
+  std::deque<size_t> begun_;        // ranges to be waited for
+  size_t ranges_on_their_way_ = 0;  // these, and those in the hands of workers
+  uint64_t bytes_on_their_way_ = 0;
   std::deque<size_t> ready_;  // groups
   uint64_t ready_bytes_ = 0;
   size_t ready_places_ = 0;

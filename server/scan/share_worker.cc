@@ -14,13 +14,22 @@
 #include "server/dedupe/run.h"
 
 namespace cowherd {
+namespace {
+
+// Of a range: looked at and begun at once.
+constexpr uint64_t kPiece = 2 << 20;
+
+}  // namespace
 
 void ShareWorker::Empty(ShareQueue& queue) {
   while (stop_.Check().ok()) {
     const ShareQueue::Step step = queue.Next();
     switch (step.kind) {
-      case ShareQueue::Step::Kind::kRead:
-        Read(queue, step.index);
+      case ShareQueue::Step::Kind::kBegin:
+        Begin(queue, step.index);
+        break;
+      case ShareQueue::Step::Kind::kAwait:
+        Await(queue, step.index);
         break;
       case ShareQueue::Step::Kind::kShare:
         ShareOrCopy(queue, step.index);
@@ -31,29 +40,41 @@ void ShareWorker::Empty(ShareQueue& queue) {
   }
 }
 
-void ShareWorker::Read(ShareQueue& queue, size_t range) {
+void ShareWorker::Begin(ShareQueue& queue, size_t range) {
   const ShareQueue::Range& r = queue.range(range);
   std::shared_ptr<const OpenFile> file = files_.Open(r.file).value_or(nullptr);
+  uint64_t begun = 0;
+  uint64_t read = 0;
   uint64_t cached = 0;
-  for (uint64_t done = 0; file != nullptr && done < r.length && stop_.Check().ok();) {
-    const uint64_t piece = std::min(pace_.step(), r.length - done);
+  bool all_cached = true;
+  while (file != nullptr && begun < r.length && stop_.Check().ok()) {
+    const uint64_t piece = std::min({pace_.step(), kPiece, r.length - begun});
     pace_.Wait(piece, stop_);
-    if (BringIn(file->fd.get(), r.offset + done, piece) != CachedPart::kLittle) cached += piece;
-    done += piece;
+    const CachedPart part = StartReading(file->fd.get(), r.offset + begun, piece);
+    if (part != CachedPart::kLittle) cached += piece;
+    all_cached = all_cached && part == CachedPart::kAll;
+    begun += piece;
+    if (!all_cached && begun - read > ShareQueue::kMaxBegunOfRange) {
+      ops_.Prefetch(file->fd.get(), r.offset + read, piece);
+      read += piece;
+    }
     totals_.Update([piece](Totals& t) { t.work_done += piece; });
   }
+  if (all_cached) read = r.length;
   const bool brought_in = file != nullptr && cached * 2 < r.length;
-  queue.Opened(range, std::move(file), brought_in);
+  queue.Begun(range, std::move(file), read, brought_in);
 }
 
-CachedPart ShareWorker::BringIn(int fd, uint64_t offset, uint64_t length) {
+void ShareWorker::Await(ShareQueue& queue, size_t range) {
+  const ShareQueue::Range& r = queue.range(range);
+  const uint64_t read = queue.ReadOf(range);
+  ops_.Prefetch(queue.FileOf(range)->fd.get(), r.offset + read, r.length - read);
+  queue.Arrived(range);
+}
+
+CachedPart ShareWorker::StartReading(int fd, uint64_t offset, uint64_t length) {
   const CachedPart cached = ops_.Cached(fd, offset, length);
-  if (cached == CachedPart::kAll) return cached;
-  if (length <= ShareQueue::kShortRange) {
-    ops_.StartReading(fd, offset, length);
-  } else {
-    ops_.Prefetch(fd, offset, length);
-  }
+  if (cached != CachedPart::kAll) ops_.StartReading(fd, offset, length);
   return cached;
 }
 
@@ -157,6 +178,9 @@ void ShareWorker::FinishCopies() {
     std::vector<Place> places;
     CachedRanges brought_in(ops_);
     const auto share = [&] {
+      for (const Place& place : places) {
+        ops_.Prefetch(place.file->fd.get(), place.share.destination.offset, copy.length);
+      }
       ShareWith(source, std::exchange(places, {}), /*duplicates=*/false);
       brought_in.ForgetAll();
     };
@@ -165,7 +189,7 @@ void ShareWorker::FinishCopies() {
       std::shared_ptr<const OpenFile> file = Open(place.destination.file, {&place, 1});
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
-      if (BringIn(file->fd.get(), place.destination.offset, copy.length) == CachedPart::kLittle) {
+      if (StartReading(file->fd.get(), place.destination.offset, copy.length) == CachedPart::kLittle) {
         brought_in.Add({file, place.destination.offset, copy.length});
       }
       places.push_back({place, std::move(file)});

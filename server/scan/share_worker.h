@@ -68,9 +68,10 @@ class ShareWorker {
     std::shared_ptr<const OpenFile> file;
   };
 
-  void Read(ShareQueue& queue, size_t range);
-  // Tells what of it was cached before.
-  CachedPart BringIn(int fd, uint64_t offset, uint64_t length);
+  void Begin(ShareQueue& queue, size_t range);
+  void Await(ShareQueue& queue, size_t range);
+  // Begins to read it, unless all of it is cached. Tells what of it was.
+  CachedPart StartReading(int fd, uint64_t offset, uint64_t length);
   // To share these places, which are given up if it cannot be opened: null.
   std::shared_ptr<const OpenFile> Open(const FileKey& file, absl::Span<const Share> places);
   // Counts.

@@ -34,7 +34,8 @@ std::vector<ShareQueue::Step> TakeAll(ShareQueue& queue, bool brought_in = false
   while (true) {
     const ShareQueue::Step step = queue.Next();
     if (step.kind == Kind::kEnd) return steps;
-    if (step.kind == Kind::kRead) queue.Opened(step.index, file, brought_in);
+    if (step.kind == Kind::kBegin) queue.Begun(step.index, file, 0, brought_in);
+    if (step.kind == Kind::kAwait) queue.Arrived(step.index);
     steps.push_back(step);
   }
 }
@@ -48,7 +49,7 @@ TEST(ShareQueueTest, RangesAreReadOnceInTheOrderOfStorage) {
   ShareQueue queue(GroupShares({Make(7, 3), Make(7, 1, kMiB), Make(2, 9)}));
   std::vector<uint64_t> read;
   for (const ShareQueue::Step& step : TakeAll(queue)) {
-    if (step.kind == Kind::kRead) read.push_back(queue.range(step.index).storage / kMiB);
+    if (step.kind == Kind::kBegin) read.push_back(queue.range(step.index).storage / kMiB);
   }
   EXPECT_EQ(read, (std::vector<uint64_t>{1, 2, 3, 7, 9}));
 }
@@ -61,7 +62,7 @@ TEST(ShareQueueTest, WindowsAreReadOneAfterTheOther) {
     ShareQueue queue(GroupShares(shares));
     std::vector<uint64_t> read;
     for (const ShareQueue::Step& step : TakeAll(queue)) {
-      if (step.kind == Kind::kRead) read.push_back(queue.range(step.index).storage / kMiB / 100);
+      if (step.kind == Kind::kBegin) read.push_back(queue.range(step.index).storage / kMiB / 100);
     }
     ASSERT_EQ(read.size(), 128u);
     if (length == 16 * kMiB) {
@@ -77,10 +78,16 @@ TEST(ShareQueueTest, AGroupIsSharedOnceAndWhenAllOfItIsRead) {
   std::vector<Share> shares;
   for (uint64_t i = 0; i < 300; ++i) shares.push_back(Make(i * 7 % 300, 300 + i * 11 % 300, 4096));
   ShareQueue queue(GroupShares(shares));
+  std::set<size_t> begun;
   std::set<size_t> read;
   std::set<size_t> shared;
   for (const ShareQueue::Step& step : TakeAll(queue)) {
-    if (step.kind == Kind::kRead) {
+    if (step.kind == Kind::kBegin) {
+      EXPECT_TRUE(begun.insert(step.index).second);
+      continue;
+    }
+    if (step.kind == Kind::kAwait) {
+      EXPECT_EQ(begun.count(step.index), 1u);
       EXPECT_TRUE(read.insert(step.index).second);
       continue;
     }
@@ -92,29 +99,67 @@ TEST(ShareQueueTest, AGroupIsSharedOnceAndWhenAllOfItIsRead) {
   EXPECT_EQ(read.size(), 600u);
 }
 
-TEST(ShareQueueTest, WhatAnotherWorkerStillReadsIsNotReady) {
-  ShareQueue queue(GroupShares({Make(1, 2, ShareQueue::kShortRange)}));
+TEST(ShareQueueTest, WhatAnotherWorkerBeginsIsNotReady) {
+  ShareQueue queue(GroupShares({Make(1, 2, 4096)}));
   const ShareQueue::Step first = queue.Next();
   const ShareQueue::Step second = queue.Next();
-  queue.Opened(first.index, AFile(), false);
-  EXPECT_EQ(queue.Next().kind, Kind::kEnd);
-  queue.Opened(second.index, nullptr, false);
-  EXPECT_EQ(queue.Next().kind, Kind::kShare);
+  queue.Begun(first.index, AFile(), 4096, false);
+  ShareQueue::Step third;
+  std::thread other([&] { third = queue.Next(); });
+  queue.Begun(second.index, nullptr, 0, false);
+  other.join();
+  EXPECT_EQ(third.kind, Kind::kShare);
   EXPECT_EQ(queue.FileOf(second.index), nullptr);
+  EXPECT_EQ(queue.Next().kind, Kind::kEnd);
 }
 
-TEST(ShareQueueTest, WhileALongRangeIsReadNoOtherIs) {
+TEST(ShareQueueTest, OneLongRangeIsBegunAtATime) {
   ShareQueue queue(GroupShares({Make(1, 2), Make(3, 4)}));
-  for (int i = 0; i < 2; ++i) queue.Opened(queue.Next().index, AFile(), false);
+  for (int i = 0; i < 2; ++i) queue.Begun(queue.Next().index, AFile(), kMiB, false);
   const ShareQueue::Step third = queue.Next();
-  EXPECT_EQ(third.kind, Kind::kRead);
+  EXPECT_EQ(third.kind, Kind::kBegin);
   EXPECT_EQ(queue.Next().kind, Kind::kShare);
   ShareQueue::Step fourth;
   std::thread other([&] { fourth = queue.Next(); });
-  queue.Opened(third.index, AFile(), false);
+  queue.Begun(third.index, AFile(), kMiB, false);
   other.join();
-  EXPECT_EQ(fourth.kind, Kind::kRead);
+  EXPECT_EQ(fourth.kind, Kind::kBegin);
   EXPECT_EQ(queue.range(fourth.index).storage, 4 * kMiB);
+}
+
+TEST(ShareQueueTest, OneWorkerWaitsAndAnotherShares) {
+  ShareQueue queue(GroupShares({Make(1, 2, 4096), Make(3, 4, 4096)}));
+  // What is cached is not waited for.
+  for (int i = 0; i < 2; ++i) queue.Begun(queue.Next().index, AFile(), 4096, false);
+  for (int i = 0; i < 2; ++i) queue.Begun(queue.Next().index, AFile(), 1024, false);
+  const ShareQueue::Step await = queue.Next();
+  EXPECT_EQ(await.kind, Kind::kAwait);
+  EXPECT_EQ(queue.range(await.index).storage, 3 * kMiB);
+  EXPECT_EQ(queue.ReadOf(await.index), 1024u);
+  EXPECT_EQ(queue.Next().kind, Kind::kShare);
+  ShareQueue::Step next;
+  std::thread other([&] { next = queue.Next(); });
+  queue.Arrived(await.index);
+  other.join();
+  EXPECT_EQ(next.kind, Kind::kAwait);
+  EXPECT_EQ(queue.range(next.index).storage, 4 * kMiB);
+}
+
+TEST(ShareQueueTest, WhatIsBegunAheadIsBounded) {
+  const std::pair<uint64_t, size_t> cases[] = {{4096, 128}, {kMiB, 8}, {16 * kMiB, 2}};
+  for (const auto& [length, most] : cases) {
+    std::vector<Share> shares;
+    for (uint64_t i = 0; i < 100; ++i) shares.push_back(Make(100 * i, 100 * i + 50, length));
+    ShareQueue queue(GroupShares(shares));
+    size_t begun = 0;
+    size_t begun_most = 0;
+    for (const ShareQueue::Step& step : TakeAll(queue)) {
+      if (step.kind == Kind::kBegin) begun_most = std::max(begun_most, ++begun);
+      if (step.kind == Kind::kAwait) --begun;
+    }
+    EXPECT_EQ(begun, 0u);
+    EXPECT_EQ(begun_most, most) << length;
+  }
 }
 
 TEST(ShareQueueTest, WhatIsReadAheadIsBounded) {
@@ -124,7 +169,8 @@ TEST(ShareQueueTest, WhatIsReadAheadIsBounded) {
   uint64_t ready = 0;
   uint64_t most = 0;
   for (const ShareQueue::Step& step : TakeAll(queue)) {
-    ready = step.kind == Kind::kRead ? ready + kMiB : ready - 2 * kMiB;
+    if (step.kind == Kind::kAwait) ready += kMiB;
+    if (step.kind == Kind::kShare) ready -= 2 * kMiB;
     most = std::max(most, ready);
   }
   EXPECT_EQ(ready, 0u);
@@ -135,10 +181,10 @@ TEST(ShareQueueTest, WhatIsReadAheadIsBounded) {
 TEST(ShareQueueTest, OfWhatIsMovedTheFirstPlaceIsRead) {
   ShareQueue queue({{{Make(0, 4), Make(0, 5)}, /*move=*/true}});
   const std::vector<ShareQueue::Step> steps = TakeAll(queue);
-  ASSERT_EQ(steps.size(), 2u);
+  ASSERT_EQ(steps.size(), 3u);
   EXPECT_EQ(queue.range(steps[0].index).file.inode, 4u);
-  EXPECT_EQ(steps[1].kind, Kind::kShare);
-  EXPECT_EQ(queue.RangesOf(steps[1].index).size(), 1u);
+  EXPECT_EQ(steps[2].kind, Kind::kShare);
+  EXPECT_EQ(queue.RangesOf(steps[2].index).size(), 1u);
 }
 
 TEST(ShareQueueTest, AGroupIsLetGoWhenItIsDone) {
