@@ -23,7 +23,8 @@ count() { # NAME COMMAND...: one test
     failed=$((failed + 1))
   fi
 }
-# One test beside one other at most; its output comes when it ends. See gather.
+# One test beside one other at most; its output comes when it ends. See gather. Those with the most text come
+# first: they take the longest, as a rule, and one alone at the end would leave a processor with nothing to do.
 started=0
 start() { # NAME COMMAND...
   local name=$1 at=$COWHERD_TEST_DIR/test.$((started++))
@@ -106,10 +107,12 @@ if wants kernel; then
   [ -n "$targets" ] || { echo "FAIL no kernel tests found"; failed=$((failed + 1)); }
   # shellcheck disable=SC2086  # one word a target
   "${build[@]}" -- $targets || failed=$((failed + 1))
-  for target in $targets; do
-    name=${target##*:}
+  for file in $(ls -S tests/kernel/*_test.cc); do
+    name=$(basename "$file" .cc)
+    grep -q ":$name\$" <<<"$targets" || continue
     start "kernel/$name" "bazel-bin/tests/kernel/$name" --gtest_brief=1
   done
+  [ "$started" -eq "$(wc -w <<<"$targets")" ] || { echo "FAIL not each kernel test has a file of its name"; failed=$((failed + 1)); }
   gather
 fi
 
@@ -119,7 +122,7 @@ if wants integration; then
   for name in gentle_test.py leader_test.py; do
     count "integration/$name" /usr/bin/python3 -B "tests/integration/$name"
   done
-  for file in tests/integration/*_test.py; do
+  for file in $(ls -S tests/integration/*_test.py); do
     name=$(basename "$file")
     case $name in gentle_test.py | leader_test.py) continue ;; esac
     start "integration/$name" /usr/bin/python3 -B "$file"
