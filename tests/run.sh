@@ -29,6 +29,7 @@ started=0
 start() { # NAME COMMAND...
   local name=$1 at=$COWHERD_TEST_DIR/test.$((started++))
   shift
+  rm -f "$at.result" # of a test before the last gather
   while [ "$(jobs -pr | wc -l)" -ge 2 ]; do wait -n; done
   set -m  # a process group of its own
   {

@@ -278,9 +278,13 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
   }
   for (; length > 0; length -= std::min(length, kReadStep), offset += kReadStep) {
     const uint64_t step = std::min(length, kReadStep);
-    const auto begun = [&] { return CachedBytes(fd, offset, step) >= static_cast<int64_t>(step); };
-    if (!begun()) StartReading(fd, offset, step);
-    if (!(begun() ? AwaitReading(fd, offset, step) : ReadThrough(fd, offset, step))) return;
+    const auto is_begun = [&] { return CachedBytes(fd, offset, step) >= static_cast<int64_t>(step); };
+    bool begun = is_begun();
+    if (!begun) {
+      StartReading(fd, offset, step);
+      begun = is_begun();
+    }
+    if (!(begun ? AwaitReading(fd, offset, step) : ReadThrough(fd, offset, step))) return;
   }
 }
 

@@ -44,8 +44,9 @@ class ShareQueue {
 
   explicit ShareQueue(std::vector<ShareGroup> groups);
 
-  // Each range comes twice, to be begun and to be waited for, and each group once. Waits while nothing is
-  // ready and other workers begin and wait for what comes next. The end: other workers share what is left.
+  // Each range comes to be begun, and again to be waited for unless Begun said that this is not needed; each
+  // group comes once. Waits while nothing is ready and other workers begin and wait for what comes next. The
+  // end: other workers share what is left.
   Step Next();
 
   const Range& range(size_t index) const { return ranges_[index].range; }

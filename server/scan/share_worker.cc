@@ -54,21 +54,23 @@ void ShareWorker::Begin(ShareQueue& queue, size_t range) {
     if (part != CachedPart::kLittle) cached += piece;
     all_cached = all_cached && part == CachedPart::kAll;
     begun += piece;
-    if (!all_cached && begun - read > ShareQueue::kMaxBegunOfRange) {
+    if (all_cached) {
+      read = begun;
+    } else if (begun - read > ShareQueue::kMaxBegunOfRange) {
       ops_.Prefetch(file->fd.get(), r.offset + read, piece);
       read += piece;
     }
     totals_.Update([piece](Totals& t) { t.work_done += piece; });
   }
-  if (all_cached) read = r.length;
-  const bool brought_in = file != nullptr && cached * 2 < r.length;
+  const bool brought_in = file != nullptr && cached * 2 < begun;
   queue.Begun(range, std::move(file), read, brought_in);
 }
 
 void ShareWorker::Await(ShareQueue& queue, size_t range) {
   const ShareQueue::Range& r = queue.range(range);
   const uint64_t read = queue.ReadOf(range);
-  ops_.Prefetch(queue.FileOf(range)->fd.get(), r.offset + read, r.length - read);
+  // After a stop the range may not have been begun.
+  if (stop_.Check().ok()) ops_.Prefetch(queue.FileOf(range)->fd.get(), r.offset + read, r.length - read);
   queue.Arrived(range);
 }
 
@@ -176,16 +178,21 @@ void ShareWorker::FinishCopies() {
     if (!stop_.Check().ok()) return;
     const Source source = {copy_out_.fd(copy.file), copy.offset + copy.length, copy.offset};
     std::vector<Place> places;
+    size_t read = 0;  // of them
     CachedRanges brought_in(ops_);
+    const auto await_one = [&] {
+      const Place& place = places[read++];
+      ops_.Prefetch(place.file->fd.get(), place.share.destination.offset, copy.length);
+    };
     const auto share = [&] {
-      for (const Place& place : places) {
-        ops_.Prefetch(place.file->fd.get(), place.share.destination.offset, copy.length);
-      }
+      while (read < places.size()) await_one();
       ShareWith(source, std::exchange(places, {}), /*duplicates=*/false);
+      read = 0;
       brought_in.ForgetAll();
     };
     for (const Share& place : copy.places) {
       pace_.Wait(copy.length, stop_);
+      if (!stop_.Check().ok()) return;
       std::shared_ptr<const OpenFile> file = Open(place.destination.file, {&place, 1});
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
@@ -193,6 +200,7 @@ void ShareWorker::FinishCopies() {
         brought_in.Add({file, place.destination.offset, copy.length});
       }
       places.push_back({place, std::move(file)});
+      if ((places.size() - read) * copy.length > ShareQueue::kMaxBegunOfRange) await_one();
       totals_.Update([&](Totals& t) { t.work_done += copy.length; });
       if (places.size() == kMaxDedupeTargets) share();
     }

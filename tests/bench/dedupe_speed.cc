@@ -58,6 +58,8 @@ absl::StatusOr<double> Measure(const std::string& directory, uint64_t step, bool
   const auto start = std::chrono::steady_clock::now();
   for (uint64_t offset = 0; offset < kSize; offset += step) {
     if (prefetch) {
+      ops.StartReading(source.get(), offset, step);
+      ops.StartReading(target.get(), offset, step);
       ops.Prefetch(source.get(), offset, step);
       ops.Prefetch(target.get(), offset, step);
     }

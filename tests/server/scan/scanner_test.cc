@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -695,9 +697,12 @@ TEST_F(ScannerTest, ManyWorkersWinTheSameSpaceAsOne) {
       fs.AddFile(absl::StrCat("/data/", i), Blocks(100 + i, i % 5) + Blocks(i % 4, 32) + Blocks(200 + i, 2));
     }
   };
-  for (unsigned workers : {1U, 4U, 16U}) {
+  const std::pair<unsigned, CachedPart> cases[] = {
+      {1, CachedPart::kAll}, {4, CachedPart::kMost}, {16, CachedPart::kLittle}, {64, CachedPart::kLittle}};
+  for (const auto& [workers, cached] : cases) {
     FakeFilesystem fresh;
     fill(fresh);
+    fresh.SetCached(cached);
     std::map<std::string, std::string> contents;
     for (int i = 0; i < 40; ++i)
       contents[absl::StrCat("/data/", i)] = fresh.Content(absl::StrCat("/data/", i));
@@ -937,6 +942,41 @@ TEST_F(ScannerTest, AThrottledScanReadsInSmallSteps) {
     bytes += length;
   }
   EXPECT_EQ(bytes, 300 * kBlock);
+}
+
+// Of ranges longer than what may be on its way.
+TEST_F(ScannerTest, WhatIsSharedIsReadOnceAndBegunAheadWithinBounds) {
+  constexpr uint64_t kMiB = 1 << 20;
+  constexpr uint64_t kSize = 13 * kMiB;
+  class PageCache final : public PassingOps {
+   public:
+    using PassingOps::PassingOps;
+    CachedPart Cached(int fd, uint64_t offset, uint64_t length) override {
+      uint64_t cached = 0;
+      for (uint64_t at = 0; at < length; at += kMiB) cached += cached_.count({fd, (offset + at) / kMiB});
+      return cached * kMiB >= length ? CachedPart::kAll : CachedPart::kLittle;
+    }
+    void StartReading(int /*fd*/, uint64_t /*offset*/, uint64_t length) override {
+      begun += length;
+      on_its_way = std::max(on_its_way, begun - cached_.size() * kMiB);
+    }
+    void Prefetch(int fd, uint64_t offset, uint64_t length) override {
+      for (uint64_t at = 0; at < length; at += kMiB) cached_.insert({fd, (offset + at) / kMiB});
+    }
+    uint64_t begun = 0;
+    uint64_t on_its_way = 0;  // at most
+
+   private:
+    std::set<std::pair<int, uint64_t>> cached_;  // MiB
+  };
+  for (const char* path : {"/data/a", "/data/b"}) fs_.AddFile(path, Blocks(1, kSize / kBlock));
+  request_.workers = 1;
+  PageCache cache(fs_);
+  EXPECT_THAT(Scan(cache), IsOk());
+  EXPECT_TRUE(Shares("a", 0, "b", 0, kSize / kBlock));
+  EXPECT_EQ(cache.begun, 2 * kSize);
+  EXPECT_GE(cache.on_its_way, 8 * kMiB);
+  EXPECT_LE(cache.on_its_way, 12 * kMiB);
 }
 
 TEST_F(ScannerTest, RateLimitWaitsAndAStopEndsTheWait) {

@@ -145,6 +145,28 @@ TEST(ShareQueueTest, OneWorkerWaitsAndAnotherShares) {
   EXPECT_EQ(queue.range(next.index).storage, 4 * kMiB);
 }
 
+TEST(ShareQueueTest, ManyWorkersShareEachGroupOnce) {
+  std::vector<Share> shares;
+  for (uint64_t i = 0; i < 1000; ++i)
+    shares.push_back(Make(i * 7 % 1000, 1000 + i, i % 3 == 0 ? kMiB : 4096));
+  ShareQueue queue(GroupShares(shares));
+  constexpr size_t kThreads = 64;
+  std::vector<std::vector<ShareQueue::Step>> steps(kThreads);
+  std::vector<std::thread> threads;
+  for (std::vector<ShareQueue::Step>& of_thread : steps) {
+    threads.emplace_back([&] { of_thread = TakeAll(queue); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::multiset<size_t> shared;
+  for (const std::vector<ShareQueue::Step>& of_thread : steps) {
+    for (const ShareQueue::Step& step : of_thread) {
+      if (step.kind == Kind::kShare) shared.insert(step.index);
+    }
+  }
+  EXPECT_EQ(shared.size(), 1000u);
+  EXPECT_EQ(std::set<size_t>(shared.begin(), shared.end()).size(), 1000u);
+}
+
 TEST(ShareQueueTest, WhatIsBegunAheadIsBounded) {
   const std::pair<uint64_t, size_t> cases[] = {{4096, 128}, {kMiB, 8}, {16 * kMiB, 2}};
   for (const auto& [length, most] : cases) {
