@@ -153,6 +153,7 @@ TEST(ShareQueueTest, ManyWorkersShareEachGroupOnce) {
   constexpr size_t kThreads = 64;
   std::vector<std::vector<ShareQueue::Step>> steps(kThreads);
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (std::vector<ShareQueue::Step>& of_thread : steps) {
     threads.emplace_back([&] { of_thread = TakeAll(queue); });
   }
