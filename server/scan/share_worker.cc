@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <deque>
 #include <map>
 #include <utility>
 
@@ -178,16 +179,16 @@ void ShareWorker::FinishCopies() {
     if (!stop_.Check().ok()) return;
     const Source source = {copy_out_.fd(copy.file), copy.offset + copy.length, copy.offset};
     std::vector<Place> places;
-    size_t read = 0;  // of them
+    std::deque<CachedRange> begun;  // and not waited for
     CachedRanges brought_in(ops_);
     const auto await_one = [&] {
-      const Place& place = places[read++];
-      ops_.Prefetch(place.file->fd.get(), place.share.destination.offset, copy.length);
+      const CachedRange& range = begun.front();
+      ops_.Prefetch(range.file->fd.get(), range.offset, range.length);
+      begun.pop_front();
     };
     const auto share = [&] {
-      while (read < places.size()) await_one();
+      while (!begun.empty()) await_one();
       ShareWith(source, std::exchange(places, {}), /*duplicates=*/false);
-      read = 0;
       brought_in.ForgetAll();
     };
     for (const Share& place : copy.places) {
@@ -196,11 +197,12 @@ void ShareWorker::FinishCopies() {
       std::shared_ptr<const OpenFile> file = Open(place.destination.file, {&place, 1});
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
-      if (StartReading(file->fd.get(), place.destination.offset, copy.length) == CachedPart::kLittle) {
-        brought_in.Add({file, place.destination.offset, copy.length});
-      }
+      const CachedRange range = {file, place.destination.offset, copy.length};
+      const CachedPart cached = StartReading(file->fd.get(), range.offset, range.length);
+      if (cached == CachedPart::kLittle) brought_in.Add(range);
+      if (cached != CachedPart::kAll) begun.push_back(range);
+      if (begun.size() * copy.length > ShareQueue::kMaxBegunOfRange) await_one();
       places.push_back({place, std::move(file)});
-      if ((places.size() - read) * copy.length > ShareQueue::kMaxBegunOfRange) await_one();
       totals_.Update([&](Totals& t) { t.work_done += copy.length; });
       if (places.size() == kMaxDedupeTargets) share();
     }
