@@ -5,7 +5,7 @@
 namespace cowherd {
 namespace {
 
-constexpr uint64_t kPiece = 2 << 20;
+constexpr uint64_t kPiece = ExtentOps::kLargeFolio;
 // Of each side, beyond the call that is being made.
 constexpr uint64_t kMaxAhead = 16 << 20;
 // Pieces that are begun while one is waited for, so that the disk has enough to do.
@@ -61,10 +61,11 @@ bool ReadAhead::IsCached(Side& side, uint64_t from, uint64_t to) {
 
 void ReadAhead::Ask(const DedupePlan::Call& call, uint64_t from, uint64_t to) {
   std::lock_guard<std::mutex> lock(mutex_);
-  for (; from < to; from += std::min(kPiece, to - from)) {
-    const uint64_t end = std::min(to, from + kPiece);
+  for (uint64_t at = from; at < to; at += std::min(kPiece, to - at)) {
     ForSides(call, [&](Side& side) {
       const uint64_t begin = std::max(from, side.begun_to);
+      // Where a large folio ends, but for what comes last.
+      const uint64_t end = to - at <= kPiece ? to : at + kPiece - (side.offset + at) % kPiece;
       if (begin >= end) return;
       side.begun_to = end;
       pieces_.push_back({side.fd, side.offset + begin, end - begin});

@@ -28,7 +28,7 @@ class ReadAhead {
  public:
   // What it is given must outlive it.
   ReadAhead(ExtentOps& ops, const DedupeRange& range, absl::Span<const DedupeTarget> targets);
-  // Waits for at most one piece of 2 MiB that is being read.
+  // Waits for at most one piece that is being read, of less than 4 MiB.
   ~ReadAhead();
   ReadAhead(const ReadAhead&) = delete;
   ReadAhead& operator=(const ReadAhead&) = delete;

@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -36,7 +37,6 @@ constexpr uint64_t kLeastSwap = 4096;
 constexpr uint64_t kWholeLook = 1 << 20;
 constexpr uint64_t kLookStep = 512 << 10;
 constexpr uint64_t kLookPart = kLookStep / 8;
-constexpr uint64_t kReadStep = 2 << 20;
 constexpr size_t kScratch = 64 << 10;
 constexpr uint64_t kProbeStep = 64 << 10;
 constexpr uint64_t kAdviseStep = 128 << 10;
@@ -70,6 +70,11 @@ absl::Status Ask(int fd, unsigned long request, void* answer, absl::string_view 
   return absl::OkStatus();
 }
 
+uint64_t PageSize() {
+  static const auto size = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
 // Reads a byte if that needs no waiting. 1: it is cached. 0: the file ends here. -1: it is not cached, or no
 // such look is possible.
 ssize_t Probe(int fd, uint64_t offset) {
@@ -95,8 +100,7 @@ int64_t CachedBytes(int fd, uint64_t offset, uint64_t length) {
   CacheStat stat = {};
   // Not on older kernels, nor of files that this process neither owns nor may write.
   if (::syscall(kSysCachestat, fd, &range, &stat, 0) != 0) return -1;
-  static const int64_t page = ::sysconf(_SC_PAGESIZE);
-  return static_cast<int64_t>(stat.cached) * page;
+  return static_cast<int64_t>(stat.cached * PageSize());
 }
 
 // The same of a part that stands for the whole; `looked_at`: how large it was.
@@ -120,21 +124,65 @@ int64_t CachedBytesOfParts(int fd, uint64_t offset, uint64_t length, uint64_t& l
   return cached;
 }
 
-// All of it is on its way. False: nothing more to read here.
+// A part of a file in memory. Random: the kernel reads nothing behind what is touched.
+class Mapping {
+ public:
+  Mapping(int fd, uint64_t offset, uint64_t length)
+      : begin_(offset / PageSize() * PageSize()),
+        length_(offset + length - begin_),
+        at_(static_cast<char*>(
+            ::mmap(nullptr, length_, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(begin_)))) {
+    if (at_ != MAP_FAILED) ::madvise(at_, length_, MADV_RANDOM);
+  }
+  ~Mapping() {
+    if (at_ != MAP_FAILED) ::munmap(at_, length_);
+  }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  bool UseLargeFolios() { return at_ != MAP_FAILED && ::madvise(at_, length_, MADV_HUGEPAGE) == 0; }
+  // Waits for the page at this offset of the file. False: there is none, or before Linux 5.14. Unlike an
+  // access it is no SIGBUS where the file ends by now.
+  bool Touch(uint64_t offset) {
+    if (at_ == MAP_FAILED) return false;
+    return ::madvise(at_ + (offset - begin_) / PageSize() * PageSize(), 1, MADV_POPULATE_READ) == 0;
+  }
+
+ private:
+  const uint64_t begin_;
+  const uint64_t length_;
+  char* const at_;
+};
+
+// All of it is on its way. Not by read(2), which would take a large folio for the beginning of more to read.
+// False: nothing more to read here, or the kernel cannot do this.
 bool AwaitReading(int fd, uint64_t offset, uint64_t length) {
+  Mapping mapping(fd, offset, length);
   for (const uint64_t end = offset + length; offset < end;) {
     offset = std::min(end, offset + kAdviseStep);
-    char byte;
-    if (::pread(fd, &byte, 1, static_cast<off_t>(offset - 1)) <= 0) return false;
+    if (!mapping.Touch(offset - 1)) return false;
   }
   return true;
+}
+
+bool HasLargeFolios(int fd) {
+  struct statfs fs;
+  // btrfs reads single pages, as of 6.18.
+  return ::fstatfs(fd, &fs) == 0 && fs.f_type == XFS_SUPER_MAGIC;
+}
+
+// Reads one folio of this size, from a multiple of it on, and waits for it. Only a hint, which kernels before
+// 5.18 and those without huge pages do not take (mm/filemap.c: do_sync_mmap_readahead with VM_HUGEPAGE).
+void ReadLargeFolio(int fd, uint64_t offset) {
+  Mapping mapping(fd, offset, ExtentOps::kLargeFolio);
+  if (mapping.UseLargeFolios()) mapping.Touch(offset);
 }
 
 // False: nothing more to read here.
 bool ReadThrough(int fd, uint64_t offset, uint64_t length) {
   // All pieces land in the same small place: only the page cache matters.
   char scratch[kScratch];
-  std::array<iovec, kReadStep / kScratch> pieces;
+  std::array<iovec, ExtentOps::kLargeFolio / kScratch> pieces;
   while (length > 0) {
     size_t count = 0;
     for (uint64_t left = length; left > 0 && count < pieces.size(); ++count) {
@@ -276,19 +324,24 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
       length -= step;
     }
   }
-  for (; length > 0; length -= std::min(length, kReadStep), offset += kReadStep) {
-    const uint64_t step = std::min(length, kReadStep);
+  for (uint64_t step; length > 0; length -= step, offset += step) {
+    step = std::min(length, kLargeFolio - offset % kLargeFolio);
     const auto is_begun = [&] { return CachedBytes(fd, offset, step) >= static_cast<int64_t>(step); };
     bool begun = is_begun();
     if (!begun) {
       StartReading(fd, offset, step);
       begun = is_begun();
     }
-    if (!(begun ? AwaitReading(fd, offset, step) : ReadThrough(fd, offset, step))) return;
+    if (!(begun && AwaitReading(fd, offset, step)) && !ReadThrough(fd, offset, step)) return;
   }
 }
 
 void LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
+  const uint64_t first = (kLargeFolio - offset % kLargeFolio) % kLargeFolio;
+  if (length >= kLargeFolio && first <= length - kLargeFolio && HasLargeFolios(fd)) {
+    for (uint64_t at = first; length - at >= kLargeFolio; at += kLargeFolio) ReadLargeFolio(fd, offset + at);
+  }
+  // What is there is passed over.
   // One call reads no more than the device takes at once (mm/readahead.c).
   for (uint64_t done = 0; done < length; done += kAdviseStep) {
     const uint64_t step = std::min(length - done, kAdviseStep);

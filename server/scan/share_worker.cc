@@ -15,13 +15,6 @@
 #include "server/dedupe/run.h"
 
 namespace cowherd {
-namespace {
-
-// Of a range: looked at and begun at once.
-constexpr uint64_t kPiece = 2 << 20;
-
-}  // namespace
-
 void ShareWorker::Empty(ShareQueue& queue) {
   while (stop_.Check().ok()) {
     const ShareQueue::Step step = queue.Next();
@@ -49,7 +42,8 @@ void ShareWorker::Begin(ShareQueue& queue, size_t range) {
   uint64_t cached = 0;
   bool all_cached = true;
   while (file != nullptr && begun < r.length && stop_.Check().ok()) {
-    const uint64_t piece = std::min({pace_.step(), kPiece, r.length - begun});
+    const uint64_t to_next_folio = ExtentOps::kLargeFolio - (r.offset + begun) % ExtentOps::kLargeFolio;
+    const uint64_t piece = std::min({pace_.step(), to_next_folio, r.length - begun});
     pace_.Wait(piece, stop_);
     const CachedPart part = StartReading(file->fd.get(), r.offset + begun, piece);
     if (part != CachedPart::kLittle) cached += piece;
@@ -58,8 +52,9 @@ void ShareWorker::Begin(ShareQueue& queue, size_t range) {
     if (all_cached) {
       read = begun;
     } else if (begun - read > ShareQueue::kMaxBegunOfRange) {
-      ops_.Prefetch(file->fd.get(), r.offset + read, piece);
-      read += piece;
+      const uint64_t waited_for = begun - read - ShareQueue::kMaxBegunOfRange;
+      ops_.Prefetch(file->fd.get(), r.offset + read, waited_for);
+      read += waited_for;
     }
     totals_.Update([piece](Totals& t) { t.work_done += piece; });
   }

@@ -2,6 +2,7 @@
 // nothing a reader can see.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -40,6 +41,29 @@ struct Look {
 };
 
 bool operator==(const Look& a, const Look& b) { return a.checksum == b.checksum && a.times == b.times; }
+
+// Whether a page of the cache is part of a larger one (Documentation/admin-guide/mm/pagemap.rst).
+bool IsOfLargeFolio(const Fd& fd, uint64_t offset) {
+  void* const map = ::mmap(nullptr, kBlock, PROT_READ, MAP_SHARED, fd.get(), static_cast<off_t>(offset));
+  EXPECT_NE(map, MAP_FAILED);
+  // To look reads nothing more.
+  EXPECT_EQ(::madvise(map, kBlock, MADV_RANDOM), 0);
+  [[maybe_unused]] const char byte = *static_cast<volatile char*>(map);
+  const auto word_of = [](const char* path, uint64_t index) {
+    const Fd words(::open(path, O_RDONLY | O_CLOEXEC));
+    uint64_t word = 0;
+    const auto at = static_cast<off_t>(index * sizeof(word));
+    EXPECT_EQ(::pread(words.get(), &word, sizeof(word), at), static_cast<ssize_t>(sizeof(word))) << path;
+    return word;
+  };
+  const uint64_t frame =
+      word_of("/proc/self/pagemap", reinterpret_cast<uintptr_t>(map) / kBlock) & ((uint64_t{1} << 55) - 1);
+  const uint64_t flags = word_of("/proc/kpageflags", frame);
+  ::munmap(map, kBlock);
+  constexpr int kCompoundHead = 15;
+  constexpr int kCompoundTail = 16;
+  return (flags >> kCompoundHead & 1) != 0 || (flags >> kCompoundTail & 1) != 0;
+}
 
 class SharingTest : public LoopTest {
  protected:
@@ -141,6 +165,38 @@ TEST_P(SharingTest, APageCacheWithHolesDoesNotHoldAll) {
   ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_NORMAL), 0);
   ops.Prefetch(file.get(), 0, kSize);
   EXPECT_EQ(ops.Cached(file.get(), 0, kSize), CachedPart::kAll);
+}
+
+// These are compared twice as fast. btrfs has none, as of Linux 6.18.
+TEST_P(SharingTest, LongRangesAreReadInLargeFoliosAndForgotten) {
+  if (is_btrfs() || ::access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0)
+    GTEST_SKIP() << "no large folios";
+  constexpr uint64_t kFolio = ExtentOps::kLargeFolio;
+  constexpr uint64_t kSize = 8 * kFolio;
+  directory_->AddFile("file", Blocks(1, kSize));
+  ExtentOps& ops = directory_->ops();
+  ASSERT_TRUE(ops.Commit(tree_->root_fd()).ok());
+  const Fd file = Open("file");
+  ops.Forget(file.get(), 0, kSize);
+  ASSERT_EQ(ops.Cached(file.get(), 0, kSize), CachedPart::kLittle);
+
+  constexpr uint64_t kBegin = kFolio - kBlock;
+  constexpr uint64_t kEnd = 4 * kFolio + kBlock;
+  ops.StartReading(file.get(), kBegin, kEnd - kBegin);
+  ops.Prefetch(file.get(), kBegin, kEnd - kBegin);
+  for (uint64_t at = 0; at < kSize; at += kBlock) {
+    ASSERT_EQ(ops.Cached(file.get(), at, 0),
+              at >= kBegin && at < kEnd ? CachedPart::kAll : CachedPart::kLittle)
+        << at;
+  }
+  size_t large = 0;
+  for (uint64_t at = kFolio; at < 4 * kFolio; at += kFolio / 2) large += IsOfLargeFolio(file, at) ? 1 : 0;
+  EXPECT_GE(large, 4U);  // one may not be to be had
+
+  ops.Forget(file.get(), kBegin, kEnd - kBegin);
+  for (uint64_t at = 0; at < kSize; at += kBlock) {
+    ASSERT_EQ(ops.Cached(file.get(), at, 0), CachedPart::kLittle) << at;
+  }
 }
 
 TEST_P(SharingTest, ExactlyTheNamedBlocks) {
