@@ -154,17 +154,6 @@ class Mapping {
   char* const at_;
 };
 
-// All of it is on its way. Not by read(2), which would take a large folio for the beginning of more to read.
-// False: nothing more to read here, or the kernel cannot do this.
-bool AwaitReading(int fd, uint64_t offset, uint64_t length) {
-  Mapping mapping(fd, offset, length);
-  for (const uint64_t end = offset + length; offset < end;) {
-    offset = std::min(end, offset + kAdviseStep);
-    if (!mapping.Touch(offset - 1)) return false;
-  }
-  return true;
-}
-
 bool HasLargeFolios(int fd) {
   struct statfs fs;
   // btrfs reads single pages, as of 6.18.
@@ -176,6 +165,22 @@ bool HasLargeFolios(int fd) {
 void ReadLargeFolio(int fd, uint64_t offset) {
   Mapping mapping(fd, offset, ExtentOps::kLargeFolio);
   if (mapping.UseLargeFolios()) mapping.Touch(offset);
+}
+
+// All of it is on its way. False: nothing more to read here.
+bool AwaitReading(int fd, uint64_t offset, uint64_t length) {
+  const uint64_t end = offset + length;
+  const auto last_of_step = [end](uint64_t at) { return std::min(end, at + kAdviseStep) - 1; };
+  if (length == ExtentOps::kLargeFolio && HasLargeFolios(fd)) {
+    // To read(2), such a folio is the beginning of more to be read.
+    Mapping mapping(fd, offset, length);
+    while (offset < end && mapping.Touch(last_of_step(offset))) offset += kAdviseStep;
+  }
+  for (; offset < end; offset += kAdviseStep) {
+    char byte;
+    if (::pread(fd, &byte, 1, static_cast<off_t>(last_of_step(offset))) <= 0) return false;
+  }
+  return true;
 }
 
 // False: nothing more to read here.
@@ -332,7 +337,7 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
       StartReading(fd, offset, step);
       begun = is_begun();
     }
-    if (!(begun && AwaitReading(fd, offset, step)) && !ReadThrough(fd, offset, step)) return;
+    if (!(begun ? AwaitReading(fd, offset, step) : ReadThrough(fd, offset, step))) return;
   }
 }
 
