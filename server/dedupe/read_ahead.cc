@@ -91,8 +91,10 @@ void ReadAhead::ReadOne(std::unique_lock<std::mutex>& lock) {
   pieces_.pop_front();
   --begun_;
   lock.unlock();
-  for (const Piece& next : begin) ops_.StartReading(next.fd, next.offset, next.length);
-  ops_.Prefetch(piece.fd, piece.offset, piece.length);
+  for (const Piece& next : begin) {
+    if (!ends_) ops_.StartReading(next.fd, next.offset, next.length);
+  }
+  if (!ends_) ops_.Prefetch(piece.fd, piece.offset, piece.length);
   lock.lock();
   ++read_;
   changed_.notify_all();

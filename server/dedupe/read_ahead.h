@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_DEDUPE_READ_AHEAD_H_
 #define COWHERD_SERVER_DEDUPE_READ_AHEAD_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +29,7 @@ class ReadAhead {
  public:
   // What it is given must outlive it.
   ReadAhead(ExtentOps& ops, const DedupeRange& range, absl::Span<const DedupeTarget> targets);
-  // Waits for at most one piece that is being read, of less than 4 MiB.
+  // Waits for at most one piece of less than 4 MiB that is being read, or begun.
   ~ReadAhead();
   ReadAhead(const ReadAhead&) = delete;
   ReadAhead& operator=(const ReadAhead&) = delete;
@@ -67,7 +68,7 @@ class ReadAhead {
   size_t begun_ = 0;      // of them, from the first on
   size_t asked_for_ = 0;  // pieces, ever
   size_t read_ = 0;
-  bool ends_ = false;
+  std::atomic<bool> ends_ = false;  // changes with the lock
   std::thread thread_;
 };
 

@@ -12,15 +12,21 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
+#include <fstream>
 #include <limits>
 #include <memory>
+#include <string>
+#include <tuple>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/base/fd.h"
@@ -124,14 +130,11 @@ int64_t CachedBytesOfParts(int fd, uint64_t offset, uint64_t length, uint64_t& l
   return cached;
 }
 
-// A part of a file in memory. Random: the kernel reads nothing behind what is touched.
+// A part of a file in memory, from a page on. Random: the kernel reads nothing behind what is touched.
 class Mapping {
  public:
   Mapping(int fd, uint64_t offset, uint64_t length)
-      : begin_(offset / PageSize() * PageSize()),
-        length_(offset + length - begin_),
-        at_(static_cast<char*>(
-            ::mmap(nullptr, length_, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(begin_)))) {
+      : length_(length), at_(::mmap(nullptr, length, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(offset))) {
     if (at_ != MAP_FAILED) ::madvise(at_, length_, MADV_RANDOM);
   }
   ~Mapping() {
@@ -141,44 +144,39 @@ class Mapping {
   Mapping& operator=(const Mapping&) = delete;
 
   bool UseLargeFolios() { return at_ != MAP_FAILED && ::madvise(at_, length_, MADV_HUGEPAGE) == 0; }
-  // Waits for the page at this offset of the file. False: there is none, or before Linux 5.14. Unlike an
-  // access it is no SIGBUS where the file ends by now.
-  bool Touch(uint64_t offset) {
-    if (at_ == MAP_FAILED) return false;
-    return ::madvise(at_ + (offset - begin_) / PageSize() * PageSize(), 1, MADV_POPULATE_READ) == 0;
-  }
+  // Waits for so much of it. False: the file ends before. Unlike an access this is no SIGBUS then.
+  bool Touch(uint64_t length) { return at_ != MAP_FAILED && ::madvise(at_, length, MADV_POPULATE_READ) == 0; }
 
  private:
-  const uint64_t begin_;
   const uint64_t length_;
-  char* const at_;
+  void* const at_;
 };
 
 bool HasLargeFolios(int fd) {
   struct statfs fs;
   // btrfs reads single pages, as of 6.18.
-  return ::fstatfs(fd, &fs) == 0 && fs.f_type == XFS_SUPER_MAGIC;
+  return LinuxExtentOps::KernelReadsLargeFolios() && ::fstatfs(fd, &fs) == 0 && fs.f_type == XFS_SUPER_MAGIC;
 }
 
-// Reads one folio of this size, from a multiple of it on, and waits for it. Only a hint, which kernels before
-// 5.18 and those without huge pages do not take (mm/filemap.c: do_sync_mmap_readahead with VM_HUGEPAGE).
+// Reads one folio of this size, from a multiple of it on, and waits for it. Only a hint
+// (mm/filemap.c: do_sync_mmap_readahead with VM_HUGEPAGE).
 void ReadLargeFolio(int fd, uint64_t offset) {
   Mapping mapping(fd, offset, ExtentOps::kLargeFolio);
-  if (mapping.UseLargeFolios()) mapping.Touch(offset);
+  if (mapping.UseLargeFolios()) mapping.Touch(1);
+}
+
+// The same range was begun. To read(2), the folio would be the beginning of more to be read. False: not all
+// of it can be read.
+bool AwaitLargeFolio(int fd, uint64_t offset) {
+  return Mapping(fd, offset, ExtentOps::kLargeFolio).Touch(ExtentOps::kLargeFolio);
 }
 
 // All of it is on its way. False: nothing more to read here.
 bool AwaitReading(int fd, uint64_t offset, uint64_t length) {
-  const uint64_t end = offset + length;
-  const auto last_of_step = [end](uint64_t at) { return std::min(end, at + kAdviseStep) - 1; };
-  if (length == ExtentOps::kLargeFolio && HasLargeFolios(fd)) {
-    // To read(2), such a folio is the beginning of more to be read.
-    Mapping mapping(fd, offset, length);
-    while (offset < end && mapping.Touch(last_of_step(offset))) offset += kAdviseStep;
-  }
-  for (; offset < end; offset += kAdviseStep) {
+  for (const uint64_t end = offset + length; offset < end;) {
+    offset = std::min(end, offset + kAdviseStep);
     char byte;
-    if (::pread(fd, &byte, 1, static_cast<off_t>(last_of_step(offset))) <= 0) return false;
+    if (::pread(fd, &byte, 1, static_cast<off_t>(offset - 1)) <= 0) return false;
   }
   return true;
 }
@@ -320,8 +318,25 @@ absl::StatusOr<FsFacts> LinuxExtentOps::Facts(int fd) {
   return facts;
 }
 
+bool LinuxExtentOps::KernelReadsLargeFolios() {
+  static const bool reads = [] {
+    utsname name = {};
+    int major = 0;
+    int minor = 0;
+    if (::uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
+    uint64_t size = 0;
+    std::ifstream("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") >> size;
+    std::string modes;
+    std::getline(std::ifstream("/sys/kernel/mm/transparent_hugepage/enabled"), modes);
+    return std::tie(major, minor) >= std::make_tuple(5, 18) && size == kLargeFolio &&
+           !absl::StrContains(modes, "[never]");
+  }();
+  return reads;
+}
+
 void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
-  if (CachedBytes(fd, offset, 1) < 0) {
+  const bool large_folios = length >= kLargeFolio && HasLargeFolios(fd);
+  if (!large_folios && CachedBytes(fd, offset, 1) < 0) {
     // The kernel does not tell: one page is looked at for each step, up to the first that is not cached.
     while (length > 0 && Probe(fd, offset) > 0) {
       const uint64_t step = std::min(length, kProbeStep);
@@ -337,6 +352,7 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
       StartReading(fd, offset, step);
       begun = is_begun();
     }
+    if (large_folios && step == kLargeFolio && AwaitLargeFolio(fd, offset)) continue;
     if (!(begun ? AwaitReading(fd, offset, step) : ReadThrough(fd, offset, step))) return;
   }
 }

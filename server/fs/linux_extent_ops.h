@@ -10,6 +10,10 @@ namespace cowherd {
 // The running kernel's filesystems. Facts needs procfs for O_PATH descriptors. Holds nothing.
 class LinuxExtentOps final : public ExtentOps {
  public:
+  // Whether XFS can read kLargeFolio as one: since Linux 5.18, with huge pages of this size, unless
+  // /sys/kernel/mm/transparent_hugepage/enabled says never.
+  static bool KernelReadsLargeFolios();
+
   absl::StatusOr<std::vector<DedupeAnswer>> Dedupe(int source, uint64_t offset, uint64_t length,
                                                    absl::Span<const DedupeTarget> targets) override;
   absl::StatusOr<ExtentList> Extents(int fd, uint64_t offset, uint64_t length, size_t max,

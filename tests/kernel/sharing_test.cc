@@ -16,6 +16,7 @@
 
 #include "server/base/fd.h"
 #include "server/base/status.h"
+#include "server/fs/linux_extent_ops.h"
 #include "tests/kernel/loop_test.h"
 #include "tests/server/dedupe/neighbours_suite.h"
 
@@ -169,8 +170,7 @@ TEST_P(SharingTest, APageCacheWithHolesDoesNotHoldAll) {
 
 // These are compared twice as fast. btrfs has none, as of Linux 6.18.
 TEST_P(SharingTest, LongRangesAreReadInLargeFoliosAndForgotten) {
-  if (is_btrfs() || ::access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0)
-    GTEST_SKIP() << "no large folios";
+  if (is_btrfs() || !LinuxExtentOps::KernelReadsLargeFolios()) GTEST_SKIP() << "no large folios";
   constexpr uint64_t kFolio = ExtentOps::kLargeFolio;
   constexpr uint64_t kSize = 8 * kFolio;
   directory_->AddFile("file", Blocks(1, kSize));

@@ -1,9 +1,14 @@
 #include "server/dedupe/run.h"
 
 #include <cerrno>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "server/fs/fake_filesystem.h"
+#include "server/fs/passing_ops.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_data.h"
 
@@ -84,6 +89,46 @@ TEST_F(RunTest, LongRangesAreReadOnceAndComparedAsAsked) {
   EXPECT_THAT(Run(again, kLong), IsOk());
   EXPECT_EQ(fs_.dedupe_calls().size(), 10U);
   EXPECT_EQ(fs_.prefetched_bytes(), 3 * kLong);
+}
+
+// So that each is a large folio where the kernel can read one.
+TEST_F(RunTest, WhatIsReadIsCutWhereLargeFoliosEnd) {
+  constexpr uint64_t kFolio = ExtentOps::kLargeFolio;
+  constexpr uint64_t kLong = 9 * kFolio;
+  class Recording : public PassingOps {
+   public:
+    using PassingOps::PassingOps;
+    CachedPart Cached(int /*fd*/, uint64_t /*offset*/, uint64_t /*length*/) override {
+      return CachedPart::kLittle;
+    }
+    void StartReading(int fd, uint64_t offset, uint64_t length) override {
+      std::lock_guard<std::mutex> lock(mutex);
+      begun[fd].push_back({offset, length});
+    }
+    std::mutex mutex;
+    std::map<int, std::vector<std::pair<uint64_t, uint64_t>>> begun;
+  };
+  const std::string content = Blocks(1, kLong / kBlock + 1);
+  fs_.AddFile("/data/source", content);
+  fs_.AddFile("/data/a", Blocks(2, 4) + content);
+  const Fd source = OpenFd(fs_, "source");
+  const Fd a = OpenFd(fs_, "a");
+  Recording ops(fs_);
+  DedupePlan plan(kLong, 1, 3 * kFolio + 2 * kBlock);
+  EXPECT_THAT(RunDedupe(ops, {source.get(), kBlock, kLong}, {{a.get(), 5 * kBlock}}, stop_, plan), IsOk());
+
+  for (const auto& [fd, first] : {std::pair(source.get(), kBlock), {a.get(), 5 * kBlock}}) {
+    uint64_t at = first;
+    size_t cut_elsewhere = 0;
+    for (const auto& [offset, length] : ops.begun[fd]) {
+      EXPECT_EQ(offset, at);
+      EXPECT_LT(length, 2 * kFolio);
+      at = offset + length;
+      cut_elsewhere += at % kFolio == 0 ? 0 : 1;
+    }
+    EXPECT_EQ(at, first + kLong);
+    EXPECT_LE(cut_elsewhere, 3U);  // where the kernel's calls end
+  }
 }
 
 TEST_F(RunTest, AStopLeavesTheRestUnread) {
