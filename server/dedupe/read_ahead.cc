@@ -65,7 +65,7 @@ void ReadAhead::Ask(const DedupePlan::Call& call, uint64_t from, uint64_t to) {
     ForSides(call, [&](Side& side) {
       const uint64_t begin = std::max(from, side.begun_to);
       // Where a large folio ends, but for what comes last.
-      const uint64_t end = to - at <= kPiece ? to : at + kPiece - (side.offset + at) % kPiece;
+      const uint64_t end = to - at <= kPiece ? to : at + ExtentOps::ToNextLargeFolio(side.offset + at);
       if (begin >= end) return;
       side.begun_to = end;
       pieces_.push_back({side.fd, side.offset + begin, end - begin});

@@ -79,6 +79,8 @@ class ExtentOps {
   // What is read by multiples of this, from a multiple of it on, is compared twice as fast and costs half to
   // read, where the kernel can hold it as one (XFS since Linux 5.18).
   static constexpr uint64_t kLargeFolio = 2 << 20;
+  // From this offset to the next such multiple: all of kLargeFolio where one begins.
+  static constexpr uint64_t ToNextLargeFolio(uint64_t offset) { return kLargeFolio - offset % kLargeFolio; }
 
   // One FIDEDUPERANGE call (ioctl_fideduperange(2)): compares `length` bytes of each target with the source
   // and shares storage where they are equal. One answer per target, in order. An error: nothing was tried for

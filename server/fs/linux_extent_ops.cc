@@ -345,7 +345,7 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
     }
   }
   for (uint64_t step; length > 0; length -= step, offset += step) {
-    step = std::min(length, kLargeFolio - offset % kLargeFolio);
+    step = std::min(length, ToNextLargeFolio(offset));
     const auto is_begun = [&] { return CachedBytes(fd, offset, step) >= static_cast<int64_t>(step); };
     bool begun = is_begun();
     if (!begun) {
@@ -358,7 +358,7 @@ void LinuxExtentOps::Prefetch(int fd, uint64_t offset, uint64_t length) {
 }
 
 void LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
-  const uint64_t first = (kLargeFolio - offset % kLargeFolio) % kLargeFolio;
+  const uint64_t first = ToNextLargeFolio(offset) % kLargeFolio;
   if (length >= kLargeFolio && first <= length - kLargeFolio && HasLargeFolios(fd)) {
     for (uint64_t at = first; length - at >= kLargeFolio; at += kLargeFolio) ReadLargeFolio(fd, offset + at);
   }

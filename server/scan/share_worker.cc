@@ -15,6 +15,7 @@
 #include "server/dedupe/run.h"
 
 namespace cowherd {
+
 void ShareWorker::Empty(ShareQueue& queue) {
   while (stop_.Check().ok()) {
     const ShareQueue::Step step = queue.Next();
@@ -42,8 +43,8 @@ void ShareWorker::Begin(ShareQueue& queue, size_t range) {
   uint64_t cached = 0;
   bool all_cached = true;
   while (file != nullptr && begun < r.length && stop_.Check().ok()) {
-    const uint64_t to_next_folio = ExtentOps::kLargeFolio - (r.offset + begun) % ExtentOps::kLargeFolio;
-    const uint64_t piece = std::min({pace_.step(), to_next_folio, r.length - begun});
+    const uint64_t piece =
+        std::min({pace_.step(), ExtentOps::ToNextLargeFolio(r.offset + begun), r.length - begun});
     pace_.Wait(piece, stop_);
     const CachedPart part = StartReading(file->fd.get(), r.offset + begun, piece);
     if (part != CachedPart::kLittle) cached += piece;
