@@ -39,6 +39,8 @@ constexpr size_t kMaxBatchPlaces = 1 << 16;
 // To ask whether a file is swapped to takes some microseconds: of smaller ones, sharing tells.
 constexpr uint64_t kLeastSwap = 1 << 20;
 constexpr size_t kMaxUnfit = 1 << 14;
+// Of a file that is split no further.
+constexpr uint64_t kTooManyExtents = uint64_t{1} << 63;
 
 uint64_t DeviceOf(int fd) {
   struct stat stat;
@@ -371,7 +373,6 @@ absl::StatusOr<uint64_t> ReadingScan::ReadWindow(const std::shared_ptr<ScannedFi
     if (behind.extents.empty()) return size;
     return std::max(next, behind.extents.front().offset / kWindowBytes * kWindowBytes);
   }
-  file->extents += extents.size();
   std::vector<FileExtent> fresh;
   std::vector<FileExtent> skipped;
   for (const FileExtent& extent : extents) {
@@ -610,7 +611,12 @@ void ReadingScan::Join(Run run) {
 
 void ReadingScan::EndRun() {
   const std::vector<Run> parts = std::exchange(run_, {});
-  if (std::exchange(run_bytes_, 0) < request_.min_extent_length) return;
+  const uint64_t length = std::exchange(run_bytes_, 0);
+  if (parts.empty()) return;
+  if (length < request_.min_extent_length) {
+    const absl::StatusOr<Place> place = PlaceIn(*parts.front().file, parts.front().offset, length);
+    if (!place.ok() || place->splits_first || place->splits_last) return;
+  }
   for (const Run& part : parts) {
     for (const Run& run : WithOrigins(part)) {
       Take(run);
@@ -704,18 +710,59 @@ std::vector<Stretch> ReadingScan::Unshared(const Run& run) {
   return UnsharedStretches(*extents, run.source_offset, run.extents, run.offset, length);
 }
 
-// Whether the file keeps to its limit of extents if this stretch becomes one; then it is booked.
+absl::StatusOr<ReadingScan::Place> ReadingScan::PlaceIn(const ScannedFile& file, uint64_t offset,
+                                                        uint64_t length) {
+  const uint64_t end = offset + length;
+  // With the neighbours: some filesystems cut extents where the question begins and ends.
+  const uint64_t from = offset - std::min<uint64_t>(offset, block_size_);
+  ASSIGN_OR_RETURN(const std::vector<FileExtent> extents,
+                   AllExtents(ops_, file.open->fd.get(), from, end + block_size_ - from, /*flush=*/false));
+  Place place;
+  for (const FileExtent& extent : Touching(extents, offset, end)) {
+    ++place.extents;
+    place.splits_first |= extent.offset < offset;
+    place.splits_last |= extent.offset + extent.length > end && end < file.open->facts.size;
+  }
+  return place;
+}
+
 bool ReadingScan::FitsIntoFile(const Run& run, const Stretch& stretch) {
+  ScannedFile& file = *run.file;
+  const uint64_t size = file.open->facts.size;
+  const uint64_t most = request_.max_extents_per_file;
+  // An extent is a block at least.
+  if ((size + stored_block_ - 1) / stored_block_ <= most) return true;
   const uint64_t begin = run.offset + stretch.offset;
-  const uint64_t end = begin + stretch.length;
-  const std::vector<FileExtent> before = Touching(run.extents, begin, end);
-  uint64_t after = 1;
-  if (before.front().offset < begin) ++after;
-  if (before.back().offset + before.back().length > end) ++after;
-  uint64_t& extents = run.file->extents;
-  if (after > before.size() && extents + after - before.size() > request_.max_extents_per_file) return false;
-  extents = std::max(extents + after, before.size()) - before.size();
+  const uint64_t source = run.source_address + run.source_offset + stretch.offset;
+  const absl::StatusOr<Place> place = PlaceIn(file, begin, stretch.length);
+  const absl::StatusOr<uint64_t> of_source = SourceExtents(run, stretch);
+  if (!place.ok() || !of_source.ok()) return false;
+  // Where the last stretch ended the extent is split already, and what goes on there is no other one.
+  const bool goes_on = begin == file.shared_until;
+  const uint64_t joined = goes_on && source == file.shared_from_until ? 1 : 0;
+  const uint64_t before = place->extents + joined;
+  const uint64_t after =
+      *of_source + (place->splits_first && !goes_on ? 1 : 0) + (place->splits_last ? 1 : 0);
+  if (after > before && !file.extents) {
+    const absl::StatusOr<ExtentList> all = ops_.Extents(file.open->fd.get(), 0, size, most, /*flush=*/false);
+    if (!all.ok()) return false;
+    file.extents = all->next_offset == 0 ? all->extents.size() : kTooManyExtents;
+  }
+  if (file.extents) {
+    if (after > before && *file.extents + after - before > most) return false;
+    *file.extents = std::max(*file.extents + after, before) - before;
+  }
+  file.shared_until = begin + stretch.length;
+  file.shared_from_until = source + stretch.length;
   return true;
+}
+
+absl::StatusOr<uint64_t> ReadingScan::SourceExtents(const Run& run, const Stretch& stretch) {
+  ASSIGN_OR_RETURN(const OpenFile source, tree_.Open(run.source_path, /*for_destination=*/false));
+  ASSIGN_OR_RETURN(const std::vector<FileExtent> extents,
+                   AllExtents(ops_, source.fd.get(), run.source_offset + stretch.offset, stretch.length,
+                              /*flush=*/false));
+  return extents.size();
 }
 
 void ReadingScan::ShareBatchWhenDue() {

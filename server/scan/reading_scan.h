@@ -93,6 +93,13 @@ class ReadingScan {
     std::vector<FileExtent> extents;  // of this place
   };
 
+  // What a range of a file lies in.
+  struct Place {
+    uint64_t extents = 0;
+    bool splits_first = false;  // which begins before it
+    bool splits_last = false;
+  };
+
   // A file that was looked at.
   struct LookedAt {
     std::string path;
@@ -137,7 +144,11 @@ class ReadingScan {
   std::vector<Run> WithOrigins(const Run& run) const;
   void Take(const Run& run);
   std::vector<Stretch> Unshared(const Run& run);
+  absl::StatusOr<Place> PlaceIn(const ScannedFile& file, uint64_t offset, uint64_t length);
+  // Whether the file keeps to its limit of extents if this stretch becomes those of its source; then it is
+  // booked.
   bool FitsIntoFile(const Run& run, const Stretch& stretch);
+  absl::StatusOr<uint64_t> SourceExtents(const Run& run, const Stretch& stretch);
   void ShareBatchWhenDue();
   void Failed(ScannedFile& file, const absl::Status& status);
 

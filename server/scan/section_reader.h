@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/optional.h"
 #include "server/fs/extent_ops.h"
 #include "server/fs/file_tree.h"
 #include "server/fs/storage_map.h"
@@ -31,7 +32,10 @@ struct ScannedFile {
   size_t sections_ahead = 0;  // that are not compared yet
   bool shares = false;        // it has places that are to share
   bool again = false;         // some of them could not for now: the next scan is to look at it too
-  uint64_t extents = 0;       // that it has so far, sharing included
+  // With all that is to be shared. None: nothing has split it yet.
+  absl::optional<uint64_t> extents;
+  uint64_t shared_until = 0;       // where the last stretch that is to be shared ends
+  uint64_t shared_from_until = 0;  // and where its source does, by address
 };
 
 // A stretch of a file that is read and compared as one.

@@ -91,6 +91,13 @@ class ScannerTest : public ::testing::Test {
     EXPECT_EQ(totals_.bytes_won, static_cast<int64_t>(blocks * kBlock));
   }
 
+  // Writes from this block on, so that each is an extent of its own.
+  void Scatter(const std::string& path, uint64_t first_block, const std::string& content) {
+    if (first_block == 0) fs_.AddFile(path, content);
+    for (size_t i = content.size() / kBlock; i-- > 0;)
+      fs_.Write(path, (first_block + i) * kBlock, content.substr(i * kBlock, kBlock));
+  }
+
   bool Shares(const std::string& a, uint64_t a_block, const std::string& b, uint64_t b_block,
               uint64_t blocks) {
     return fs_.SharedBytes("/data/" + a, a_block * kBlock, "/data/" + b, b_block * kBlock, blocks * kBlock) ==
@@ -343,7 +350,7 @@ TEST_F(ScannerTest, HolesArePassedOverAtOnce) {
   fs_.Write("/data/sparse", uint64_t{3} << 30, island);
   ExtentsOps ops(fs_);
   EXPECT_THAT(Scan(ops), IsOk());
-  EXPECT_LE(ops.calls, 12);
+  EXPECT_LE(ops.calls, 16);
   EXPECT_EQ(totals_.bytes_scanned, 120 * kBlock);
   EXPECT_TRUE(Shares("a", 0, "sparse", (1 << 30) / kBlock + 1, 40));
   EXPECT_TRUE(Shares("a", 0, "sparse", (uint64_t{3} << 30) / kBlock, 40));
@@ -876,6 +883,53 @@ TEST_F(ScannerTest, FilesKeepToTheirLimitOfExtents) {
   EXPECT_EQ(totals_.bytes_freeable, 8 * kBlock);
   EXPECT_EQ(totals_.bytes_fragmenting, 8 * kBlock);
   EXPECT_EQ(totals_.bytes_unprofitable, 0U);
+}
+
+// They lie behind what was read when the file is to be split.
+TEST_F(ScannerTest, ExtentsFarBehindCountToo) {
+  request_.max_extents_per_file = 8;
+  constexpr uint64_t kBehind = 16384;
+  const std::string twice = Blocks(1, 8);
+  fs_.AddFile("/data/a", twice);
+  // More than is read ahead of what is compared.
+  fs_.AddFile("/data/b", Blocks(2, 4) + twice + Blocks(3, 4) + twice + Blocks(4, 9000));
+  Scatter("/data/b", kBehind, Blocks(5, 6));
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(totals_.bytes_fragmenting, 16 * kBlock);
+  request_.max_extents_per_file = 11;
+  ScanAndWin(16);
+}
+
+TEST_F(ScannerTest, AFragmentedSourceSplitsThoseThatShareWithIt) {
+  request_.max_extents_per_file = 9;
+  Scatter("/data/a", 0, Blocks(1, 8));
+  fs_.AddFile("/data/b", Blocks(2, 4) + Blocks(1, 8) + Blocks(3, 4));
+  EXPECT_THAT(Scan(), IsOk());
+  EXPECT_EQ(totals_.bytes_fragmenting, 8 * kBlock);
+  request_.max_extents_per_file = 10;
+  ScanAndWin(8);
+}
+
+// It is read in sections, and is one extent all the same.
+TEST_F(ScannerTest, ALongRunCountsOnce) {
+  request_.max_extents_per_file = 3;
+  fs_.AddFile("/data/a", Blocks(1, 3000));
+  fs_.AddFile("/data/b", Blocks(2, 4) + Blocks(1, 3000) + Blocks(3, 4));
+  ScanAndWin(3000);
+  EXPECT_EQ(totals_.bytes_fragmenting, 0U);
+}
+
+TEST_F(ScannerTest, WholeExtentsAreSharedHoweverShort) {
+  fs_.AddFile("/data/a", Blocks(1, 2));
+  fs_.AddFile("/data/b", Blocks(1, 2));
+  fs_.AddFile("/data/c", Blocks(2, 8));
+  fs_.Write("/data/c", 3 * kBlock, Blocks(1, 2));
+  // Parts of extents, of which neither is split for so little.
+  fs_.AddFile("/data/d", Blocks(1, 2) + Blocks(3, 4));
+  fs_.AddFile("/data/e", Blocks(4, 4) + Blocks(1, 2));
+  ScanAndWin(4);
+  EXPECT_TRUE(Shares("a", 0, "b", 0, 2));
+  EXPECT_TRUE(Shares("a", 0, "c", 3, 2));
 }
 
 // What a dry run says is what the run then frees, also where several places hold the storage.
