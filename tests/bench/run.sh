@@ -19,7 +19,7 @@ case $what in all | scan | service | latency | index | fleet | failover | stores
   ;;
 esac
 deploy/install_packages.sh --tests
-DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends duperemove jdupes rmlint >/dev/null
+DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends duperemove jdupes rmlint time >/dev/null
 bazel build --noshow_progress --ui_event_filters=-info //tests/bench:{dedupe_speed,fleet,fleet_nodes,index_scale,scan_engine,service_speed,store_speed} \
   //server/node:cowherd-node //server/controller:cowherd-controller //client:cowherd
 bin=bazel-bin/tests/bench

@@ -31,6 +31,8 @@ import time
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 ENGINE = REPOSITORY / "bazel-bin/tests/bench/scan_engine"
 SETS = ["copies", "smallfiles", "vmimages", "sparse", "unique"]
+# A job's own are 16k and 4k: jdupes and rmlint look at all files, and what is duplicate is counted by blocks.
+OPTIONS = "--min_extent_length 4096 --min_file_size 1"
 # By the path of the filesystem and of a directory elsewhere.
 PEERS = {
     "duperemove": "duperemove -drhq --hashfile=:memory: {path}",
@@ -190,49 +192,49 @@ class Memory:
             (self.group / "cgroup.procs").write_text(str(os.getpid()))
 
 
-def measure(volume, command, after=lambda output: {}, enter=None, mount=Volume.mount_cold):
-    """What a command took and what it freed, from a cold start if not said otherwise."""
+def timed(volume, command, enter=None):
+    """What a command took, with a sync after it, and its output. GNU time tells the memory: of a process' own child the kernel
+    counts also what the process had."""
+    usage = volume.directory / "usage"
+    begin = time.monotonic()
+    process = subprocess.run(["/usr/bin/time", "-q", "-o", usage, "-f", "%U %S %M", "sh", "-c", command], stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, preexec_fn=enter)
+    run("sync", "-f", volume.path)
+    seconds = time.monotonic() - begin
+    if process.returncode:
+        print(f"scan.py: ended with {process.returncode}: {command}", file=sys.stderr)
+    user, system, rss = usage.read_text().split()
+    return {"job": seconds, "cpu": float(user) + float(system), "rss": int(rss) / 1024, "output": process.stdout}
+
+
+def measure(volume, command, after=lambda row: {}, enter=None, mount=Volume.mount_cold):
+    """The same and what it freed, from a cold start if not said otherwise."""
     mount(volume)
     try:
         free = volume.free()
         read = volume.bytes_read()
-        begin = time.monotonic()
-        process = subprocess.Popen(command, shell=isinstance(command, str), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   preexec_fn=enter)
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        run("sync", "-f", volume.path)
-        seconds = time.monotonic() - begin
-        return {
-            "job": seconds,
-            "freed": volume.free() - free,
-            "read": volume.bytes_read() - read,
-            "cpu": usage.ru_utime + usage.ru_stime,
-            "rss": usage.ru_maxrss / 1024,
-            "code": process.returncode,
-            "extents": volume.extents_per_file(),
-            **after(output),
-        }
+        row = timed(volume, command, enter)
+        row.update(freed=volume.free() - free, read=volume.bytes_read() - read, extents=volume.extents_per_file())
+        row.update(after(row))
+        return row
     finally:
         volume.unmount()
 
 
 def medians(results):
-    return {key: statistics.median_low(r[key] for r in results) for key in results[0]}
+    return {key: statistics.median_low(r[key] for r in results) for key in results[0] if key != "output"}
 
 
 def engine(volume, *flags):
-    return f"{ENGINE} {' '.join(flags)} {volume.path}"
+    return f"{ENGINE} {OPTIONS} {' '.join(flags)} {volume.path}"
 
 
-def told(output):
-    """The engine's own words of its first run, and the seconds of the second one if there was one."""
-    own = [json.loads(line) for line in output.splitlines()]
-    if not own:
+def told(row):
+    """The engine's own seconds, of all runs: it is part of a server, which runs already when a job comes."""
+    runs = [json.loads(line) for line in row["output"].splitlines()]
+    if not runs:
         sys.exit("scan.py: scan_engine failed")
-    more = {"again": own[1]["seconds"]} if len(own) > 1 else {}
-    return {"job": own[0]["seconds"], "cpu": own[0]["cpu"], "rss": own[0]["rss_mib"], **more}
+    return {"job": sum(own["seconds"] for own in runs)}
 
 
 def twice(volume):
@@ -240,10 +242,11 @@ def twice(volume):
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir()
     command = engine(volume, "--state", str(state))
-    first = measure(volume, f"{command} && {command}", told)
+    again = lambda: told(timed(volume, command))["job"]
+    first = measure(volume, command, lambda row: {**told(row), "again": again()})
     volume.mount_again()
     try:
-        return {**first, "again_cold": told(run(*command.split()).stdout)["job"]}
+        return {**first, "again_cold": again()}
     finally:
         volume.unmount()
 
@@ -251,8 +254,7 @@ def twice(volume):
 def dropped(volume):
     """The page cache is dropped between finding and the job, which finds again; both count."""
     script = f"{engine(volume, '--dry_run')} && sync && echo 1 >/proc/sys/vm/drop_caches && {engine(volume)}"
-    both = lambda output: {"job": sum(json.loads(line)["seconds"] for line in output.splitlines())}
-    return measure(volume, script, both)
+    return measure(volume, script, told)
 
 
 def larger(volume, mib):
@@ -289,7 +291,7 @@ def served(volume):
         ask = lambda *more: subprocess.run([cluster.COWHERD, *more, "--controller", controller.address], stdout=subprocess.PIPE,
                                            stderr=subprocess.DEVNULL, check=True, timeout=600).stdout
         cluster.wait_for("the node is up", lambda: b"NODE_UP" in ask("-o", "json", "node", "list"))
-        answer = ask("-o", "json", "job", "create", "--all", "--wait", "--min_extent_length", "4k", "--min_file_size", "1")
+        answer = ask("-o", "json", "job", "create", "--all", "--wait", *OPTIONS.split())
         job = json.loads(answer.splitlines()[-1])
         # As the engine's own words, these leave out how long programs take to begin.
         at = lambda what: datetime.datetime.fromisoformat(job[what]).timestamp()
@@ -370,8 +372,8 @@ def main():
     parser.add_argument("--all_peers", action="store_true", help="and duperemove with other options, which takes long")
     parser.add_argument("--service", action="store_true", help="also run the job by a controller and a node")
     arguments = parser.parse_args()
-    if os.geteuid() != 0 or not ENGINE.exists():
-        sys.exit("scan.py: run as root, after: bazel build //tests/bench:scan_engine")
+    if os.geteuid() != 0 or not ENGINE.exists() or not shutil.which("/usr/bin/time"):
+        sys.exit("scan.py: run as root, after: apt-get install time && bazel build //tests/bench:scan_engine")
     wanted = lambda peer: arguments.all_peers or (arguments.peers and peer not in MANY_PEERS)
     peers = {peer: command for peer, command in PEERS.items() if wanted(peer) and shutil.which(peer.split()[0])}
     kind = arguments.filesystem
