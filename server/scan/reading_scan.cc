@@ -500,10 +500,7 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
     }
     recent_.Keep(address, std::move(section->fingerprints));
   }
-  if (absl::Status stopped = stop_.Check(); !stopped.ok()) {
-    index_torn_ = true;
-    return stopped;
-  }
+  RETURN_IF_ERROR(stop_.Check());
   --file.sections_ahead;
   ShareBatchWhenDue();
   return absl::OkStatus();
@@ -543,7 +540,11 @@ absl::Span<const uint64_t> ReadingScan::EarlierFingerprints(uint64_t address) {
     if (file && unfit_.contains(file->key)) return {};
   }
   const std::vector<uint64_t>* known = recent_.Find(address);
-  if (known == nullptr && ReadEarlier(address).ok()) known = recent_.Find(address);
+  if (known == nullptr) {
+    if (ReadEarlier(address).ok()) known = recent_.Find(address);
+    // Anchors that lead to what is not known are forgotten.
+    index_torn_ |= known == nullptr && !stop_.Check().ok();
+  }
   // A file that is gone or cannot be read matches nothing; the walk counts and logs such files.
   return known == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*known);
 }

@@ -62,8 +62,8 @@ struct ReadingLimits {
 // room or memory, for an error of the disk or a change, is looked at again. Such a scan misses what only a
 // full one would find: what could not be shared for what its file is, and new data whose only equal lies in a
 // file that was itself a duplicate of one that is changed or gone by now. A stop loses what was read for the
-// batch in hand at most, kill -9 what was since the last checkpoint; a file counts as looked at when all of
-// it is.
+// batch in hand, or, if it comes while an earlier file is read again, as much as kill -9: what was since the
+// last checkpoint. A file counts as looked at when all of it is.
 class ReadingScan {
  public:
   // `block_size`: what is compared as one. `stored_block`: what the filesystem gives to files, and gets back;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "server/fs/extent_ops.h"
 #include "server/fs/fake_filesystem.h"
 #include "server/fs/passing_ops.h"
@@ -320,6 +321,25 @@ TEST_F(ScannerStateTest, ATornIndexIsToldBeforeFilesArePassedOver) {
   }
   EXPECT_EQ(ScanAndRead(), 64U);
   EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+TEST_F(ScannerStateTest, AStopWhileSectionsAreComparedKeepsTheBatchesBefore) {
+  const SmallBatches small;
+  constexpr int kFiles = 4 * kSectionsPerBatch;
+  for (int i = 0; i < kFiles; ++i) fs_.AddFile(absl::StrFormat("/data/%04d", i), Blocks(i, 4));
+  // The first of its runs is found when the second one is, and stops the scan.
+  fs_.AddFile("/data/twice", Blocks(0, 4) + Blocks(1, 4));
+  for (int i = 0; i < kSectionsPerBatch; ++i)
+    fs_.AddFile(absl::StrFormat("/data/u%03d", i), Blocks(kFiles + i, 4));
+  LetFileClockStep();
+  Stop stop;
+  const std::unique_ptr<FileTree> tree = testing::OpenData(fs_);
+  SharedTotals totals;
+  Pace pace(0, nullptr, totals);
+  EXPECT_TRUE(absl::IsCancelled(ScanTree(fs_, *tree, request_, 4 << 20, pace, stop, totals,
+                                         [&](const Duplicate&) { stop.Request(); })));
+  EXPECT_LE(ScanAndRead(), 4U * 3 * kSectionsPerBatch);
+  EXPECT_TRUE(Shares("0000", 0, "twice", 0, 4));
 }
 
 TEST_F(ScannerStateTest, TwoScansOfTheSameDoNotShareAState) {
