@@ -50,7 +50,9 @@ Fd NewMemory() {
   return fd;
 }
 
-Fd Reopen(int fd) { return Fd(::open(absl::StrCat("/proc/self/fd/", fd).c_str(), O_RDONLY | O_CLOEXEC)); }
+Fd Reopen(int fd, int mode = O_RDONLY) {
+  return Fd(::open(absl::StrCat("/proc/self/fd/", fd).c_str(), mode | O_CLOEXEC));
+}
 
 }  // namespace
 
@@ -91,7 +93,10 @@ class FakeFilesystem::Tree final : public FileTree {
   absl::StatusOr<OpenFile> OpenByNumber(const FileKey&, uint64_t) override {
     return ErrnoError(EOPNOTSUPP, "open a file by its number");
   }
-  absl::StatusOr<Fd> MakeScratch() override { return ErrnoError(EOPNOTSUPP, "make a scratch file"); }
+  absl::StatusOr<Fd> MakeScratch() override {
+    std::lock_guard<std::mutex> lock(filesystem_->mutex_);
+    return filesystem_->MakeScratch();
+  }
   absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() override {
     return ErrnoError(EOPNOTSUPP, "read checksums");
   }
@@ -299,6 +304,7 @@ absl::StatusOr<std::vector<DedupeAnswer>> FakeFilesystem::Dedupe(int source, uin
   if (node == nullptr) return ErrnoError(EOPNOTSUPP, kDoing);
   if (node->kind == Node::Kind::kDirectory) return ErrnoError(EISDIR, kDoing);
   if (const int error = FailureOf(Operation::kDedupeSource, node->path)) return ErrnoError(error, kDoing);
+  Store(*node);
   if (offset + length < offset || offset + length > node->size) return ErrnoError(EINVAL, kDoing);
 
   length = std::min(length, kMaxDedupeLength);
@@ -308,6 +314,12 @@ absl::StatusOr<std::vector<DedupeAnswer>> FakeFilesystem::Dedupe(int source, uin
     if (answers.back().kind == DedupeAnswer::Kind::kError) answers.back().bytes = 0;
   }
   return answers;
+}
+
+void FakeFilesystem::Store(Node& node) {
+  node.size = FactsOf(node).size;
+  while (!node.inline_data && node.blocks.size() < BlocksOf(node.size))
+    node.blocks.push_back(NewBlock(false));
 }
 
 DedupeAnswer FakeFilesystem::DedupeOne(Node& source, uint64_t offset, uint64_t length,
@@ -364,9 +376,10 @@ absl::StatusOr<ExtentList> FakeFilesystem::Extents(int fd, uint64_t offset, uint
   std::lock_guard<std::mutex> lock(mutex_);
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0 || (flags & O_PATH) != 0) return ErrnoError(EBADF, "FIEMAP");
-  const Node* const node = NodeOf(fd);
+  Node* const node = NodeOf(fd);
   if (node == nullptr || node->kind != Node::Kind::kFile) return ErrnoError(EOPNOTSUPP, "FIEMAP");
   if (const int error = FailureOf(Operation::kExtents, node->path)) return ErrnoError(error, "FIEMAP");
+  Store(*node);
 
   const uint64_t end = offset + std::min(length, std::numeric_limits<uint64_t>::max() - offset);
   ExtentList list;
@@ -517,6 +530,13 @@ absl::StatusOr<std::vector<DirEntry>> FakeFilesystem::List(const std::string& ro
                        inode == told_inodes_.end() ? 0 : inode->second});
   }
   return entries;
+}
+
+absl::StatusOr<Fd> FakeFilesystem::MakeScratch() {
+  const auto node = std::make_shared<Node>();
+  const FileFacts facts = FactsOf(*node);
+  nodes_[{facts.device, facts.inode}] = node;
+  return Reopen(node->memory.get(), O_RDWR);
 }
 
 absl::StatusOr<std::shared_ptr<FakeFilesystem::Node>> FakeFilesystem::Walk(const std::string& root,

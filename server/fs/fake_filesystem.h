@@ -123,10 +123,14 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   Block NewBlock(bool unwritten);
   void Drop(uint64_t address);
   static bool SameBytes(const Node& a, uint64_t a_offset, const Node& b, uint64_t b_offset, uint64_t length);
+  // What was written to it since, as to a scratch file, takes blocks.
+  void Store(Node& node);
   DedupeAnswer DedupeOne(Node& source, uint64_t offset, uint64_t length, const DedupeTarget& target);
   static FileFacts FactsOf(const Node& node);
   absl::StatusOr<OpenFile> Open(const std::string& root, absl::string_view relative);
   absl::StatusOr<std::vector<DirEntry>> List(const std::string& root, absl::string_view relative);
+  // Its blocks stay when it is closed.
+  absl::StatusOr<Fd> MakeScratch();
   // Walks from `root`; an error as openat2 gives it.
   absl::StatusOr<std::shared_ptr<Node>> Walk(const std::string& root, absl::string_view relative,
                                              absl::string_view doing) const;

@@ -37,6 +37,21 @@ std::vector<std::pair<uint64_t, uint64_t>> Parts(const ExtentPlan& plan, const S
   return parts;
 }
 
+// What has the same storage is copied once.
+std::vector<ShareGroup> MovesOf(std::vector<Share> places) {
+  const auto key = [](const Share& s) { return std::tie(s.storage, s.length); };
+  std::sort(places.begin(), places.end(), [&](const Share& a, const Share& b) { return key(a) < key(b); });
+  std::vector<ShareGroup> groups;
+  for (const Share& share : places) {
+    if (groups.empty() || key(groups.back().places.front()) != key(share)) {
+      groups.emplace_back();
+      groups.back().move = true;
+    }
+    groups.back().places.push_back(share);
+  }
+  return groups;
+}
+
 }  // namespace
 
 absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
@@ -78,14 +93,13 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
   std::vector<std::vector<ShareGroup>> duplicate_parts = PlanParts(GroupShares(std::move(duplicates)));
   std::vector<std::vector<ShareGroup>> move_parts = PlanParts(std::move(moves));
   std::vector<std::vector<ShareGroup>> more_parts = PlanParts(GroupShares(std::move(of_moved)));
-  ASSIGN_OR_RETURN(std::vector<Share> leftover, Carry(std::move(duplicate_parts)));
-  leftover = WorthMoving(batch, std::move(leftover));
+  ASSIGN_OR_RETURN(Leftover left, Carry(std::move(duplicate_parts)));
+  left.unequal = WorthMoving(batch, std::move(left.unequal));
   DropStaying(move_parts);
-  for (std::vector<std::vector<ShareGroup>>* parts : {&move_parts, &more_parts}) {
-    ASSIGN_OR_RETURN(const std::vector<Share> more, Carry(std::move(*parts)));
-    leftover.insert(leftover.end(), more.begin(), more.end());
-  }
-  RETURN_IF_ERROR(MoveLeftover(batch, std::move(leftover)));
+  ASSIGN_OR_RETURN(Leftover moves_left, Carry(std::move(move_parts)));
+  ASSIGN_OR_RETURN(const Leftover more_left, Carry(std::move(more_parts)));
+  left.Add(more_left);
+  RETURN_IF_ERROR(MoveLeftover(batch, std::move(left.unequal), std::move(moves_left)));
   return ops_.Commit(tree_.root_fd());
 }
 
@@ -102,45 +116,42 @@ void Reclaim::DropStaying(std::vector<std::vector<ShareGroup>>& parts) {
 }
 
 // One block that stays would hold its whole extent.
-absl::Status Reclaim::MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover) {
-  leftover = WorthMoving(batch, std::move(leftover));
-  const auto key = [](const Share& s) { return std::tie(s.storage, s.length); };
-  std::sort(leftover.begin(), leftover.end(),
-            [&](const Share& a, const Share& b) { return key(a) < key(b); });
-  std::vector<ShareGroup> groups;
-  for (const Share& share : leftover) {
-    if (groups.empty() || key(groups.back().places.front()) != key(share)) {
-      groups.emplace_back();
-      groups.back().move = true;
-    }
-    groups.back().places.push_back(share);
-  }
+absl::Status Reclaim::MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> duplicates,
+                                   Leftover moves) {
+  std::vector<ShareGroup> groups = MovesOf(WorthMoving(batch, std::move(duplicates)));
   uint64_t moved = 0;
   for (const ShareGroup& group : groups) moved += group.length();
   totals_.Update([moved](Totals& t) { t.bytes_moved += moved; });
+  for (std::vector<Share>* again : {&moves.unequal, &moves.no_room}) {
+    for (ShareGroup& group : MovesOf(std::move(*again))) groups.push_back(std::move(group));
+  }
+  std::vector<std::vector<ShareGroup>> parts = PlanParts(std::move(groups));
+  DropStaying(parts);
   // There is more room, once what was shared is gone.
-  if (!groups.empty()) RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
-  ASSIGN_OR_RETURN(const std::vector<Share> differ, Carry(PlanParts(std::move(groups))));
+  if (WorkOf(parts) > 0) RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
+  ASSIGN_OR_RETURN(Leftover left, Carry(std::move(parts)));
   // Files of different sizes may hold the same storage: what is left now needs a copy of its own, place by
   // place.
   std::vector<ShareGroup> alone;
-  alone.reserve(differ.size());
-  for (const Share& place : differ) alone.push_back({{place}, /*move=*/true});
-  ASSIGN_OR_RETURN(const std::vector<Share> staying, Carry(PlanParts(std::move(alone))));
-  if (!staying.empty()) {
+  alone.reserve(left.unequal.size());
+  for (const Share& place : std::exchange(left.unequal, {})) alone.push_back({{place}, /*move=*/true});
+  ASSIGN_OR_RETURN(const Leftover alone_left, Carry(PlanParts(std::move(alone))));
+  left.Add(alone_left);
+  const size_t staying = left.unequal.size() + left.no_room.size();
+  if (staying > 0) {
     // The copies go with their files, the originals stay; the next scan tries again.
-    totals_.Update([&](Totals& t) { t.ranges_failed += staying.size(); });
+    totals_.Update([&](Totals& t) { t.ranges_failed += staying; });
     Log(LogLevel::kWarning, "ranges that were to be moved stay: they change, or there is no room",
-        {{"ranges", staying.size()}});
+        {{"ranges", staying}});
   }
   return absl::OkStatus();
 }
 
 std::vector<Share> Reclaim::WorthMoving(const std::map<uint64_t, ExtentPlan>& batch,
-                                        std::vector<Share> leftover) {
+                                        std::vector<Share> duplicates) {
   std::map<uint64_t, uint64_t> bytes;  // by extent, each place in storage once
   std::set<std::pair<uint64_t, uint64_t>> seen;
-  for (const Share& share : leftover) {
+  for (const Share& share : duplicates) {
     if (seen.emplace(share.storage, share.length).second) bytes[share.extent] += share.length;
   }
   const auto pays = [&](uint64_t extent) {
@@ -151,15 +162,15 @@ std::vector<Share> Reclaim::WorthMoving(const std::map<uint64_t, ExtentPlan>& ba
   for (const auto& entry : bytes) {
     if (!pays(entry.first)) stay_.insert(entry.first);
   }
-  const size_t all = leftover.size();
-  leftover.erase(std::remove_if(leftover.begin(), leftover.end(),
-                                [this](const Share& share) { return stay_.contains(share.extent); }),
-                 leftover.end());
-  if (leftover.size() < all) {
+  const size_t all = duplicates.size();
+  duplicates.erase(std::remove_if(duplicates.begin(), duplicates.end(),
+                                  [this](const Share& share) { return stay_.contains(share.extent); }),
+                   duplicates.end());
+  if (duplicates.size() < all) {
     Log(LogLevel::kWarning, "extents stay: too much of them is no duplicate after all, or a file refused",
-        {{"ranges", all - leftover.size()}});
+        {{"ranges", all - duplicates.size()}});
   }
-  return leftover;
+  return duplicates;
 }
 
 std::vector<std::vector<ShareGroup>> Reclaim::PlanParts(std::vector<ShareGroup> groups) {
@@ -168,11 +179,11 @@ std::vector<std::vector<ShareGroup>> Reclaim::PlanParts(std::vector<ShareGroup> 
   return parts;
 }
 
-absl::StatusOr<std::vector<Share>> Reclaim::Carry(std::vector<std::vector<ShareGroup>> parts) {
-  std::vector<Share> leftover;
+absl::StatusOr<Leftover> Reclaim::Carry(std::vector<std::vector<ShareGroup>> parts) {
+  Leftover leftover;
   for (std::vector<ShareGroup>& part : parts) {
     if (part.empty()) continue;
-    for (const Share& share : workers_.CarryOut(std::move(part))) leftover.push_back(share);
+    leftover.Add(workers_.CarryOut(std::move(part)));
     for (const FailedShare& failed : workers_.failed()) {
       if (failed.cause != FailedShare::Cause::kChanged) stay_.insert(failed.share.extent);
     }

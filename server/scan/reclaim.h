@@ -52,13 +52,14 @@ class Reclaim {
  private:
   // What was to be moved of extents that stay; it counts as done.
   void DropStaying(std::vector<std::vector<ShareGroup>>& parts);
-  absl::Status MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover);
+  // What is left of duplicates, and of moves, which count as moved already.
+  absl::Status MoveLeftover(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> duplicates,
+                            Leftover moves);
   // Those of extents that still give up enough; the others stay.
-  std::vector<Share> WorthMoving(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> leftover);
+  std::vector<Share> WorthMoving(const std::map<uint64_t, ExtentPlan>& batch, std::vector<Share> duplicates);
   // Counts them as planned work.
   std::vector<std::vector<ShareGroup>> PlanParts(std::vector<ShareGroup> groups);
-  // What could not be shared.
-  absl::StatusOr<std::vector<Share>> Carry(std::vector<std::vector<ShareGroup>> parts);
+  absl::StatusOr<Leftover> Carry(std::vector<std::vector<ShareGroup>> parts);
 
   ExtentOps& ops_;
   FileTree& tree_;

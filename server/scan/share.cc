@@ -38,6 +38,11 @@ Share Share::Rest(uint64_t done) const {
   return rest;
 }
 
+void Leftover::Add(const Leftover& more) {
+  unequal.insert(unequal.end(), more.unequal.begin(), more.unequal.end());
+  no_room.insert(no_room.end(), more.no_room.begin(), more.no_room.end());
+}
+
 FailedShare::Cause CauseOf(int error) {
   switch (error) {
     case ENOENT:

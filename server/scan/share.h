@@ -36,6 +36,14 @@ struct FailedShare {
   Cause cause = Cause::kChanged;
 };
 
+// Places that keep their storage for now, though a copy could take it over.
+struct Leftover {
+  std::vector<Share> unequal;  // to what they were to share with, or it is gone; or they are not whole blocks
+  std::vector<Share> no_room;  // for their copy: ENOSPC or EDQUOT
+
+  void Add(const Leftover& more);
+};
+
 // What an errno says for one place. Pure.
 FailedShare::Cause CauseOf(int error);
 

@@ -119,7 +119,7 @@ void ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
     ShareWith({first->fd.get(), first->facts.size, group.places.front().source.offset}, places,
               /*duplicates=*/true);
   } else {
-    leftover_.insert(leftover_.end(), group.places.begin(), group.places.end());
+    leftover_.unequal.insert(leftover_.unequal.end(), group.places.begin(), group.places.end());
   }
   for (CachedRange& range : queue.Done(index)) {
     if (group.move) {
@@ -142,7 +142,7 @@ void ShareWorker::Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> 
   if (!copied.ok()) {
     NotCopied(copied.status(), places);
   } else if (*copied < places.front().length) {
-    for (size_t i = 1; i < places.size(); ++i) leftover_.push_back(places[i].Rest(*copied));
+    for (size_t i = 1; i < places.size(); ++i) leftover_.unequal.push_back(places[i].Rest(*copied));
   }
 }
 
@@ -150,7 +150,7 @@ void ShareWorker::NotCopied(const absl::Status& why, absl::Span<const Share> pla
   const int error = ErrnoOf(why);
   if (error == ENOSPC || error == EDQUOT) {
     // There may be more once what was shared is committed.
-    leftover_.insert(leftover_.end(), places.begin(), places.end());
+    leftover_.no_room.insert(leftover_.no_room.end(), places.begin(), places.end());
   } else {
     Fail(places, FailedShare::Cause::kPassing);
   }
@@ -223,7 +223,7 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
     uint64_t length = std::min({share.length, left, source_left});
     // A block that is not full ends both files or is not shared (fs/remap_range.c).
     if (length != left || length != source_left) length = length / block_size_ * block_size_;
-    if (length < std::min(share.length, left)) leftover_.push_back(share.Rest(length));
+    if (length < std::min(share.length, left)) leftover_.unequal.push_back(share.Rest(length));
     if (length > 0) by_length[length].push_back(place);
   }
   for (const auto& [length, equal] : by_length) {
@@ -258,7 +258,7 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
         failed_.push_back({rest, FailedShare::Cause::kChanged});
         Bisect({source.fd, source.size, source.offset + result.bytes_accepted}, targets[i].fd, rest);
       } else if (result.outcome == DedupeOutcome::kDiffers) {
-        leftover_.push_back(rest);
+        leftover_.unequal.push_back(rest);
       }
     }
   }
@@ -267,7 +267,7 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
 // The range is known to differ. Halves it until the odd block is alone.
 void ShareWorker::Bisect(const Source& source, int destination, const Share& share) {
   if (share.length <= block_size_ || !stop_.Check().ok()) {
-    leftover_.push_back(share);
+    leftover_.unequal.push_back(share);
     return;
   }
   const uint64_t half = (share.length / 2 + block_size_ - 1) / block_size_ * block_size_;

@@ -48,9 +48,8 @@ class ShareWorker {
   // Shares the places of what was copied with the copies, and lets go of these; after a stop, only that.
   void FinishCopies();
 
-  // Since the last call: what could not be shared, because it differs, is not whole blocks or its source is
-  // gone, or not be moved for lack of room or since the file it was to be copied from is shorter by now.
-  std::vector<Share> TakeLeftover() { return std::exchange(leftover_, {}); }
+  // Since the last call: what could not be shared or moved and does not count as failed.
+  Leftover TakeLeftover() { return std::exchange(leftover_, {}); }
   // Since the last call: what failed to share or to be moved, or differs, and where one side is gone. Unless
   // the cause is kChanged the place keeps its storage.
   std::vector<FailedShare> TakeFailed() { return std::exchange(failed_, {}); }
@@ -90,7 +89,7 @@ class ShareWorker {
   SharedTotals& totals_;
   CopyOut copy_out_;
   CachedRanges copied_;  // read to be copied; to be read again when that is shared
-  std::vector<Share> leftover_;
+  Leftover leftover_;
   std::vector<FailedShare> failed_;
   std::vector<StorageExtent> moved_;
 };

@@ -16,7 +16,7 @@ ShareWorkers::ShareWorkers(unsigned count, ExtentOps& ops, FileTree& tree, ScanF
     workers_.emplace_back(ops, tree, files, block_size, pace, stop, totals);
 }
 
-std::vector<Share> ShareWorkers::CarryOut(std::vector<ShareGroup> groups) {
+Leftover ShareWorkers::CarryOut(std::vector<ShareGroup> groups) {
   const uint64_t done = totals_.Get().work_done + WorkOf(groups);
   ShareQueue queue(std::move(groups));
   OnThreads(workers_.size(), [&](size_t i) {
@@ -30,10 +30,10 @@ std::vector<Share> ShareWorkers::CarryOut(std::vector<ShareGroup> groups) {
       for (size_t i = first; i < cached.size(); i += threads) Forget(ops_, cached[i]);
     });
   }
-  std::vector<Share> leftover;
+  Leftover leftover;
   failed_.clear();
   for (ShareWorker& worker : workers_) {
-    for (const Share& share : worker.TakeLeftover()) leftover.push_back(share);
+    leftover.Add(worker.TakeLeftover());
     for (const FailedShare& share : worker.TakeFailed()) failed_.push_back(share);
   }
   if (stop_.Check().ok()) totals_.Update([done](Totals& t) { t.work_done = done; });

@@ -25,9 +25,9 @@ class ShareWorkers {
                Pace& pace, const Stop& stop, SharedTotals& totals);
 
   // All of these groups, which are kept in the page cache together and have their files open, or until `stop`
-  // says to end. As work done in the totals all of it counts, also what could not be read. Returns what could
-  // not be shared, or not be moved: see ShareWorker.
-  std::vector<Share> CarryOut(std::vector<ShareGroup> groups);
+  // says to end. As work done in the totals all of it counts, also what could not be read. See
+  // ShareWorker::TakeLeftover.
+  Leftover CarryOut(std::vector<ShareGroup> groups);
 
   // Of the last call: see ShareWorker::TakeFailed.
   const std::vector<FailedShare>& failed() const { return failed_; }
