@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "server/base/failpoint.h"
 #include "server/base/log.h"
 #include "server/base/status.h"
 #include "server/dedupe/plan.h"
@@ -171,6 +172,7 @@ void ShareWorker::FinishCopies() {
     for (const CopyOut::Copied& copy : copy_out_.copies()) NotCopied(flushed, copy.places);
     return;
   }
+  Crashpoint("node.move.copied");
   for (const CopyOut::Copied& copy : copy_out_.copies()) {
     if (!stop_.Check().ok()) return;
     const Source source = {copy_out_.fd(copy.file), copy.offset + copy.length, copy.offset};
