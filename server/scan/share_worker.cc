@@ -213,6 +213,18 @@ void ShareWorker::FinishCopies() {
   }
 }
 
+void ShareWorker::Refused(const Source& source, const Share& place, const absl::Status& error, bool all) {
+  FailedShare::Cause cause = CauseOf(ErrnoOf(error));
+  const bool unfit = cause == FailedShare::Cause::kUnfit;
+  if (unfit && !all && !ops_.IsSwap(source.fd)) cause = FailedShare::Cause::kDestination;
+  failed_.push_back({place, cause});
+  LogFew(LogLevel::kWarning, "cannot share a range",
+         {{"path", files_.Path(place.destination.file).value_or("")},
+          {"offset", place.destination.offset},
+          {"length", place.length},
+          {"error", error}});
+}
+
 void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places, bool duplicates) {
   const uint64_t source_left = source.offset < source.size ? source.size - source.offset : 0;
   // By how much of the range the kernel can share.
@@ -246,16 +258,8 @@ void ShareWorker::ShareWith(const Source& source, absl::Span<const Place> places
       Share rest = equal[i].share.Rest(result.bytes_accepted);
       rest.length = length - result.bytes_accepted;
       if (result.outcome == DedupeOutcome::kFailed) {
-        FailedShare::Cause cause = CauseOf(ErrnoOf(result.error));
-        const bool unfit = cause == FailedShare::Cause::kUnfit;
-        if (unfit && refused.ok() && !ops_.IsSwap(source.fd)) cause = FailedShare::Cause::kDestination;
-        failed_.push_back({rest, cause});
+        Refused(source, rest, result.error, /*all=*/!refused.ok());
         if (!duplicates) totals_.Update([](Totals& t) { ++t.ranges_failed; });
-        LogFew(LogLevel::kWarning, "cannot share a range",
-               {{"path", files_.Path(equal[i].share.destination.file).value_or("")},
-                {"offset", targets[i].offset},
-                {"length", length},
-                {"error", result.error}});
       } else if (result.outcome == DedupeOutcome::kDiffers && duplicates) {
         failed_.push_back({rest, FailedShare::Cause::kChanged});
         Bisect({source.fd, source.size, source.offset + result.bytes_accepted}, targets[i].fd, rest);
@@ -280,8 +284,14 @@ void ShareWorker::Bisect(const Source& source, int destination, const Share& sha
     const Source from = {source.fd, source.size, source.offset + offset};
     const auto answers =
         ops_.Dedupe(from.fd, from.offset, part.length, {{destination, part.destination.offset}});
-    if (answers.ok() && answers->front().kind == DedupeAnswer::Kind::kSame &&
-        answers->front().bytes == part.length) {
+    absl::Status error = answers.status();
+    if (answers.ok() && answers->front().kind == DedupeAnswer::Kind::kError) {
+      error = ErrnoError(answers->front().error, "share a part of the range");
+    }
+    if (!error.ok()) {
+      Refused(from, part, error, /*all=*/!answers.ok());
+      totals_.Update([](Totals& t) { ++t.ranges_failed; });
+    } else if (answers->front().kind == DedupeAnswer::Kind::kSame && answers->front().bytes == part.length) {
       totals_.Update([length = part.length](Totals& t) { t.bytes_accepted += length; });
     } else {
       Bisect(from, destination, part);

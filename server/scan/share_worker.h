@@ -78,6 +78,8 @@ class ShareWorker {
   void ShareOrCopy(ShareQueue& queue, size_t group);
   void Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> places);
   void NotCopied(const absl::Status& why, absl::Span<const Share> places);
+  // The kernel's error: for that place, or for all of the call.
+  void Refused(const Source& source, const Share& place, const absl::Status& error, bool all);
   void ShareWith(const Source& source, absl::Span<const Place> places, bool duplicates);
   void Bisect(const Source& source, int destination, const Share& share);
 

@@ -162,6 +162,31 @@ TEST_F(ReclaimTest, CopiesNothingWhereAPlaceRefuses) {
   ExpectNoCopyFor(FakeFilesystem::Operation::kDedupeTarget, EAGAIN);
 }
 
+// A part that is refused is not halved further: it is not what differs.
+TEST_F(ReclaimTest, CopiesNothingWhereAPartOfAPlaceRefuses) {
+  fs_.Write("/data/a", 0, Blocks(3, 1));
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall& call) {
+    if (call.length < 6 * kBlock) fs_.Fail(FakeFilesystem::Operation::kDedupeTarget, "/data/a", EAGAIN);
+  });
+  const Totals totals = Run();
+  EXPECT_EQ(totals.ranges_differ, 1U);
+  EXPECT_EQ(totals.ranges_failed, 2U);
+  EXPECT_EQ(fs_.dedupe_calls().size(), 3U);
+  EXPECT_EQ(tree_.copies, 0);
+}
+
+// All places of the call.
+TEST_F(ReclaimTest, CopiesNothingWhereTheSourceRefusesMeanwhile) {
+  fs_.Write("/data/a", 0, Blocks(3, 1));
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall& call) {
+    if (call.length < 6 * kBlock) fs_.Fail(FakeFilesystem::Operation::kDedupeSource, "/data/source", EIO);
+  });
+  const Totals totals = Run();
+  EXPECT_EQ(totals.ranges_failed, 2U);
+  EXPECT_EQ(fs_.dedupe_calls().size(), 3U);
+  EXPECT_EQ(tree_.copies, 0);
+}
+
 TEST_F(ReclaimTest, CopiesNothingWhereAPlaceCannotBeOpened) {
   ExpectNoCopyFor(FakeFilesystem::Operation::kOpen, EMFILE);
 }
