@@ -16,6 +16,8 @@ namespace {
 constexpr uint64_t kCopyBytes = 1 << 20;
 // Long enough for extents that are as long as they get.
 constexpr uint64_t kWriteBytes = 32 << 20;
+// Until the next look at a stop.
+constexpr uint64_t kAwaitBytes = 4 << 20;
 
 }  // namespace
 
@@ -29,12 +31,16 @@ absl::StatusOr<uint64_t> CopyOut::Add(int fd, const std::vector<Share>& places) 
     files_.resize(files);
     size_ = size;
   } else if (size_ - writing_ >= kWriteBytes) {
-    // Only begun: what fails shows when it is shared.
-    ::sync_file_range(files_.front().get(), static_cast<off_t>(writing_),
-                      static_cast<off_t>(size_ - writing_), SYNC_FILE_RANGE_WRITE);
-    writing_ = size_;
+    BeginWriting();
   }
   return added;
+}
+
+void CopyOut::BeginWriting() {
+  // Only begun: what fails shows when it is shared.
+  ::sync_file_range(files_.front().get(), static_cast<off_t>(writing_), static_cast<off_t>(size_ - writing_),
+                    SYNC_FILE_RANGE_WRITE);
+  writing_ = size_;
 }
 
 absl::StatusOr<uint64_t> CopyOut::Copy(int fd, const std::vector<Share>& places) {
@@ -72,10 +78,16 @@ absl::StatusOr<uint64_t> CopyOut::Copy(int fd, const std::vector<Share>& places)
   return done;
 }
 
-absl::Status CopyOut::Flush() {
+absl::Status CopyOut::Flush(const Stop& stop) {
+  if (size_ > writing_) BeginWriting();
   constexpr unsigned kAll = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
   for (const Fd& file : files_) {
-    if (::sync_file_range(file.get(), 0, 0, kAll) != 0) return ErrnoError(errno, "write a scratch file");
+    const uint64_t size = file.get() == main_fd() ? size_ : block_size_;
+    for (uint64_t at = 0; at < size; at += kAwaitBytes) {
+      RETURN_IF_ERROR(stop.Check());
+      if (::sync_file_range(file.get(), static_cast<off_t>(at), kAwaitBytes, kAll) != 0)
+        return ErrnoError(errno, "write a scratch file");
+    }
   }
   return absl::OkStatus();
 }

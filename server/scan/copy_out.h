@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/base/fd.h"
+#include "server/base/stop.h"
 #include "server/fs/file_tree.h"
 #include "server/scan/share.h"
 
@@ -35,8 +36,9 @@ class CopyOut {
   // As many files are open as should be.
   bool full() const { return files_.size() >= kMaxFiles; }
 
-  // Waits until the copies are on disk; before that, sharing with them would write them piece by piece.
-  absl::Status Flush();
+  // Waits until the copies are on disk, or `stop` says to end: its error. Before that, sharing with them
+  // would write them piece by piece.
+  absl::Status Flush(const Stop& stop);
 
   const std::vector<Copied>& copies() const { return copies_; }
   int fd(size_t file) const { return files_[file].get(); }
@@ -48,6 +50,8 @@ class CopyOut {
  private:
   static constexpr size_t kMaxFiles = 128;
 
+  // What was copied to the first file and is not on its way to disk yet.
+  void BeginWriting();
   absl::StatusOr<uint64_t> Copy(int fd, const std::vector<Share>& places);
 
   FileTree& tree_;

@@ -168,7 +168,9 @@ void ShareWorker::FinishCopies() {
     copied_.ForgetAll();
   };
   if (copy_out_.copies().empty() || !stop_.Check().ok()) return;
-  if (absl::Status flushed = copy_out_.Flush(); !flushed.ok()) {
+  const absl::Status flushed = copy_out_.Flush(stop_);
+  if (!stop_.Check().ok()) return;
+  if (!flushed.ok()) {
     for (const CopyOut::Copied& copy : copy_out_.copies()) NotCopied(flushed, copy.places);
     return;
   }
