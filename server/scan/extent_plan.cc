@@ -76,8 +76,8 @@ void ExtentPlanner::NextBatch() {
   moved_bytes_ = 0;
 }
 
-ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of,
-                                  MaySplit may_split) {
+ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, IsCopy is_copy,
+                                  UseOf use_of, MaySplit may_split) {
   sourceless_.clear();
   if (runs.empty()) return ExtentVerdict::kUnique;
   if (!use.told) return ExtentVerdict::kHeldOutside;
@@ -93,7 +93,7 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
     return ExtentVerdict::kLittle;
   }
   if (std::any_of(use.references.begin(), use.references.end(), encoded)) {
-    if (!PlanEncoded(plan, runs, use_of)) return ExtentVerdict::kLittle;
+    if (!PlanEncoded(plan, runs, is_copy, use_of)) return ExtentVerdict::kLittle;
   } else {
     PlanPlain(plan, runs, use_of);
   }
@@ -118,22 +118,35 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   return ExtentVerdict::kPlanned;
 }
 
-// Checksums are of the stored bytes: only the whole extent can be told to be equal.
-bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) {
-  const BlockRun& run = runs.front();
-  if (run.block != 0 || run.source_block != 0 || run.blocks * options_.block_size != plan.extent.length)
-    return false;
-  const auto planned = batch_.find(run.source_extent);
+// Checksums are of the stored bytes: only the whole extent can be told to be equal. The run that it begins
+// with may be of another one that begins alike.
+bool ExtentPlanner::PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, IsCopy is_copy,
+                                UseOf use_of) {
+  absl::flat_hash_set<uint64_t> tried;
+  for (const BlockRun& run : runs) {
+    if (run.block != run.source_block || !tried.insert(run.source_extent).second) continue;
+    if (!is_copy(run.source_extent)) continue;
+    if (ShareWhole(plan, run.source_extent, use_of)) {
+      sourceless_.clear();
+      return true;
+    }
+    plan.segments.clear();
+  }
+  return false;
+}
+
+bool ExtentPlanner::ShareWhole(ExtentPlan& plan, uint64_t source_extent, UseOf use_of) {
+  const auto planned = batch_.find(source_extent);
   // What is given up itself is the same as what it is shared with: the next scan finds that.
   if (planned != batch_.end()) return false;
-  const ExtentUse* source = use_of(run.source_extent);
+  const ExtentUse* source = use_of(source_extent);
   if (source == nullptr || source->extent.length != plan.extent.length) return false;
   for (const Interval& live : Live(plan.references)) {
     for (uint64_t at = live.begin; at < live.end;) {
       const Wanted wanted = WantedAt(plan, at, live.end - at);
-      const Piece piece = LocateReference(run.source_extent, source->references, true, at, wanted);
+      const Piece piece = LocateReference(source_extent, source->references, true, at, wanted);
       if (piece.sourceless) {
-        sourceless_.push_back({0, plan.extent.length, run.source_extent, 0});
+        sourceless_.push_back({0, plan.extent.length, source_extent, 0});
         return false;
       }
       Append(plan.segments, {at, piece.length, !piece.found, piece.position, piece.pieces, piece.storage},

@@ -85,12 +85,16 @@ class ExtentPlanner {
   // Null: not known any more.
   using UseOf = absl::FunctionRef<const ExtentUse*(uint64_t address)>;
 
+  // Whether the checksums of that extent are those of the one that is planned, all of them.
+  using IsCopy = absl::FunctionRef<bool(uint64_t address)>;
+
   // Whether files may be split as that plan does; asked last.
   using MaySplit = absl::FunctionRef<bool(const ExtentPlan&)>;
 
   explicit ExtentPlanner(const PlanOptions& options) : options_(options) {}
 
-  ExtentVerdict Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, UseOf use_of, MaySplit may_split);
+  ExtentVerdict Plan(const ExtentUse& use, absl::Span<const BlockRun> runs, IsCopy is_copy, UseOf use_of,
+                     MaySplit may_split);
 
   // A part of the extent planned last whose source no file refers to any more: storage outlives its last
   // reference while another part of its extent has one.
@@ -122,7 +126,8 @@ class ExtentPlanner {
     bool sourceless = false;  // not found, since no file has it
   };
 
-  bool PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of);
+  bool PlanEncoded(ExtentPlan& plan, absl::Span<const BlockRun> runs, IsCopy is_copy, UseOf use_of);
+  bool ShareWhole(ExtentPlan& plan, uint64_t source_extent, UseOf use_of);
   void PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of);
   // Bytes of files that share with others in one way.
   struct Wanted {

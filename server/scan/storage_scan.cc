@@ -435,12 +435,16 @@ class StorageScan {
   }
 
   std::vector<BlockRun> RunsOf(const StorageExtent& extent, absl::Span<const uint64_t> checksums) {
-    std::vector<BlockRun> runs = finder_.Find(extent.address, checksums, [this](uint64_t address) {
-      const std::vector<uint64_t>* earlier = IsGone(address) ? nullptr : earlier_.Find(address);
-      return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*earlier);
-    });
+    std::vector<BlockRun> runs =
+        finder_.Find(extent.address, checksums, [this](uint64_t address) { return ChecksumsOf(address); });
     earlier_.Keep(extent.address, {checksums.begin(), checksums.end()});
     return runs;
+  }
+
+  // Empty: there is no such extent. Good until the next call.
+  absl::Span<const uint64_t> ChecksumsOf(uint64_t address) {
+    const std::vector<uint64_t>* const earlier = IsGone(address) ? nullptr : earlier_.Find(address);
+    return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*earlier);
   }
 
   // Only a dry run finds it: it may share with the extent that is looked back at.
@@ -453,8 +457,10 @@ class StorageScan {
                                       absl::Span<const BlockRun> runs) {
     // Not kept: what the planner asks for next may push it out.
     const ExtentUse use = LookUp(extent);
+    const bool has_all = std::find(checksums.begin(), checksums.end(), 0) == checksums.end();
     const ExtentVerdict verdict = planner_.Plan(
-        use, runs, [this](uint64_t address) { return UseOf(address); },
+        use, runs, [&](uint64_t address) { return has_all && ChecksumsOf(address) == checksums; },
+        [this](uint64_t address) { return UseOf(address); },
         [this](const ExtentPlan& plan) { return MaySplit(plan); });
     for (const ExtentPlanner::Part& part : planner_.sourceless()) {
       finder_.Prefer(extent.address, checksums, part.begin / block_, part.end / block_);

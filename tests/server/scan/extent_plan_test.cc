@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
+#include <utility>
 #include <vector>
 
 namespace cowherd {
@@ -27,6 +29,9 @@ class ExtentPlanTest : public testing::Test {
   ExtentVerdict Plan(uint64_t address, const std::vector<BlockRun>& runs) {
     return planner_.Plan(
         uses_.at(address), runs,
+        [this, address](uint64_t source) {
+          return copies_.count({address, source}) > 0;
+        },
         [this](uint64_t source) -> const ExtentUse* {
           const auto found = uses_.find(source);
           return found == uses_.end() ? nullptr : &found->second;
@@ -50,7 +55,16 @@ class ExtentPlanTest : public testing::Test {
     EXPECT_EQ(s.length, blocks * kBlock);
   }
 
+  // A compressed extent, of 32 blocks as its file sees them.
+  ExtentUse& AddCompressed(uint64_t address, uint64_t blocks, FileKey file) {
+    ExtentUse& use = Add(address, blocks, file);
+    use.references[0].length = 32 * kBlock;
+    use.references[0].encoded = true;
+    return use;
+  }
+
   std::map<uint64_t, ExtentUse> uses_;
+  std::set<std::pair<uint64_t, uint64_t>> copies_;  // of compressed extents, and what they are copies of
   bool may_split_ = true;
   ExtentPlanner planner_{PlanOptions()};
 };
@@ -95,11 +109,13 @@ TEST_F(ExtentPlanTest, MovingAllOfItWinsNothingAtAnyRatio) {
   Add(1000, 10, kOne);
   Add(2000, 10, kTwo);
   const auto use_of = [this](uint64_t address) -> const ExtentUse* { return &uses_.at(address); };
+  const auto is_copy = [](uint64_t) { return false; };
   const auto may_split = [](const ExtentPlan&) { return true; };
-  EXPECT_EQ(planner.Plan(uses_.at(2000), std::vector<BlockRun>{{0, 1000, 0, 2}}, use_of, may_split),
-            ExtentVerdict::kLittle);
-  EXPECT_EQ(planner.Plan(uses_.at(2000), std::vector<BlockRun>{{0, 1000, 0, 4}}, use_of, may_split),
-            ExtentVerdict::kPlanned);
+  const auto plan = [&](const std::vector<BlockRun>& runs) {
+    return planner.Plan(uses_.at(2000), runs, is_copy, use_of, may_split);
+  };
+  EXPECT_EQ(plan({{0, 1000, 0, 2}}), ExtentVerdict::kLittle);
+  EXPECT_EQ(plan({{0, 1000, 0, 4}}), ExtentVerdict::kPlanned);
 }
 
 TEST_F(ExtentPlanTest, WhatIsHeldByTooManyPlacesStays) {
@@ -226,20 +242,42 @@ TEST_F(ExtentPlanTest, RepeatsWithinAnExtent) {
 }
 
 TEST_F(ExtentPlanTest, CompressedExtentsGoAsAWhole) {
-  const auto encoded = [](ExtentUse& use, uint64_t offset, uint64_t length) {
-    use.references[0].extent_offset = offset;
-    use.references[0].length = length;
-    use.references[0].encoded = true;
-  };
-  encoded(Add(1000, 4, kOne), 0, 32 * kBlock);
-  encoded(Add(2000, 4, kTwo), 8 * kBlock, 16 * kBlock);
+  AddCompressed(1000, 4, kOne);
+  Reference& reference = AddCompressed(2000, 4, kTwo).references[0];
+  reference.extent_offset = 8 * kBlock;
+  reference.length = 16 * kBlock;
   EXPECT_EQ(Plan(2000, {{0, 1000, 0, 3}}), ExtentVerdict::kLittle);
+  copies_ = {{2000, 1000}, {3000, 1000}};
   EXPECT_EQ(Plan(2000, {{0, 1000, 0, 4}}), ExtentVerdict::kPlanned);
   ASSERT_EQ(Planned(2000).segments.size(), 1u);
   ExpectShare(Planned(2000).segments[0], 8, 16, kOne, 8);
   // A plain extent's checksums say nothing about a compressed one.
   Add(3000, 4, kThree);
   EXPECT_EQ(Plan(3000, {{0, 1000, 0, 4}}), ExtentVerdict::kLittle);
+}
+
+TEST_F(ExtentPlanTest, ACompressedCopyMayBeginLikeAnotherExtentToo) {
+  AddCompressed(1000, 4, kOne);
+  AddCompressed(2000, 4, kTwo);
+  AddCompressed(3000, 4, kThree);
+  copies_ = {{3000, 2000}};
+  EXPECT_EQ(Plan(3000, {{0, 1000, 0, 2}, {2, 2000, 1, 2}}), ExtentVerdict::kLittle);
+  EXPECT_EQ(Plan(3000, {{0, 1000, 0, 2}, {2, 2000, 2, 2}}), ExtentVerdict::kPlanned);
+  ASSERT_EQ(Planned(3000).segments.size(), 1u);
+  ExpectShare(Planned(3000).segments[0], 0, 32, kTwo, 0);
+}
+
+TEST_F(ExtentPlanTest, OfTwoThatACompressedExtentIsACopyOfOneThatFilesHaveIsTaken) {
+  AddCompressed(1000, 4, kOne).references[0].length = 8 * kBlock;
+  AddCompressed(2000, 4, kTwo);
+  AddCompressed(3000, 4, kThree);
+  copies_ = {{3000, 1000}, {3000, 2000}};
+  EXPECT_EQ(Plan(3000, {{0, 1000, 0, 2}}), ExtentVerdict::kLittle);
+  EXPECT_EQ(planner_.sourceless().size(), 1u);
+  EXPECT_EQ(Plan(3000, {{0, 1000, 0, 2}, {2, 2000, 2, 2}}), ExtentVerdict::kPlanned);
+  EXPECT_TRUE(planner_.sourceless().empty());
+  ASSERT_EQ(Planned(3000).segments.size(), 1u);
+  ExpectShare(Planned(3000).segments[0], 0, 32, kTwo, 0);
 }
 
 // Checksums are of blocks that zeros fill up; the kernel compares files, and these end.
@@ -292,12 +330,9 @@ TEST_F(ExtentPlanTest, ABlockThatFilesEndWithinDifferentlyIsMoved) {
 }
 
 TEST_F(ExtentPlanTest, ACompressedExtentsTailIsMovedToo) {
-  for (const uint64_t address : {1000, 2000}) {
-    Reference& reference = Add(address, 8, address == 1000 ? kOne : kTwo).references[0];
-    reference.length = 32 * kBlock;
-    reference.encoded = true;
-  }
-  uses_.at(2000).references[0].tail = 1;
+  AddCompressed(1000, 8, kOne);
+  AddCompressed(2000, 8, kTwo).references[0].tail = 1;
+  copies_ = {{2000, 1000}};
   EXPECT_EQ(Plan(2000, {{0, 1000, 0, 8}}), ExtentVerdict::kPlanned);
   ASSERT_EQ(Planned(2000).segments.size(), 2u);
   ExpectShare(Planned(2000).segments[0], 0, 31, kOne, 0);

@@ -54,6 +54,16 @@ TEST_F(RunFinderTest, ChangedBlockSplitsARun) {
   Expect(runs[1], 3, 100, 3, 3);
 }
 
+// The first one has the beginning, and only the second one all of it.
+TEST_F(RunFinderTest, ACopyIsCutWhereAnEarlierExtentIsTheSourceOfItsBeginning) {
+  Find(100, {1, 2, 3, 4, 5, 6});
+  Find(200, {1, 2, 3, 7, 8, 9});
+  const auto runs = Find(300, {1, 2, 3, 7, 8, 9});
+  ASSERT_EQ(runs.size(), 2u);
+  Expect(runs[0], 0, 100, 0, 3);
+  Expect(runs[1], 3, 200, 3, 3);
+}
+
 TEST_F(RunFinderTest, LoneBlocksCountOnlyWithLongChecksumsOrAsWholeExtents) {
   Find(100, {1, 2, 3});
   EXPECT_TRUE(Find(200, {7, 2, 8}).empty());

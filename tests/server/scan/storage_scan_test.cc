@@ -54,7 +54,7 @@ class ScriptedMap final : public StorageMap {
     for (size_t i = 0; i < count; ++i) {
       const uint64_t block = address + i * block_size();
       const auto extent = std::prev(extents.upper_bound(block));
-      if (extent->second.checksums) checksums[i] = block * 0x9e3779b97f4a7c15 | 1;
+      if (extent->second.checksums) checksums[i] = ContentAt(block) * 0x9e3779b97f4a7c15 | 1;
     }
     if (on_checksums) on_checksums(address);
     return checksums;
@@ -66,6 +66,7 @@ class ScriptedMap final : public StorageMap {
     reference.file = {5, extent.address};
     reference.length = extent.length;
     reference.unwritten = !extents.at(extent.address).written;
+    reference.encoded = encoded;
     return std::vector<Reference>{reference};
   }
   absl::StatusOr<std::string> PathOf(const FileKey& file, Wanted wanted) override {
@@ -80,8 +81,17 @@ class ScriptedMap final : public StorageMap {
   unsigned checksum_bits() const override { return 64; }
 
   std::map<uint64_t, Extent> extents;
+  uint64_t ContentAt(uint64_t address) const {
+    for (const auto& [copy, original] : copies) {
+      if (copy <= address && address < copy + original.length) return original.address + (address - copy);
+    }
+    return address;
+  }
+
   uint64_t extent_bytes = kExtentBytes;
   bool has_files = false;
+  bool encoded = false;
+  std::map<uint64_t, StorageExtent> copies;  // where they are, and of what
   uint64_t generation = 1;
   std::function<void(uint64_t address)> on_checksums;
   std::vector<uint64_t> asked_for_references;
@@ -118,6 +128,7 @@ class StorageScanTest : public ::testing::Test {
         fs_, *tree, map_, request_, [](const std::string&) { return true; }, 1 << 20, state->get(), pace,
         stop, totals, won, [](const Duplicate&) {});
     looked_at_ = totals.Get().bytes_scanned / map_.extent_bytes;
+    freeable_ = totals.Get().bytes_freeable;
     skipped_ = totals.Get().files_skipped;
     RETURN_IF_ERROR(unchecked.status());
     unchecked_ = *std::move(unchecked);
@@ -130,6 +141,7 @@ class StorageScanTest : public ::testing::Test {
   ScanRequest request_;
   std::unique_ptr<Stop> stop_ = std::make_unique<Stop>();
   uint64_t looked_at_ = 0;
+  uint64_t freeable_ = 0;
   uint64_t skipped_ = 0;
   UncheckedFiles unchecked_;
 };
@@ -285,6 +297,22 @@ TEST_F(StorageScanTest, ReservedStorageThatIsWrittenToMeanwhileIsFound) {
   };
   EXPECT_EQ(Scan(), 7U);
   EXPECT_EQ(unchecked_.files, std::vector<FileKey>({{5, At(3)}}));
+}
+
+// As zlib and lzo make them of files that begin alike.
+TEST_F(StorageScanTest, CompressedCopiesOfExtentsThatBeginAlikeAreFound) {
+  constexpr uint64_t kBegin = 8 * 4096;
+  map_.has_files = map_.encoded = request_.dry_run = request_.full_scan = true;
+  map_.extents.clear();
+  map_.extent_bytes = 2 * kBegin;
+  for (uint64_t i = 1; i <= 4; ++i) map_.extents[i * map_.extent_bytes] = {1, true};
+  const auto at = [this](uint64_t extent) { return extent * map_.extent_bytes; };
+  map_.copies = {{at(2), {at(1), kBegin}}, {at(3), {at(1), kBegin}}, {at(4), {at(1), kBegin}}};
+  Scan();
+  EXPECT_EQ(freeable_, 0U);
+  map_.copies[at(4) + kBegin] = {at(2) + kBegin, kBegin};
+  Scan();
+  EXPECT_EQ(freeable_, map_.extent_bytes);
 }
 
 // 65,536 are remembered with this budget, and as many extents that have to be looked at again.
