@@ -98,7 +98,9 @@ class FakeFilesystem::Tree final : public FileTree {
     return filesystem_->MakeScratch();
   }
   absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() override {
-    return ErrnoError(EOPNOTSUPP, "read checksums");
+    std::lock_guard<std::mutex> lock(filesystem_->mutex_);
+    const int error = filesystem_->FailureOf(Operation::kStorageMap, root_);
+    return ErrnoError(error != 0 ? error : EOPNOTSUPP, "read checksums");
   }
   int root_fd() const override { return fd_.get(); }
 

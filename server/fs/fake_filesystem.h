@@ -35,7 +35,17 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
     std::vector<std::pair<std::string, uint64_t>> targets;
   };
 
-  enum class Operation { kOpenRoot, kOpen, kList, kDedupeSource, kDedupeTarget, kExtents, kFacts, kCommit };
+  enum class Operation {
+    kOpenRoot,
+    kOpen,
+    kList,
+    kDedupeSource,
+    kDedupeTarget,
+    kExtents,
+    kFacts,
+    kCommit,
+    kStorageMap
+  };
 
   explicit FakeFilesystem(uint64_t size_bytes = uint64_t{16} << 30);
   ~FakeFilesystem() override;
@@ -60,7 +70,7 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   void KeepInline(uint64_t max_bytes);
 
   // From now on, `operation` on `path` fails with `error`; 0 ends that. kFacts and kCommit: the directory's
-  // or file's path that was opened.
+  // or file's path that was opened. kStorageMap: the root's; else EOPNOTSUPP.
   void Fail(Operation operation, const std::string& path, int error);
   // From now on, no answer of kSame covers more than `bytes`, rounded down to blocks.
   void LimitProgress(uint64_t bytes);

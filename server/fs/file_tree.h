@@ -84,7 +84,8 @@ class FileTree {
   virtual absl::StatusOr<Fd> MakeScratch() = 0;
 
   // The storage of the root's filesystem; must not outlive the tree. EOPNOTSUPP: it keeps no checksums of
-  // data; EPERM: this process may not read them.
+  // data, or in a way that is not known; ENOTTY: the kernel does not tell them; EPERM, EACCES: this process
+  // may not read them. Others: they are there, and were not read.
   virtual absl::StatusOr<std::unique_ptr<StorageMap>> OpenStorageMap() = 0;
 
   // A descriptor of the root directory, good for ExtentOps::Facts and Commit. Lives as long as the tree.

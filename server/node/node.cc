@@ -387,8 +387,7 @@ void LogAbilities(const RootTable& roots, const Rights& rights, ExtentOps& ops, 
           {{"root", root.name}, {"capability", lack.capability}, {"loses", lack.loses}});
     }
     if (facts->type == "btrfs" && !checksums.ok() && rights.sys_admin) {
-      Log(LogLevel::kWarning,
-          "the checksums of btrfs cannot be read, though CAP_SYS_ADMIN is there: scans read all data",
+      Log(LogLevel::kWarning, "the checksums of btrfs cannot be read, though CAP_SYS_ADMIN is there",
           {{"root", root.name}, {"error", checksums}});
     }
   }

@@ -75,6 +75,13 @@ absl::Status CheckFilesystem(const FsFacts& facts, const ScanRequest& request) {
   return absl::OkStatus();
 }
 
+// At all or for this process, by the error of OpenStorageMap: then all is read. Other errors may pass, and
+// to read instead frees less on btrfs.
+bool HasNoChecksums(const absl::Status& status) {
+  const int error = ErrnoOf(status);
+  return error == EOPNOTSUPP || error == ENOTTY || error == EPERM || error == EACCES;
+}
+
 // `feed` adds the files; `all`: those of the scan, and not only a part.
 absl::Status ScanByReading(const Scan& scan, const FileKey& root, bool all,
                            absl::FunctionRef<absl::Status(ReadingScan&)> feed) {
@@ -144,6 +151,7 @@ absl::Status ScanTree(ExtentOps& ops, FileTree& tree, const ScanRequest& request
   ASSIGN_OR_RETURN(const FsFacts facts, ops.Facts(tree.root_fd()));
   RETURN_IF_ERROR(CheckFilesystem(facts, request));
   absl::StatusOr<std::unique_ptr<StorageMap>> map = tree.OpenStorageMap();
+  if (!map.ok() && !HasNoChecksums(map.status())) return map.status();
   if (map.ok()) {
     Log(LogLevel::kInfo, "scan by the filesystem's checksums", {{"filesystem", facts.type}});
   } else {

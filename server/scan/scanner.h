@@ -13,8 +13,9 @@
 namespace cowherd {
 
 // Finds runs of blocks that an earlier place holds too, and shares their storage: by the filesystem's own
-// checksums (storage_scan.h) where there are any, by reading (reading_scan.h) elsewhere; the log says which,
-// and why. Memory is bounded by `index_budget` bytes, and 64 MiB for what is in hand.
+// checksums (storage_scan.h) where there are any and this process may read them, by reading (reading_scan.h)
+// elsewhere; the log says which, and why. Memory is bounded by `index_budget` bytes, and 64 MiB for what is
+// in hand.
 //
 // What cannot be shared is passed over: small files, holes, inline and preallocated stretches, other
 // filesystems, files that are not regular, extents looked at before. Files that cannot be read are counted

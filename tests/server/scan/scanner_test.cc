@@ -822,6 +822,32 @@ TEST_F(ScannerTest, ErrorsOfTheRootItselfEndIt) {
   EXPECT_THAT(Scan(), HasErrno(EROFS));
 }
 
+TEST_F(ScannerTest, WhereThereAreNoChecksumsToReadFilesAreRead) {
+  for (const int error : {EOPNOTSUPP, ENOTTY, EPERM, EACCES}) {
+    fs_.AddFile("/data/a", Blocks(1, 16));
+    fs_.AddFile("/data/b", Blocks(1, 16));
+    fs_.Fail(Operation::kStorageMap, "/data", error);
+    EXPECT_THAT(Scan(), IsOk()) << error;
+    EXPECT_EQ(totals_.files_read, 2U) << error;
+    EXPECT_EQ(totals_.bytes_accepted, 16 * kBlock) << error;
+  }
+}
+
+// Another time they are there.
+TEST_F(ScannerTest, WhereChecksumsCannotBeReadNowTheScanFails) {
+  fs_.AddFile("/data/a", Blocks(1, 16));
+  fs_.AddFile("/data/b", Blocks(1, 16));
+  for (const int error : {EIO, ENOMEM, EINTR, ESTALE}) {
+    fs_.Fail(Operation::kStorageMap, "/data", error);
+    for (const bool dry_run : {false, true}) {
+      request_.dry_run = dry_run;
+      EXPECT_THAT(Scan(), HasErrno(error));
+      EXPECT_EQ(totals_.files_read, 0U) << error;
+    }
+  }
+  EXPECT_TRUE(fs_.dedupe_calls().empty());
+}
+
 // Files are looked at in windows of 64 MiB; a run may cross from one to the next. Mostly holes here.
 TEST_F(ScannerTest, RunsAcrossWindows) {
   constexpr uint64_t kWindow = 64 << 20;
