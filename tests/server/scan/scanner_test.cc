@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -320,6 +321,25 @@ TEST_F(ScannerStateTest, ATornIndexIsToldBeforeFilesArePassedOver) {
     std::fclose(file);
   }
   EXPECT_EQ(ScanAndRead(), 64U);
+  EXPECT_EQ(ScanAndRead(), 0U);
+}
+
+TEST_F(ScannerStateTest, AKilledScanGoesOnFromItsCheckpoint) {
+  request_.checkpoint_interval = std::chrono::milliseconds(0);
+  for (int i = 0; i < 8; ++i) fs_.AddFile(absl::StrCat("/data/", i), Blocks(i % 7, 16));
+  const std::string kept = request_.state_dir + ".killed";
+  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall& call) {
+    // As the folder would be after kill -9.
+    if (call.targets.front().first == "/data/7") {
+      std::filesystem::copy(request_.state_dir, kept, std::filesystem::copy_options::recursive);
+    }
+  });
+  EXPECT_EQ(ScanAndRead(), 8U * 16);
+  fs_.BeforeDedupe(nullptr);
+  std::filesystem::remove_all(request_.state_dir);
+  std::filesystem::rename(kept, request_.state_dir);
+  EXPECT_GT(ScanAndRead(), 0U);
+  EXPECT_GT(totals_.files_unchanged, 0U);
   EXPECT_EQ(ScanAndRead(), 0U);
 }
 
