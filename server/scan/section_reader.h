@@ -34,8 +34,8 @@ struct ScannedFile {
   bool again = false;         // some of them could not for now: the next scan is to look at it too
   // With all that is to be shared. None: nothing has split it yet.
   absl::optional<uint64_t> extents;
-  uint64_t shared_until = 0;       // where the last stretch that is to be shared ends
-  uint64_t shared_from_until = 0;  // and where its source does, by address
+  uint64_t shared_until = 0;                // where the last stretch that is to be shared ends
+  uint64_t shared_from_until = UINT64_MAX;  // and where its source does, by address
 };
 
 // A stretch of a file that is read and compared as one.
