@@ -457,10 +457,13 @@ class StorageScan {
                                       absl::Span<const BlockRun> runs) {
     // Not kept: what the planner asks for next may push it out.
     const ExtentUse use = LookUp(extent);
-    const bool has_all = std::find(checksums.begin(), checksums.end(), 0) == checksums.end();
+    // Only of compressed extents, which are short.
+    const auto is_copy = [&](uint64_t address) {
+      const bool has_all = std::find(checksums.begin(), checksums.end(), 0) == checksums.end();
+      return has_all && ChecksumsOf(address) == checksums;
+    };
     const ExtentVerdict verdict = planner_.Plan(
-        use, runs, [&](uint64_t address) { return has_all && ChecksumsOf(address) == checksums; },
-        [this](uint64_t address) { return UseOf(address); },
+        use, runs, is_copy, [this](uint64_t address) { return UseOf(address); },
         [this](const ExtentPlan& plan) { return MaySplit(plan); });
     for (const ExtentPlanner::Part& part : planner_.sourceless()) {
       finder_.Prefer(extent.address, checksums, part.begin / block_, part.end / block_);

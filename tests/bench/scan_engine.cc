@@ -1,6 +1,6 @@
 // The scan engine alone, without a server: scans a directory and prints what it did as one JSON object.
-//   scan_engine [--dry_run] [--index_mib N] [--workers N] [--bytes_per_second N] [--min_extent_length N]
-//   [--min_file_size N] [--state DIRECTORY [--full]] DIRECTORY
+//   scan_engine [--dry_run] [--index_mib N] [--workers N] [--bytes_per_second N] [--min_file_size N]
+//   [--state DIRECTORY [--full]] DIRECTORY
 #include <sys/resource.h>
 
 #include <chrono>
@@ -28,8 +28,6 @@ int main(int argc, char** argv) {
       request.workers = static_cast<unsigned>(std::strtoul(argv[++i], nullptr, 10));
     } else if (word == "--bytes_per_second" && i + 1 < argc) {
       request.bytes_per_second = std::strtoul(argv[++i], nullptr, 10);
-    } else if (word == "--min_extent_length" && i + 1 < argc) {
-      request.min_extent_length = std::strtoul(argv[++i], nullptr, 10);
     } else if (word == "--min_file_size" && i + 1 < argc) {
       request.min_file_size = std::strtoul(argv[++i], nullptr, 10);
     } else if (word == "--state" && i + 1 < argc) {

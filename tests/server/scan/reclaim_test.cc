@@ -100,6 +100,19 @@ class ReclaimTest : public ::testing::Test {
     return totals.Get();
   }
 
+  // File a differs from the source, and that operation fails when it is halved.
+  Totals RunWhereAPartRefuses(FakeFilesystem::Operation operation, const std::string& path, int error) {
+    fs_.Write("/data/a", 0, Blocks(3, 1));
+    fs_.BeforeDedupe([=](const FakeFilesystem::DedupeCall& call) {
+      if (call.length < 6 * kBlock) fs_.Fail(operation, path, error);
+    });
+    const Totals totals = Run();
+    EXPECT_EQ(totals.ranges_failed, 2U);
+    EXPECT_EQ(fs_.dedupe_calls().size(), 3U);
+    EXPECT_EQ(tree_.copies, 0);
+    return totals;
+  }
+
   // One place of two cannot share: the extent stays, and a copy would only take space.
   void ExpectNoCopyFor(FakeFilesystem::Operation operation, int error) {
     fs_.Fail(operation, "/data/b", error);
@@ -164,27 +177,13 @@ TEST_F(ReclaimTest, CopiesNothingWhereAPlaceRefuses) {
 
 // A part that is refused is not halved further: it is not what differs.
 TEST_F(ReclaimTest, CopiesNothingWhereAPartOfAPlaceRefuses) {
-  fs_.Write("/data/a", 0, Blocks(3, 1));
-  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall& call) {
-    if (call.length < 6 * kBlock) fs_.Fail(FakeFilesystem::Operation::kDedupeTarget, "/data/a", EAGAIN);
-  });
-  const Totals totals = Run();
+  const Totals totals = RunWhereAPartRefuses(FakeFilesystem::Operation::kDedupeTarget, "/data/a", EAGAIN);
   EXPECT_EQ(totals.ranges_differ, 1U);
-  EXPECT_EQ(totals.ranges_failed, 2U);
-  EXPECT_EQ(fs_.dedupe_calls().size(), 3U);
-  EXPECT_EQ(tree_.copies, 0);
 }
 
 // All places of the call.
 TEST_F(ReclaimTest, CopiesNothingWhereTheSourceRefusesMeanwhile) {
-  fs_.Write("/data/a", 0, Blocks(3, 1));
-  fs_.BeforeDedupe([&](const FakeFilesystem::DedupeCall& call) {
-    if (call.length < 6 * kBlock) fs_.Fail(FakeFilesystem::Operation::kDedupeSource, "/data/source", EIO);
-  });
-  const Totals totals = Run();
-  EXPECT_EQ(totals.ranges_failed, 2U);
-  EXPECT_EQ(fs_.dedupe_calls().size(), 3U);
-  EXPECT_EQ(tree_.copies, 0);
+  RunWhereAPartRefuses(FakeFilesystem::Operation::kDedupeSource, "/data/source", EIO);
 }
 
 TEST_F(ReclaimTest, CopiesNothingWhereAPlaceCannotBeOpened) {

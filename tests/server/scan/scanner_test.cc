@@ -95,9 +95,17 @@ class ScannerTest : public ::testing::Test {
 
   // Writes from this block on, so that each is an extent of its own.
   void Scatter(const std::string& path, uint64_t first_block, const std::string& content) {
-    if (first_block == 0) fs_.AddFile(path, content);
     for (size_t i = content.size() / kBlock; i-- > 0;)
       fs_.Write(path, (first_block + i) * kBlock, content.substr(i * kBlock, kBlock));
+  }
+
+  // So many blocks are left where files may have `too_few` extents, and go free with `enough`.
+  void ExpectToTakeExtents(uint64_t too_few, uint64_t enough, uint64_t blocks) {
+    request_.max_extents_per_file = too_few;
+    EXPECT_THAT(Scan(), IsOk());
+    EXPECT_EQ(totals_.bytes_fragmenting, blocks * kBlock);
+    request_.max_extents_per_file = enough;
+    ScanAndWin(blocks);
   }
 
   bool Shares(const std::string& a, uint64_t a_block, const std::string& b, uint64_t b_block,
@@ -390,7 +398,7 @@ TEST_F(ScannerTest, HolesArePassedOverAtOnce) {
   fs_.Write("/data/sparse", uint64_t{3} << 30, island);
   ExtentsOps ops(fs_);
   EXPECT_THAT(Scan(ops), IsOk());
-  EXPECT_LE(ops.calls, 16);
+  EXPECT_LE(ops.calls, 13);
   EXPECT_EQ(totals_.bytes_scanned, 120 * kBlock);
   EXPECT_TRUE(Shares("a", 0, "sparse", (1 << 30) / kBlock + 1, 40));
   EXPECT_TRUE(Shares("a", 0, "sparse", (uint64_t{3} << 30) / kBlock, 40));
@@ -953,27 +961,20 @@ TEST_F(ScannerTest, FilesKeepToTheirLimitOfExtents) {
 
 // They lie behind what was read when the file is to be split.
 TEST_F(ScannerTest, ExtentsFarBehindCountToo) {
-  request_.max_extents_per_file = 8;
   constexpr uint64_t kBehind = 16384;
   const std::string twice = Blocks(1, 8);
   fs_.AddFile("/data/a", twice);
   // More than is read ahead of what is compared.
   fs_.AddFile("/data/b", Blocks(2, 4) + twice + Blocks(3, 4) + twice + Blocks(4, 9000));
   Scatter("/data/b", kBehind, Blocks(5, 6));
-  EXPECT_THAT(Scan(), IsOk());
-  EXPECT_EQ(totals_.bytes_fragmenting, 16 * kBlock);
-  request_.max_extents_per_file = 11;
-  ScanAndWin(16);
+  ExpectToTakeExtents(8, 11, 16);
 }
 
 TEST_F(ScannerTest, AFragmentedSourceSplitsThoseThatShareWithIt) {
-  request_.max_extents_per_file = 9;
+  fs_.AddFile("/data/a", "");
   Scatter("/data/a", 0, Blocks(1, 8));
   fs_.AddFile("/data/b", Blocks(2, 4) + Blocks(1, 8) + Blocks(3, 4));
-  EXPECT_THAT(Scan(), IsOk());
-  EXPECT_EQ(totals_.bytes_fragmenting, 8 * kBlock);
-  request_.max_extents_per_file = 10;
-  ScanAndWin(8);
+  ExpectToTakeExtents(9, 10, 8);
 }
 
 // It is read in sections, and is one extent all the same.

@@ -80,7 +80,6 @@ class ScriptedMap final : public StorageMap {
   uint32_t block_size() const override { return 4096; }
   unsigned checksum_bits() const override { return 64; }
 
-  std::map<uint64_t, Extent> extents;
   uint64_t ContentAt(uint64_t address) const {
     for (const auto& [copy, original] : copies) {
       if (copy <= address && address < copy + original.length) return original.address + (address - copy);
@@ -88,6 +87,7 @@ class ScriptedMap final : public StorageMap {
     return address;
   }
 
+  std::map<uint64_t, Extent> extents;
   uint64_t extent_bytes = kExtentBytes;
   bool has_files = false;
   bool encoded = false;
