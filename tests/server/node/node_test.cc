@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/scan/pace.h"
+#include "server/scan/pressure_gate.h"
 #include "tests/server/node/node_under_test.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_data.h"
@@ -25,8 +27,10 @@ using testing::NodeUnderTest;
 
 class NodeTest : public ::testing::Test {
  protected:
-  v1::RunTaskResponse RunToTheEnd(const v1::RunTaskRequest& request) {
-    const auto run = node_.RunTask(request);
+  v1::RunTaskResponse RunToTheEnd(const v1::RunTaskRequest& request) { return RunToTheEnd(node_, request); }
+
+  static v1::RunTaskResponse RunToTheEnd(Node& node, const v1::RunTaskRequest& request) {
+    const auto run = node.RunTask(request);
     EXPECT_THAT(run, IsOk());
     while (!(*run)->ended()) std::this_thread::yield();
     return (*run)->Report();
@@ -116,6 +120,20 @@ TEST_F(NodeTest, ScanTask) {
   EXPECT_EQ(report.summary().largest().groups(0).bytes_freeable(), 16 * kBlock);
   EXPECT_EQ(under_test_.book.Sums()["data"].bytes_won, static_cast<int64_t>(16 * kBlock));
   EXPECT_EQ(node_.Describe().running_tasks(), 0U);
+}
+
+TEST_F(NodeTest, AScanTaskPausesUnderPressure) {
+  // Somebody waited all of the eleven seconds that scans went on, and nobody does any more.
+  PressureGate gate(0.2);
+  const PressureGate::Time now = std::chrono::steady_clock::now();
+  for (int ago : {11, 1, 0}) gate.Look(now - std::chrono::seconds(ago), std::chrono::seconds(100 - ago));
+  ASSERT_TRUE(gate.paused());
+  PressurePause pressure(gate, [] { return "some total=100000000\n"; });
+  NodeUnderTest under_test(/*max_tasks=*/2, &pressure);
+  under_test.fs.AddFile("/data/a", Blocks(1, 16));
+  const auto report = RunToTheEnd(*under_test.node, NodeUnderTest::ScanTask("t"));
+  EXPECT_FALSE(report.summary().has_error());
+  EXPECT_GT(report.summary().totals().pressure_wait_ns(), 0U);
 }
 
 TEST_F(NodeTest, ScanTaskOfAnAbsentRootFails) {

@@ -10,6 +10,7 @@
 
 #include "server/fs/fake_filesystem.h"
 #include "server/node/node.h"
+#include "server/scan/pace.h"
 #include "tests/testing/test_data.h"
 
 namespace cowherd::testing {
@@ -43,7 +44,7 @@ class Gate {
 
 // A node of the roots "data", which is there, and "more", which is not, on a filesystem in memory.
 struct NodeUnderTest {
-  explicit NodeUnderTest(size_t max_tasks = 2) {
+  explicit NodeUnderTest(size_t max_tasks = 2, PressurePause* pressure = nullptr) {
     fs.AddDirectory("/data");
     NodeConfig config;
     config.name = "n1";
@@ -51,6 +52,7 @@ struct NodeUnderTest {
     config.labels = {{"rack", "r7"}};
     config.index_budget = 4 << 20;
     config.max_tasks = max_tasks;
+    config.pressure = pressure;
     config.rights = rights;
     node = std::make_unique<Node>(std::move(config), roots, fs, fs, book, metrics, epochs);
   }
