@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 import cluster
-from cluster import MIB, NODE, checksums, wait_for, write_random
+from cluster import MIB, NODE, checksums, run, wait_for, write_random
 
 
 def write_changed(path, original, every):
@@ -61,6 +61,31 @@ class GentleTest(cluster.ClusterTest):
         self.assertEqual(samples['cowherd_node_scan_source_files_total{volume="data",source="reading"}'], 0)
         self.assertGreater(samples['cowherd_node_scan_source_files_total{volume="data",source="checksums"}'], 200)
         self.assertEqual(samples["cowherd_node_index_budget_bytes"], 256 * MIB)
+
+    def told_of_reading(self, filesystem):
+        """What the node logs of why a scan of two files reads both."""
+        for copy in range(2):
+            write_random(filesystem.path / f"copy{copy}", 4 * MIB, 1)
+        node, controller = self.start(filesystem)
+        self.wait_job(controller, self.create_job(controller, "--all", "--dry_run"), "SUCCEEDED")
+        _, samples = node.metrics()
+        self.assertEqual(samples['cowherd_node_scan_source_files_total{volume="data",source="reading"}'], 2)
+        self.assertEqual(samples['cowherd_node_scan_source_files_total{volume="data",source="checksums"}'], 0)
+        told = [line for line in node.log_lines() if line["msg"] == "scan by reading"]
+        self.assertEqual(len(told), 1)
+        return told[0]
+
+    def test_xfs_is_read_and_the_log_tells_why(self):
+        told = self.told_of_reading(self.filesystem("xfs", 512))
+        self.assertEqual(told["filesystem"], "xfs")
+        self.assertIn("keeps no checksums of data", told["reason"])
+
+    def test_files_without_checksums_are_read_and_the_log_tells_why(self):
+        filesystem = self.filesystem("btrfs", 512)
+        run("chattr", "+C", filesystem.path)
+        told = self.told_of_reading(filesystem)
+        self.assertEqual(told["files"], 2)
+        self.assertIn("no checksums (nodatasum)", told["reason"])
 
     def test_what_does_not_pay_is_left(self):
         filesystem = self.filesystem("btrfs", 512)
