@@ -106,11 +106,14 @@ class Model {
     for (const Reference& r : references) {
       for (uint64_t at = 0; at < r.length; at += block_) live.insert(r.extent_offset + at);
     }
-    std::set<uint64_t>& kept = encoded_[std::move(checksums)];
-    if (!kept.empty() && std::includes(kept.begin(), kept.end(), live.begin(), live.end())) {
+    std::vector<std::set<uint64_t>>& kept = encoded_[std::move(checksums)];
+    const bool is_kept = std::any_of(kept.begin(), kept.end(), [&live](const std::set<uint64_t>& other) {
+      return std::includes(other.begin(), other.end(), live.begin(), live.end());
+    });
+    if (is_kept) {
       space_.attainable += extent.length;
-    } else if (kept.empty()) {
-      kept = std::move(live);
+    } else {
+      kept.push_back(std::move(live));
     }
     return absl::OkStatus();
   }
@@ -131,7 +134,8 @@ class Model {
   std::map<FileKey, std::string> bytes_;
   std::vector<std::vector<Content>> extents_;
   std::map<Content, std::vector<std::pair<size_t, size_t>>> places_;
-  std::map<std::vector<uint64_t>, std::set<uint64_t>> encoded_;  // what is live of those that stay
+  // What is live of those that stay.
+  std::map<std::vector<uint64_t>, std::vector<std::set<uint64_t>>> encoded_;
 };
 
 }  // namespace
