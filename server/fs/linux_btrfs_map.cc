@@ -2,20 +2,24 @@
 
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
+#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
+#include "server/base/read_file.h"
 #include "server/base/status.h"
 #include "server/fs/linux_btrfs_tree.h"
 
@@ -25,8 +29,6 @@ namespace {
 // The kernel clears what it is given, all of it: small where little is asked for.
 constexpr size_t kReferenceBytes = 1 << 20;
 constexpr size_t kSmallReferenceBytes = 4096;
-// What one compressed extent holds at most (fs/btrfs/compression.h).
-constexpr uint64_t kMaxEncodedBytes = 128 << 10;
 // Of one file to one extent, to be looked up one by one.
 constexpr uint32_t kMaxOwnReferences = 64;
 // Checksums of so many blocks in a row are read by themselves.
@@ -46,6 +48,27 @@ T ItemAs(absl::string_view item) {
   std::memset(&value, 0, sizeof(value));
   std::memcpy(&value, item.data(), std::min(item.size(), sizeof(value)));
   return value;
+}
+
+// Whether new files in that directory may be compressed: they inherit it from the directory, or the mount has
+// an option for it (proc_pid_mountinfo(5)). True also if it cannot be told.
+bool MayCompress(int directory) {
+  int flags = 0;
+  if (::ioctl(directory, FS_IOC_GETFLAGS, &flags) != 0 || (flags & FS_COMPR_FL) != 0) return true;
+  const absl::StatusOr<std::string> of_descriptor = ReadFile(absl::StrCat("/proc/self/fdinfo/", directory));
+  const absl::StatusOr<std::string> mounts = ReadFile("/proc/self/mountinfo");
+  if (!of_descriptor.ok() || !mounts.ok()) return true;
+  const std::vector<absl::string_view> fields =
+      absl::StrSplit(*of_descriptor, absl::ByAnyChar("\t\n"), absl::SkipEmpty());
+  const auto name = std::find(fields.begin(), fields.end(), "mnt_id:");
+  if (name == fields.end() || std::next(name) == fields.end()) return true;
+  const std::string mount = absl::StrCat(*std::next(name), " ");
+  for (const absl::string_view line : absl::StrSplit(*mounts, '\n')) {
+    if (!absl::StartsWith(line, mount)) continue;
+    const absl::string_view options = line.substr(line.rfind(' ') + 1);
+    return absl::StrContains(options, ",compress");
+  }
+  return true;
 }
 
 class BtrfsMap final : public StorageMap {
@@ -76,6 +99,7 @@ class BtrfsMap final : public StorageMap {
     root_key_ = {own.treeid, stat.st_ino};
     ASSIGN_OR_RETURN(prefix_, PathFromTop(own.treeid, stat.st_ino));
     if (!prefix_.empty()) prefix_ += '/';
+    may_compress_ = MayCompress(root_);
     // Fails here, not in the middle, where the rights are missing.
     absl::Status may = Extents(0, 1, 0).status();
     Forget();
@@ -189,6 +213,7 @@ class BtrfsMap final : public StorageMap {
 
   uint32_t block_size() const override { return block_size_; }
   unsigned checksum_bits() const override { return checksum_bytes_ * 8; }
+  bool may_compress() const override { return may_compress_; }
 
  private:
   // A file's references to an extent, as its back reference in the extent tree counts them.
@@ -417,6 +442,7 @@ class BtrfsMap final : public StorageMap {
   std::vector<uint64_t> references_;
   uint32_t block_size_ = 0;
   size_t checksum_bytes_ = 0;
+  bool may_compress_ = false;
   uint64_t item_span_ = 0;
   FileKey root_key_;
   std::string prefix_;  // of the root's paths, from the top; "" or with a slash at the end

@@ -10,6 +10,9 @@
 
 namespace cowherd {
 
+// What one compressed extent holds at most, as files see it (fs/btrfs/compression.h).
+constexpr uint64_t kMaxEncodedBytes = 128 << 10;
+
 // A piece of a filesystem's storage that holds file data. Its space comes back only as a whole, once no file
 // refers to any part of it.
 struct StorageExtent {
@@ -94,6 +97,8 @@ class StorageMap {
   virtual uint32_t block_size() const = 0;
   // Of a checksum, before folding.
   virtual unsigned checksum_bits() const = 0;
+  // Whether the filesystem may compress what is written to new files in the root directory.
+  virtual bool may_compress() const = 0;
 };
 
 }  // namespace cowherd

@@ -7,20 +7,27 @@
 namespace cowherd {
 namespace {
 
-// Extents that the part of a file becomes.
-uint64_t PiecesOf(const ExtentPlan& plan, const Reference& reference) {
+// Blocks have as much or more.
+constexpr uint64_t kLeastBlock = 4096;
+
+}  // namespace
+
+uint64_t FragmentLimit::PiecesOf(const ExtentPlan& plan, const Reference& reference) const {
   uint64_t pieces = 0;
   for (const Segment& segment : plan.segments) {
-    if (segment.offset < reference.extent_offset + reference.length &&
-        reference.extent_offset < segment.offset + segment.length) {
-      // btrfs joins no extents that came by several calls.
-      pieces += segment.pieces + (segment.move ? 0 : (segment.length - 1) / kMaxShareLength);
+    const uint64_t begin = std::max(segment.offset, reference.extent_offset);
+    const uint64_t end =
+        std::min(segment.offset + segment.length, reference.extent_offset + reference.length);
+    if (begin >= end) continue;
+    // btrfs joins no extents that came by several calls.
+    pieces += segment.pieces + (end - begin - 1) / kMaxShareLength;
+    // What is moved lies behind something else, wherever the compressed extents begin.
+    if (segment.move && may_compress_) {
+      pieces += (end - begin - kLeastBlock + kMaxEncodedBytes - 1) / kMaxEncodedBytes;
     }
   }
   return pieces;
 }
-
-}  // namespace
 
 bool FragmentLimit::Take(const ExtentPlan& plan, ExtentsOf extents_of) {
   absl::flat_hash_map<FileKey, uint64_t> added;

@@ -18,15 +18,21 @@ class FragmentLimit {
   using ExtentsOf = absl::FunctionRef<uint64_t(const FileKey&)>;
   static constexpr size_t kMaxFiles = 1 << 17;
 
-  explicit FragmentLimit(uint64_t max_extents) : max_extents_(max_extents) {}
+  // `may_compress`: what is moved.
+  FragmentLimit(uint64_t max_extents, bool may_compress)
+      : max_extents_(max_extents), may_compress_(may_compress) {}
 
   // True, and booked: no file comes to have more, as far as plans add to it; one that has more already is
-  // left alone. What a plan adds is counted by the places it shares with, some of which may turn out to be
-  // one extent; what is moved counts as one, though it may be compressed into several.
+  // left alone. What a plan adds is counted by the places it shares with and, where what is moved may be
+  // compressed, by the extents it may become then; some may turn out to be one extent.
   bool Take(const ExtentPlan& plan, ExtentsOf extents_of);
 
  private:
+  // That the part of a file becomes.
+  uint64_t PiecesOf(const ExtentPlan& plan, const Reference& reference) const;
+
   const uint64_t max_extents_;
+  const bool may_compress_;
   absl::flat_hash_map<FileKey, uint64_t> extents_;  // of files that plans split, with all that was booked
 };
 

@@ -144,7 +144,7 @@ class StorageScan {
         earlier_(map, limits_.earlier_bytes),
         finder_(index_budget / 3 * 2, block_, map.checksum_bits()),
         planner_({block_, request.min_freed_per_moved, request.min_extent_length}),
-        fragments_(request.max_extents_per_file),
+        fragments_(request.max_extents_per_file, map.may_compress()),
         wanted_(wanted),
         files_(
             tree, [this](const FileKey& file) { return Locate(file); }, limits_.files),

@@ -124,6 +124,7 @@ class EvenMap : public cowherd::StorageMap {
   void Forget() override {}
   uint32_t block_size() const override { return kBlock; }
   unsigned checksum_bits() const override { return 32; }
+  bool may_compress() const override { return false; }
 
  protected:
   const uint64_t extents_;

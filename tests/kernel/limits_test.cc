@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <memory>
 #include <random>
 #include <string>
@@ -16,8 +17,13 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/fd.h"
 #include "server/base/status.h"
+#include "server/fs/linux_extent_ops.h"
+#include "server/fs/linux_file_tree.h"
 #include "server/scan/scanner.h"
 #include "tests/kernel/loop_test.h"
+#include "tests/kernel/scan_loop.h"
+#include "tests/testing/command.h"
+#include "tests/testing/loop_filesystem.h"
 
 namespace cowherd {
 namespace {
@@ -169,6 +175,60 @@ TEST_P(LimitsTest, AnyNameThatIsAskedForCounts) {
   request.dry_run = false;
   EXPECT_EQ(Scan(request).bytes_accepted, freeable);
 }
+
+// Plain extents, of which a part is moved while the filesystem compresses.
+class CompressedMoveTest : public ::testing::TestWithParam<bool> {};
+
+TEST_P(CompressedMoveTest, FilesAreNotSplitIntoMoreExtentsThanAllowed) {
+  constexpr uint64_t kMoved = 2 * kMiB;
+  LoopFilesystem::Options options;
+  options.type = "btrfs";
+  const auto loop = LoopFilesystem::Make(options);
+  ASSERT_TRUE(loop.ok()) << loop.status();
+  std::mt19937_64 random(7);
+  std::string content(16 * kMiB, '\0');
+  for (size_t i = 0; i < content.size(); i += 64) content[i] = static_cast<char>(random());
+  const std::string paths[] = {(*loop)->path() + "/one", (*loop)->path() + "/two"};
+  for (const std::string& path : paths) {
+    std::ofstream(path, std::ios::binary) << content;
+    for (size_t i = 0; i < kMoved; i += 64) ++content[5 * kMiB + i];
+  }
+  const auto may_compress = [&] {
+    const auto tree = LinuxFileTrees().OpenRoot({"root", (*loop)->path(), (*loop)->path()});
+    EXPECT_TRUE(tree.ok()) << tree.status();
+    const auto map = (*tree)->OpenStorageMap();
+    EXPECT_TRUE(map.ok()) << map.status();
+    return (*map)->may_compress();
+  };
+  EXPECT_FALSE(may_compress());
+  const bool by_mount = GetParam();
+  ASSERT_EQ((*loop)->Unmount(), absl::OkStatus());
+  ASSERT_EQ((*loop)->Mount(by_mount ? "compress-force=zstd" : ""), absl::OkStatus());
+  if (!by_mount) {
+    ASSERT_EQ(RunCommand({"chattr", "+c", (*loop)->path()}), absl::OkStatus());
+  }
+  EXPECT_TRUE(may_compress());
+  const auto most_extents = [&] {
+    uint64_t most = 0;
+    for (const std::string& path : paths) {
+      const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      const auto list = LinuxExtentOps().Extents(fd.get(), 0, content.size(), 1000, /*flush=*/true);
+      EXPECT_TRUE(list.ok()) << list.status();
+      if (list.ok()) most = std::max<uint64_t>(most, list->extents.size());
+    }
+    return most;
+  };
+  ScanRequest request;
+  request.max_extents_per_file = 12;
+  EXPECT_EQ(ScanLoop(**loop, request, Stop(), [](const Duplicate&) {}).totals.bytes_fragmenting, 14 * kMiB);
+  EXPECT_LE(most_extents(), request.max_extents_per_file);
+  request.max_extents_per_file = 24;
+  EXPECT_EQ(ScanLoop(**loop, request, Stop(), [](const Duplicate&) {}).totals.bytes_accepted, 14 * kMiB);
+  EXPECT_GT(most_extents(), 12U);
+  EXPECT_LE(most_extents(), request.max_extents_per_file);
+}
+
+INSTANTIATE_TEST_SUITE_P(Btrfs, CompressedMoveTest, testing::Bool());
 
 INSTANTIATE_TEST_SUITE_P(Btrfs, LimitsTest, testing::Values("btrfs"));
 

@@ -25,6 +25,15 @@ class FragmentLimitTest : public testing::Test {
     return plan;
   }
 
+  // One that is moved as a whole.
+  static ExtentPlan Moving(uint64_t length) {
+    ExtentPlan plan;
+    plan.extent = {0, length};
+    plan.references.push_back({kOne, 0, 0, length, false, false});
+    plan.segments.push_back({0, length, true, {}});
+    return plan;
+  }
+
   bool Take(const ExtentPlan& plan) {
     return limit_.Take(plan, [this](const FileKey& file) {
       ++asked_[file];
@@ -32,7 +41,7 @@ class FragmentLimitTest : public testing::Test {
     });
   }
 
-  FragmentLimit limit_{10};
+  FragmentLimit limit_{10, /*may_compress=*/false};
   std::map<FileKey, uint64_t> extents_ = {{kOne, 1}, {kTwo, 1}};
   std::map<FileKey, int> asked_;
 };
@@ -52,6 +61,34 @@ TEST_F(FragmentLimitTest, LongDuplicatesBecomeSeveralExtents) {
   plan.segments.push_back({0, kLength, false, {}});
   EXPECT_TRUE(Take(plan));   // 8 then
   EXPECT_FALSE(Take(plan));  // and 7 more
+}
+
+TEST_F(FragmentLimitTest, SoDoesWhatIsMovedInSeveralCalls) {
+  EXPECT_TRUE(Take(Moving(160 << 20)));  // 10
+  EXPECT_FALSE(Take(Moving(32 << 20)));  // one more
+}
+
+// Eight extents of 128 KiB, or nine if it does not begin with one.
+TEST_F(FragmentLimitTest, WhatIsMovedMayBecomeManyCompressedExtents) {
+  FragmentLimit compressed(10, /*may_compress=*/true);
+  const auto take = [&](const ExtentPlan& plan) {
+    return compressed.Take(plan, [this](const FileKey& file) { return extents_[file]; });
+  };
+  EXPECT_TRUE(take(Moving(1 << 20)));     // 9 then
+  EXPECT_TRUE(take(Moving(2 * kBlock)));  // 10
+  EXPECT_FALSE(take(Moving(2 * kBlock)));
+  EXPECT_TRUE(take(Moving(kBlock)));
+  EXPECT_TRUE(Take(Moving(1 << 20)));
+  EXPECT_TRUE(Take(Moving(1 << 20)));
+}
+
+// A file that has a block of what is moved does not get the extents of all.
+TEST_F(FragmentLimitTest, OnlyTheMovedPartOfAFileCounts) {
+  FragmentLimit compressed(2, /*may_compress=*/true);
+  ExtentPlan plan = Moving(64 << 20);
+  plan.references[0].extent_offset = kBlock;
+  plan.references[0].length = 2 * kBlock;
+  EXPECT_TRUE(compressed.Take(plan, [](const FileKey&) { return 1; }));
 }
 
 TEST_F(FragmentLimitTest, HoldsOverAllPlans) {

@@ -79,6 +79,7 @@ class ScriptedMap final : public StorageMap {
   void Forget() override {}
   uint32_t block_size() const override { return 4096; }
   unsigned checksum_bits() const override { return 64; }
+  bool may_compress() const override { return false; }
 
   uint64_t ContentAt(uint64_t address) const {
     for (const auto& [copy, original] : copies) {
