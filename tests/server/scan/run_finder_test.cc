@@ -1,8 +1,10 @@
 #include "server/scan/run_finder.h"
 
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include <map>
+#include <memory>
 #include <vector>
 
 namespace cowherd {
@@ -132,6 +134,61 @@ TEST_F(RunFinderTest, LongRowsOfEqualBlocksTakeFewSteps) {
   uint64_t covered = 0;
   for (const BlockRun& run : runs) covered += run.blocks;
   EXPECT_GE(covered, 10000u - 256);
+}
+
+// Of 4.9 million blocks, an index of 49,152 entries keeps one of 128.
+TEST(RunFinderScaleTest, LongRunsAreFoundWithASmallIndex) {
+  constexpr size_t kBudget = 1 << 20;
+  constexpr int kSampling = 7;
+  constexpr uint64_t kExtentBlocks = 8192;
+  constexpr uint64_t kExtents = 600;
+  const std::vector<uint64_t> lengths = {8, 1 << kSampling, 8 << kSampling};
+  // Every other extent has a run of one before it, at another place. All else is unique.
+  const auto length_in = [&](uint64_t extent) {
+    return extent % 2 == 0 ? 0 : lengths[extent / 2 % lengths.size()];
+  };
+  const auto place_in = [](uint64_t extent) { return extent * 997 % (kExtentBlocks / 2); };
+  const auto source_of = [](uint64_t extent) { return extent * 31 % (extent + 1) / 2 * 2; };
+  const auto checksums_of = [&](uint64_t extent) {
+    std::vector<uint64_t> checksums(kExtentBlocks);
+    const auto fill = [&](uint64_t first, uint64_t blocks, uint64_t from) {
+      for (uint64_t i = 0; i < blocks; ++i) {
+        const uint64_t block = from + i;
+        checksums[first + i] = XXH3_64bits(&block, sizeof(block)) & 0xffffffff;
+      }
+    };
+    fill(0, kExtentBlocks, extent * kExtentBlocks);
+    fill(place_in(extent), length_in(extent), source_of(extent) * kExtentBlocks + kExtentBlocks / 3);
+    return checksums;
+  };
+  RunFinder finder(kBudget, kBlock, 32);
+  std::map<uint64_t, int> found;  // by length
+  uint64_t candidates = 0;
+  uint64_t runs_found = 0;
+  std::vector<uint64_t> source;
+  for (uint64_t extent = 0; extent < kExtents; ++extent) {
+    const std::vector<uint64_t> checksums = checksums_of(extent);
+    const auto runs = finder.Find(extent * kExtentBlocks * kBlock, checksums, [&](uint64_t address) {
+      ++candidates;
+      source = checksums_of(address / kBlock / kExtentBlocks);
+      return absl::MakeConstSpan(source);
+    });
+    for (const BlockRun& run : runs) {
+      ++runs_found;
+      EXPECT_EQ(run.block, place_in(extent));
+      EXPECT_EQ(run.blocks, length_in(extent));
+      ++found[run.blocks];
+    }
+  }
+  const AnchorTable& anchors = finder.anchors();
+  EXPECT_LE(anchors.bytes(), kBudget);
+  EXPECT_LE(anchors.entries() * 4, kBudget / 16 * 3);
+  EXPECT_EQ(anchors.sampling(), kSampling);
+  EXPECT_EQ(candidates, runs_found);
+  // Of 100 each.
+  EXPECT_LT(found[8], 20);
+  EXPECT_GE(found[1 << kSampling], 60);
+  EXPECT_GE(found[8 << kSampling], 99);
 }
 
 }  // namespace
