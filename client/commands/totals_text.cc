@@ -63,7 +63,7 @@ void PrintTotals(std::ostream& out, const v1::TaskTotals& totals, bool shares) {
   const auto leave = [&left](uint64_t bytes, absl::string_view why) {
     if (bytes > 0) left.push_back(absl::StrCat(FormatSize(bytes), " ", why));
   };
-  leave(totals.bytes_held(), "held by files outside the scan or immutable");
+  leave(totals.bytes_held(), "held by files outside the scan, immutable ones or too many");
   leave(totals.bytes_unprofitable(), "not worth moving what is unique");
   leave(totals.bytes_fragmenting(), "would split a file too often");
   if (!left.empty()) PrintLine(out, "left", absl::StrJoin(left, ", "));

@@ -59,7 +59,8 @@ void SampleTotals(Scrape& scrape, const std::string& name, const Totals& t) {
     scrape.Counter(
         "cowherd_node_left_bytes_total",
         "Duplicate data that is left as it is, by reason: its storage is held by files outside the "
-        "scan or immutable ones, too much would have to be moved, or a file would get too many extents.",
+        "scan, immutable ones or too many, too much would have to be moved, or a file would get too many "
+        "extents.",
         {volume, {"reason", reason}}, static_cast<double>(value));
   };
   left("held", t.bytes_held);

@@ -107,7 +107,8 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
     return ExtentVerdict::kLittle;
   }
   const size_t places = plan.segments.size() * plan.references.size();
-  if (places > kMaxPlanPlaces || !may_split(plan)) return ExtentVerdict::kFragments;
+  if (places > kMaxPlanPlaces) return ExtentVerdict::kHeldOutside;
+  if (!may_split(plan)) return ExtentVerdict::kFragments;
   bytes_ += plan.duplicate_bytes + plan.moved_bytes;
   places_ += places;
   moved_bytes_ += plan.moved_bytes;

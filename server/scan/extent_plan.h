@@ -62,8 +62,9 @@ struct ExtentPlan {
 enum class ExtentVerdict {
   kUnique,  // nothing in it is a duplicate
   kPlanned,
-  kOutside,      // no file of the scan refers to it
-  kHeldOutside,  // files that may not be touched refer to it too: it would stay
+  kOutside,  // no file of the scan refers to it
+  // Files that may not be touched refer to it too, or more places than a plan takes: it would stay.
+  kHeldOutside,
   // Too much would have to be moved for what goes free, or nothing can be shared, or a file keeps the extent
   // for what it has not written yet.
   kLittle,

@@ -212,7 +212,7 @@ TEST_F(NodeCommands, FindPrintsGroupsAndASummary) {
             "scanned:     4 MiB\n"
             "duplicates:  2 MiB in 3 ranges\n"
             "would free:  2 MiB; 0 B to be moved, 0 B to be read\n"
-            "left:        4 KiB held by files outside the scan or immutable\n"
+            "left:        4 KiB held by files outside the scan, immutable ones or too many\n"
             "time:        1 m 05 s\n"
             "\n"
             "LARGEST GROUPS: FREES  COPIES  LENGTH  SOURCE           FIRST COPIES\n"
