@@ -30,6 +30,10 @@ std::vector<Interval> Live(absl::Span<const Reference> references) {
   return merged;
 }
 
+bool HasBlock(const Reference& reference, uint64_t offset) {
+  return reference.extent_offset <= offset && offset < reference.extent_offset + reference.length;
+}
+
 std::map<uint64_t, uint32_t> TailsOf(absl::Span<const Reference> references, uint32_t block_size) {
   std::map<uint64_t, uint32_t> tails;
   for (const Reference& r : references) {
@@ -37,12 +41,24 @@ std::map<uint64_t, uint32_t> TailsOf(absl::Span<const Reference> references, uin
   }
   for (auto& [offset, bytes] : tails) {
     for (const Reference& r : references) {
-      const uint64_t end = r.extent_offset + r.length;
-      if (r.extent_offset > offset || end <= offset) continue;
-      if ((end == offset + block_size ? r.tail : 0) != bytes) bytes = kTailsDiffer;
+      if (HasBlock(r, offset) && TailBefore(r, offset + block_size) != bytes) bytes = kTailsDiffer;
     }
   }
   return tails;
+}
+
+// Of the blocks that files end within differently, beyond the first of each.
+uint64_t MoreCopies(const ExtentPlan& plan, uint32_t block_size) {
+  uint64_t copies = 0;
+  for (const auto& [offset, bytes] : plan.tails) {
+    if (bytes != kTailsDiffer) continue;
+    absl::flat_hash_set<uint32_t> different;
+    for (const Reference& r : plan.references) {
+      if (HasBlock(r, offset)) different.insert(TailBefore(r, offset + block_size));
+    }
+    copies += different.size() - 1;
+  }
+  return copies;
 }
 
 // Appends, or lengthens the last segment where that says the same. A block that ends a file is asked for
@@ -67,6 +83,24 @@ void Append(std::vector<Segment>& segments, const Segment& next, bool ends_file 
 }
 
 }  // namespace
+
+uint32_t TailBefore(const Reference& reference, uint64_t end) {
+  return reference.extent_offset + reference.length == end ? reference.tail : 0;
+}
+
+std::vector<uint64_t> CutsOf(const ExtentPlan& plan) {
+  std::vector<uint64_t> cuts;
+  for (const Reference& r : plan.references) {
+    cuts.push_back(r.extent_offset);
+    cuts.push_back(r.extent_offset + r.length);
+  }
+  for (const auto& [offset, bytes] : plan.tails) {
+    if (bytes == kTailsDiffer) cuts.push_back(offset);
+  }
+  std::sort(cuts.begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  return cuts;
+}
 
 void ExtentPlanner::NextBatch() {
   batch_.clear();
@@ -100,6 +134,7 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
   for (const Segment& segment : plan.segments) {
     (segment.move ? plan.moved_bytes : plan.duplicate_bytes) += segment.length;
   }
+  plan.moved_bytes += MoreCopies(plan, options_.block_size) * options_.block_size;
   // Also where no file refers to the duplicates any more, as when a job was killed that had shared them: what
   // is left holds the whole extent.
   if (plan.moved_bytes > 0 && (plan.extent.length < plan.moved_bytes * options_.freed_per_moved ||

@@ -56,8 +56,15 @@ struct ExtentPlan {
   // (fs/remap_range.c), though checksums are of whole blocks.
   std::map<uint64_t, uint32_t> tails;
   uint64_t duplicate_bytes = 0;
-  uint64_t moved_bytes = 0;
+  uint64_t moved_bytes = 0;  // copies together: a block that files end within differently takes several
 };
+
+// How many bytes a file that ends within the block before `end`, an offset in the extent, has of it. 0: all.
+uint32_t TailBefore(const Reference& reference, uint64_t end);
+
+// Where, in the extent, one call of the kernel cannot go on: references begin or end there, or files end
+// differently within the block behind it. Ascending.
+std::vector<uint64_t> CutsOf(const ExtentPlan& plan);
 
 enum class ExtentVerdict {
   kUnique,  // nothing in it is a duplicate

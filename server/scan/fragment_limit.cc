@@ -12,7 +12,8 @@ constexpr uint64_t kLeastBlock = 4096;
 
 }  // namespace
 
-uint64_t FragmentLimit::PiecesOf(const ExtentPlan& plan, const Reference& reference) const {
+uint64_t FragmentLimit::PiecesOf(const ExtentPlan& plan, const std::vector<uint64_t>& cuts,
+                                 const Reference& reference) const {
   uint64_t pieces = 0;
   for (const Segment& segment : plan.segments) {
     const uint64_t begin = std::max(segment.offset, reference.extent_offset);
@@ -21,6 +22,8 @@ uint64_t FragmentLimit::PiecesOf(const ExtentPlan& plan, const Reference& refere
     if (begin >= end) continue;
     // btrfs joins no extents that came by several calls.
     pieces += segment.pieces + (end - begin - 1) / kMaxShareLength;
+    const auto inside = std::upper_bound(cuts.begin(), cuts.end(), begin);
+    pieces += static_cast<uint64_t>(std::lower_bound(inside, cuts.end(), end) - inside);
     // What is moved lies behind something else, wherever the compressed extents begin.
     if (segment.move && may_compress_) {
       pieces += (end - begin - kLeastBlock + kMaxEncodedBytes - 1) / kMaxEncodedBytes;
@@ -30,9 +33,10 @@ uint64_t FragmentLimit::PiecesOf(const ExtentPlan& plan, const Reference& refere
 }
 
 bool FragmentLimit::Take(const ExtentPlan& plan, ExtentsOf extents_of) {
+  const std::vector<uint64_t> cuts = CutsOf(plan);
   absl::flat_hash_map<FileKey, uint64_t> added;
   for (const Reference& reference : plan.references) {
-    const uint64_t pieces = PiecesOf(plan, reference);
+    const uint64_t pieces = PiecesOf(plan, cuts, reference);
     if (pieces > 1) added[reference.file] += pieces - 1;
   }
   for (const auto& [file, more] : added) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
@@ -29,7 +30,8 @@ class FragmentLimit {
 
  private:
   // That the part of a file becomes.
-  uint64_t PiecesOf(const ExtentPlan& plan, const Reference& reference) const;
+  uint64_t PiecesOf(const ExtentPlan& plan, const std::vector<uint64_t>& cuts,
+                    const Reference& reference) const;
 
   const uint64_t max_extents_;
   const bool may_compress_;

@@ -22,18 +22,14 @@ bool Covers(const Reference& r, uint64_t begin, uint64_t end) {
   return r.extent_offset <= begin && end <= r.extent_offset + r.length;
 }
 
-// The parts of a segment within which no reference begins or ends.
-std::vector<std::pair<uint64_t, uint64_t>> Parts(const ExtentPlan& plan, const Segment& segment) {
+// The parts of a segment that are cut nowhere: where they begin and end.
+std::vector<std::pair<uint64_t, uint64_t>> Parts(const std::vector<uint64_t>& cuts, const Segment& segment) {
   const uint64_t end = segment.offset + segment.length;
-  std::set<uint64_t> cuts = {segment.offset, end};
-  for (const Reference& r : plan.references) {
-    for (uint64_t cut : {r.extent_offset, r.extent_offset + r.length}) {
-      if (cut > segment.offset && cut < end) cuts.insert(cut);
-    }
-  }
   std::vector<std::pair<uint64_t, uint64_t>> parts;
-  for (auto cut = cuts.begin(); std::next(cut) != cuts.end(); ++cut)
-    parts.emplace_back(*cut, *std::next(cut));
+  uint64_t begin = segment.offset;
+  auto cut = std::upper_bound(cuts.begin(), cuts.end(), begin);
+  for (; cut != cuts.end() && *cut < end; ++cut) parts.emplace_back(std::exchange(begin, *cut), *cut);
+  parts.emplace_back(begin, end);
   return parts;
 }
 
@@ -61,9 +57,10 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
   // What shares with moved data is to share where that lies from now on.
   std::vector<Share> of_moved;
   for (const auto& [address, plan] : batch) {
+    const std::vector<uint64_t> cuts = CutsOf(plan);
     for (const Segment& segment : plan.segments) {
       const bool source_moves = batch.count(segment.source_storage.extent) > 0;
-      for (const auto& [begin, end] : Parts(plan, segment)) {
+      for (const auto& [begin, end] : Parts(cuts, segment)) {
         const uint64_t skip = begin - segment.offset;
         Share share;
         share.source = {segment.source.file, segment.source.offset + skip};
@@ -71,21 +68,22 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
         share.storage = address + begin;
         share.extent = address;
         share.length = end - begin;
-        std::vector<Share> places;
+        std::map<uint32_t, std::vector<Share>> places;  // by how much of its last block files have
         for (const Reference& r : plan.references) {
           if (!Covers(r, begin, end)) continue;
           share.destination = At(r, begin);
-          places.push_back(share);
+          places[TailBefore(r, end)].push_back(share);
         }
-        if (places.empty()) continue;
-        if (segment.move) {
-          for (uint64_t done = 0; done < share.length; done += kMaxShareLength) {
-            moves.push_back(
-                {PartOf(places, done, std::min(kMaxShareLength, share.length - done)), /*move=*/true});
+        for (const auto& [tail, alike] : places) {
+          if (segment.move) {
+            for (uint64_t done = 0; done < share.length; done += kMaxShareLength) {
+              moves.push_back(
+                  {PartOf(alike, done, std::min(kMaxShareLength, share.length - done)), /*move=*/true});
+            }
+          } else {
+            std::vector<Share>& shares = source_moves ? of_moved : duplicates;
+            shares.insert(shares.end(), alike.begin(), alike.end());
           }
-        } else {
-          std::vector<Share>& shares = source_moves ? of_moved : duplicates;
-          shares.insert(shares.end(), places.begin(), places.end());
         }
       }
     }

@@ -322,12 +322,41 @@ TEST_F(ExtentPlanTest, ABlockThatFilesEndWithinDifferentlyIsMoved) {
   EXPECT_EQ(Plan(2000, {{0, 1000, 0, 10}}), ExtentVerdict::kPlanned);
   ASSERT_EQ(Planned(2000).segments.size(), 2u);
   ExpectMove(Planned(2000).segments[1], 9, 1);
+  EXPECT_EQ(Planned(2000).moved_bytes, 2 * kBlock);
+  EXPECT_EQ(CutsOf(Planned(2000)), (std::vector<uint64_t>{0, 9 * kBlock, 10 * kBlock}));
   // One of the files that have the source will do.
   Add(4000, 10, kThree);
   planner_.NextBatch();
   EXPECT_EQ(Plan(4000, {{0, 2000, 0, 10}}), ExtentVerdict::kPlanned);
   ASSERT_EQ(Planned(4000).segments.size(), 1u);
   ExpectShare(Planned(4000).segments[0], 0, 10, kThree, 0);
+}
+
+TEST_F(ExtentPlanTest, EachWayInWhichFilesEndWithinABlockTakesACopy) {
+  Add(1000, 20, kOne);
+  ExtentUse& use = Add(2000, 20, kTwo);
+  for (const uint32_t tail : {100, 100, 200}) {
+    use.references.push_back({kThree, 0, 0, 20 * kBlock, false, false, tail});
+  }
+  // This one does not reach it, and ends within another as all do.
+  use.references.push_back({kThree, 0, 0, 5 * kBlock, false, false});
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, 20}}), ExtentVerdict::kPlanned);
+  EXPECT_EQ(Planned(2000).moved_bytes, 3 * kBlock);
+  EXPECT_EQ(CutsOf(Planned(2000)), (std::vector<uint64_t>{0, 5 * kBlock, 19 * kBlock, 20 * kBlock}));
+  // Four do not pay.
+  use.references.push_back({kThree, 0, 0, 20 * kBlock, false, false, 300});
+  planner_.NextBatch();
+  PlanOptions options;
+  options.freed_per_moved = 6;
+  ExtentPlanner planner(options);
+  const auto plan = [&] {
+    return planner.Plan(
+        use, std::vector<BlockRun>{{0, 1000, 0, 20}}, [](uint64_t) { return false; },
+        [this](uint64_t source) { return &uses_.at(source); }, [](const ExtentPlan&) { return true; });
+  };
+  EXPECT_EQ(plan(), ExtentVerdict::kLittle);
+  use.references.pop_back();
+  EXPECT_EQ(plan(), ExtentVerdict::kPlanned);
 }
 
 TEST_F(ExtentPlanTest, ACompressedExtentsTailIsMovedToo) {

@@ -68,6 +68,18 @@ TEST_F(FragmentLimitTest, SoDoesWhatIsMovedInSeveralCalls) {
   EXPECT_FALSE(Take(Moving(32 << 20)));  // one more
 }
 
+// The kernel shares what two files have and what only one has by calls of their own.
+TEST_F(FragmentLimitTest, WhereOtherFilesBeginOrEndIsACut) {
+  ExtentPlan plan = Moving(20 * kBlock);
+  for (uint64_t block = 2; block < 20; block += 2) {
+    plan.references.push_back({kTwo, block * kBlock, block * kBlock, kBlock, false, false});
+  }
+  EXPECT_FALSE(Take(plan));  // 18 more of the first
+  plan.references.resize(5);
+  EXPECT_TRUE(Take(plan));  // 8 more
+  EXPECT_FALSE(Take(plan));
+}
+
 // Eight extents of 128 KiB, or nine if it does not begin with one.
 TEST_F(FragmentLimitTest, WhatIsMovedMayBecomeManyCompressedExtents) {
   FragmentLimit compressed(10, /*may_compress=*/true);

@@ -54,11 +54,11 @@ class CountingTree final : public FileTree {
   const std::unique_ptr<FileTree> tree_;
 };
 
-// Files a and b have one extent of 8 blocks, to go free: all but its last two blocks is as in file "source".
+// Files have one extent of 8 blocks, to go free: all but its last two blocks is as in file "source".
 class ReclaimTest : public ::testing::Test {
  protected:
   ReclaimTest() : tree_(fs_, Prepared(fs_)) {
-    for (const char* name : {"source", "a", "b"}) {
+    for (const char* name : {"source", "a", "b", "short_a", "short_b"}) {
       const FileFacts facts = tree_.Open(name, false)->facts;
       keys_.push_back({facts.device, facts.inode});
       names_[keys_.back()] = name;
@@ -69,10 +69,13 @@ class ReclaimTest : public ::testing::Test {
     fs.AddFile("/data/source", Blocks(1, 6));
     fs.AddFile("/data/a", Blocks(1, 6) + Blocks(2, 2));
     fs.AddFile("/data/b", Blocks(1, 6) + Blocks(2, 2));
+    for (const char* name : {"/data/short_a", "/data/short_b"}) {
+      fs.AddFile(name, (Blocks(1, 6) + Blocks(2, 2)).substr(0, 7 * kBlock + kTail));
+    }
     return testing::OpenData(fs);
   }
 
-  Totals Run() {
+  Totals Run(bool also_short = false) {
     ExtentPlan plan;
     plan.extent = {1 << 20, 8 * kBlock};
     for (const FileKey& file : {keys_[1], keys_[2]}) {
@@ -80,6 +83,10 @@ class ReclaimTest : public ::testing::Test {
       reference.file = file;
       reference.length = 8 * kBlock;
       plan.references.push_back(reference);
+    }
+    for (size_t file = 3; file < keys_.size() && also_short; ++file) {
+      plan.references.push_back({keys_[file], 0, 0, 8 * kBlock, false, false, kTail});
+      plan.tails[7 * kBlock] = kTailsDiffer;
     }
     plan.segments.push_back({0, 6 * kBlock, false, {keys_[0], 0}, 1, {1 << 16, 0}});
     plan.segments.push_back({6 * kBlock, 2 * kBlock, true, {}});
@@ -122,9 +129,11 @@ class ReclaimTest : public ::testing::Test {
     EXPECT_EQ(tree_.copies, 0);
   }
 
+  static constexpr uint32_t kTail = 100;
+
   FakeFilesystem fs_;
   CountingTree tree_;
-  std::vector<FileKey> keys_;  // of source, a and b
+  std::vector<FileKey> keys_;  // of source, a, b and those that end within the last block
   std::map<FileKey, std::string> names_;
 };
 
@@ -139,6 +148,17 @@ TEST_F(ReclaimTest, SharesTheDuplicatesAndThenCopiesTheRest) {
   EXPECT_EQ(copies_before, 0);
   EXPECT_EQ(tree_.copies, 1);
   EXPECT_EQ(fs_.SharedBytes("/data/a", 0, "/data/b", 0, 8 * kBlock), 8 * kBlock);
+}
+
+// One for those that have all of it, one for those that have the same part.
+TEST_F(ReclaimTest, CopiesABlockForEachWayInWhichFilesEndWithinIt) {
+  const Totals totals = Run(/*also_short=*/true);
+  EXPECT_EQ(totals.ranges_failed, 0U);
+  EXPECT_EQ(totals.bytes_moved, 0U);
+  EXPECT_EQ(tree_.copies, 2);
+  EXPECT_EQ(fs_.SharedBytes("/data/a", 0, "/data/b", 0, 8 * kBlock), 8 * kBlock);
+  EXPECT_EQ(fs_.SharedBytes("/data/short_a", 0, "/data/short_b", 0, 7 * kBlock + kTail), 7 * kBlock + kTail);
+  EXPECT_EQ(fs_.SharedBytes("/data/a", 0, "/data/short_b", 0, 7 * kBlock), 7 * kBlock);
 }
 
 TEST_F(ReclaimTest, MovesOnceMoreWhenWhatWasSharedLeavesRoom) {
