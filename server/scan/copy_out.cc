@@ -66,10 +66,11 @@ absl::StatusOr<uint64_t> CopyOut::Copy(int fd, const std::vector<Share>& places)
       size_ += whole;
     }
     if (tail > 0) {
-      // Only a tail that ends its file is the same as one that ends another.
+      // Only a tail that ends its file is the same as one that ends another. And behind a hole: at the
+      // beginning btrfs would keep it inline (fs/btrfs/inode.c), and each place would get its own.
       ASSIGN_OR_RETURN(Fd file, tree_.MakeScratch());
-      RETURN_IF_ERROR(WriteFully(file.get(), buffer.data() + whole, tail, 0));
-      copies_.push_back({files_.size(), 0, tail, PartOf(places, done + whole, block_size_)});
+      RETURN_IF_ERROR(WriteFully(file.get(), buffer.data() + whole, tail, block_size_));
+      copies_.push_back({files_.size(), block_size_, tail, PartOf(places, done + whole, block_size_)});
       files_.push_back(std::move(file));
       return std::min(done + whole + block_size_, length);
     }
@@ -82,7 +83,7 @@ absl::Status CopyOut::Flush(const Stop& stop) {
   if (size_ > writing_) BeginWriting();
   constexpr unsigned kAll = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
   for (const Fd& file : files_) {
-    const uint64_t size = file.get() == main_fd() ? size_ : block_size_;
+    const uint64_t size = file.get() == main_fd() ? size_ : 2 * block_size_;
     for (uint64_t at = 0; at < size; at += kAwaitBytes) {
       RETURN_IF_ERROR(stop.Check());
       if (::sync_file_range(file.get(), static_cast<off_t>(at), kAwaitBytes, kAll) != 0)

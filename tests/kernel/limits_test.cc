@@ -106,6 +106,33 @@ TEST_P(LimitsTest, NothingIsMovedForLessThanAskedFor) {
   EXPECT_EQ(totals.bytes_accepted, 8 * kMiB - kChangedBlocks * kBlock);
 }
 
+// An extent that ends with a short tail of its own, and that two files have.
+TEST_P(LimitsTest, FilesThatEndWithinAMovedBlockHaveItsCopyTogether) {
+  constexpr uint64_t kLength = 64 * kBlock;
+  constexpr uint64_t kTail = 100;  // so little could be kept inline, which each file has for itself
+  const std::string content(directory_->Content("one").substr(0, kLength));
+  for (const std::string name : {"three", "four"}) {
+    directory_->AddFile(name, content + std::string(kTail, name[0]));
+    ASSERT_EQ(RunCommand({"cp", "--reflink=always", directory_->At(name), directory_->At(name + "_again")}),
+              absl::OkStatus());
+  }
+  directory_->Remove("one");
+  directory_->Remove("two");
+  ASSERT_EQ(directory_->ops().Commit(tree_->root_fd()), absl::OkStatus());
+  const Totals totals = Scan(ScanRequest());
+  EXPECT_EQ(totals.bytes_moved, kBlock);
+  EXPECT_EQ(totals.bytes_accepted, 2 * kLength);
+  const auto tail_of = [this](const std::string& name) {
+    const Fd fd(::open(directory_->At(name).c_str(), O_RDONLY | O_CLOEXEC));
+    const auto list = directory_->ops().Extents(fd.get(), kLength, kBlock, 1, /*flush=*/true);
+    EXPECT_TRUE(list.ok()) << list.status();
+    return !list.ok() || list->extents.empty()
+               ? 0
+               : list->extents[0].physical + kLength - list->extents[0].offset;
+  };
+  for (const std::string name : {"three", "four"}) EXPECT_EQ(tail_of(name), tail_of(name + "_again")) << name;
+}
+
 TEST_P(LimitsTest, TheEstimateComesTrue) {
   ScanRequest request;
   request.dry_run = true;
