@@ -32,26 +32,41 @@ std::vector<BlockRun> RunFinder::Find(uint64_t address, absl::Span<const uint64_
   std::vector<BlockRun> runs;
   const uint64_t blocks = std::min<uint64_t>(checksums.size(), kMaxBlock + 1);
   uint64_t floor = 0;
-  for (uint64_t block = 0; block < blocks;) {
-    const uint64_t key = KeyOf(checksums, block);
-    const uint64_t here = Pack(address, block);
-    absl::optional<uint64_t> seen;
+  uint64_t key = 0;
+  uint64_t here = 0;
+  absl::optional<uint64_t> seen;
+  const auto look_up = [&](uint64_t block) {
+    key = KeyOf(checksums, block);
+    here = Pack(address, block);
+    seen = absl::nullopt;
     if (key != 0) seen = keep ? anchors_.FindOrInsert(key, here) : anchors_.Find(key);
-    if (!seen || *seen == here) {
+    if (seen && *seen == here) seen = absl::nullopt;
+    return seen.has_value();
+  };
+  for (uint64_t block = 0; block < blocks;) {
+    // A block behind a run may have its only equal neighbour in that.
+    const uint64_t first = look_up(block) || !pairs_ || block == 0 || block != floor ? block : block - 1;
+    if (first < block) look_up(first);
+    if (!seen) {
       ++block;
       continue;
     }
-    BlockRun run{block, (*seen >> 16) * block_size_, *seen & kMaxBlock, 0};
+    BlockRun run{first, (*seen >> 16) * block_size_, *seen & kMaxBlock, 0};
     const bool same = run.source_extent == address;
     const absl::Span<const uint64_t> source = same ? checksums : checksums_of(run.source_extent);
     // Within one extent the two stretches do not overlap, and the source comes first.
-    const uint64_t most = same ? (run.source_block < block ? block - run.source_block : 0) : UINT64_MAX;
+    const uint64_t most = same ? (run.source_block < first ? first - run.source_block : 0) : UINT64_MAX;
     const auto equal = [&](uint64_t s, uint64_t b) {
       return s < source.size() && source[s] != 0 && source[s] == checksums[b];
     };
-    while (run.blocks < most && block + run.blocks < checksums.size() &&
-           equal(run.source_block + run.blocks, block + run.blocks)) {
+    while (run.blocks < most && first + run.blocks < checksums.size() &&
+           equal(run.source_block + run.blocks, first + run.blocks)) {
       ++run.blocks;
+    }
+    if (first < block && run.blocks > 0) {
+      ++run.block;
+      ++run.source_block;
+      --run.blocks;
     }
     if (run.blocks == 0) {
       // What was there is gone, or was another's checksum.

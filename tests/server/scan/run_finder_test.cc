@@ -66,6 +66,26 @@ TEST_F(RunFinderTest, ACopyIsCutWhereAnEarlierExtentIsTheSourceOfItsBeginning) {
   Expect(runs[1], 3, 200, 3, 3);
 }
 
+// The last block of the second one has no neighbour behind it, and the one before it is of the first one.
+TEST_F(RunFinderTest, ABlockBehindARunIsFoundByItsNeighbourInTheRun) {
+  Find(100, {1, 2, 3, 4});
+  Find(200, {1, 2, 3, 5});
+  Find(300, {1, 2, 9, 4});
+  auto runs = Find(400, {1, 2, 3, 5});
+  ASSERT_EQ(runs.size(), 2u);
+  Expect(runs[0], 0, 100, 0, 3);
+  Expect(runs[1], 3, 200, 3, 1);
+  runs = Find(500, {1, 2, 9, 8});
+  ASSERT_EQ(runs.size(), 2u);
+  Expect(runs[0], 0, 100, 0, 2);
+  Expect(runs[1], 2, 300, 2, 1);
+  Forget(200);
+  Find(600, {1, 2, 3, 5});
+  runs = Find(700, {1, 2, 3, 5});
+  ASSERT_EQ(runs.size(), 2u);
+  Expect(runs[1], 3, 600, 3, 1);
+}
+
 TEST_F(RunFinderTest, LoneBlocksCountOnlyWithLongChecksumsOrAsWholeExtents) {
   Find(100, {1, 2, 3});
   EXPECT_TRUE(Find(200, {7, 2, 8}).empty());
