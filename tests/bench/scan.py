@@ -51,6 +51,7 @@ FOUND_BY_READING = {"smallfiles": 0.02}  # btrfs; others 0.005
 DROPPED = {("btrfs", "copies"): 1.2}
 LARGER = {("xfs", "copies"): 2.2}
 SERVICE = 1.05
+REST = 4  # seconds before each measurement: virtual disks are faster for a while after they had nothing to do
 READ_ALL = "find {path} -type f -print0 | xargs -0 cat >/dev/null"
 FIEMAP = 0xC020660B  # linux/fs.h: FS_IOC_FIEMAP
 
@@ -210,6 +211,7 @@ def timed(volume, command, enter=None):
 def measure(volume, command, after=lambda row: {}, enter=None, mount=Volume.mount_cold):
     """The same and what it freed, from a cold start if not said otherwise."""
     mount(volume)
+    time.sleep(REST)
     try:
         free = volume.free()
         read = volume.bytes_read()
