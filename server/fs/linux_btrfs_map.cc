@@ -1,5 +1,6 @@
 #include "server/fs/linux_btrfs_map.h"
 
+#include <fcntl.h>
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
 #include <linux/fs.h>
@@ -9,7 +10,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <iterator>
 #include <map>
 #include <utility>
 
@@ -51,18 +51,16 @@ T ItemAs(absl::string_view item) {
 }
 
 // Whether new files in that directory may be compressed: they inherit it from the directory, or the mount has
-// an option for it (proc_pid_mountinfo(5)). True also if it cannot be told.
+// an option for it (proc_pid_mountinfo(5)). True also if it cannot be told, as before Linux 5.8
+// (STATX_MNT_ID).
 bool MayCompress(int directory) {
   int flags = 0;
   if (::ioctl(directory, FS_IOC_GETFLAGS, &flags) != 0 || (flags & FS_COMPR_FL) != 0) return true;
-  const absl::StatusOr<std::string> of_descriptor = ReadFile(absl::StrCat("/proc/self/fdinfo/", directory));
+  struct statx seen;
+  if (::statx(directory, "", AT_EMPTY_PATH, STATX_MNT_ID, &seen) != 0) return true;
   const absl::StatusOr<std::string> mounts = ReadFile("/proc/self/mountinfo");
-  if (!of_descriptor.ok() || !mounts.ok()) return true;
-  const std::vector<absl::string_view> fields =
-      absl::StrSplit(*of_descriptor, absl::ByAnyChar("\t\n"), absl::SkipEmpty());
-  const auto name = std::find(fields.begin(), fields.end(), "mnt_id:");
-  if (name == fields.end() || std::next(name) == fields.end()) return true;
-  const std::string mount = absl::StrCat(*std::next(name), " ");
+  if ((seen.stx_mask & STATX_MNT_ID) == 0 || !mounts.ok()) return true;
+  const std::string mount = absl::StrCat(seen.stx_mnt_id, " ");
   for (const absl::string_view line : absl::StrSplit(*mounts, '\n')) {
     if (!absl::StartsWith(line, mount)) continue;
     const absl::string_view options = line.substr(line.rfind(' ') + 1);

@@ -30,10 +30,6 @@ std::vector<Interval> Live(absl::Span<const Reference> references) {
   return merged;
 }
 
-bool HasBlock(const Reference& reference, uint64_t offset) {
-  return reference.extent_offset <= offset && offset < reference.extent_offset + reference.length;
-}
-
 std::map<uint64_t, uint32_t> TailsOf(absl::Span<const Reference> references, uint32_t block_size) {
   std::map<uint64_t, uint32_t> tails;
   for (const Reference& r : references) {
@@ -41,7 +37,7 @@ std::map<uint64_t, uint32_t> TailsOf(absl::Span<const Reference> references, uin
   }
   for (auto& [offset, bytes] : tails) {
     for (const Reference& r : references) {
-      if (HasBlock(r, offset) && TailBefore(r, offset + block_size) != bytes) bytes = kTailsDiffer;
+      if (HasByte(r, offset) && TailBefore(r, offset + block_size) != bytes) bytes = kTailsDiffer;
     }
   }
   return tails;
@@ -54,7 +50,7 @@ uint64_t MoreCopies(const ExtentPlan& plan, uint32_t block_size) {
     if (bytes != kTailsDiffer) continue;
     absl::flat_hash_set<uint32_t> different;
     for (const Reference& r : plan.references) {
-      if (HasBlock(r, offset)) different.insert(TailBefore(r, offset + block_size));
+      if (HasByte(r, offset)) different.insert(TailBefore(r, offset + block_size));
     }
     copies += different.size() - 1;
   }
@@ -83,6 +79,10 @@ void Append(std::vector<Segment>& segments, const Segment& next, bool ends_file 
 }
 
 }  // namespace
+
+bool HasByte(const Reference& reference, uint64_t offset) {
+  return reference.extent_offset <= offset && offset < reference.extent_offset + reference.length;
+}
 
 uint32_t TailBefore(const Reference& reference, uint64_t end) {
   return reference.extent_offset + reference.length == end ? reference.tail : 0;

@@ -59,6 +59,9 @@ struct ExtentPlan {
   uint64_t moved_bytes = 0;  // copies together: a block that files end within differently takes several
 };
 
+// Whether it has the byte at that offset in the extent.
+bool HasByte(const Reference& reference, uint64_t offset);
+
 // How many bytes a file that ends within the block before `end`, an offset in the extent, has of it. 0: all.
 uint32_t TailBefore(const Reference& reference, uint64_t end);
 

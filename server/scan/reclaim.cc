@@ -18,10 +18,6 @@ FilePosition At(const Reference& reference, uint64_t extent_offset) {
   return {reference.file, reference.offset + (extent_offset - reference.extent_offset)};
 }
 
-bool Covers(const Reference& r, uint64_t begin, uint64_t end) {
-  return r.extent_offset <= begin && end <= r.extent_offset + r.length;
-}
-
 // The parts of a segment that are cut nowhere: where they begin and end.
 std::vector<std::pair<uint64_t, uint64_t>> Parts(const std::vector<uint64_t>& cuts, const Segment& segment) {
   const uint64_t end = segment.offset + segment.length;
@@ -70,7 +66,7 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
         share.length = end - begin;
         std::map<uint32_t, std::vector<Share>> places;  // by how much of its last block files have
         for (const Reference& r : plan.references) {
-          if (!Covers(r, begin, end)) continue;
+          if (!HasByte(r, begin)) continue;
           share.destination = At(r, begin);
           places[TailBefore(r, end)].push_back(share);
         }

@@ -45,8 +45,9 @@ std::vector<BlockRun> RunFinder::Find(uint64_t address, absl::Span<const uint64_
   };
   for (uint64_t block = 0; block < blocks;) {
     // A block behind a run may have its only equal neighbour in that.
-    const uint64_t first = look_up(block) || !pairs_ || block == 0 || block != floor ? block : block - 1;
-    if (first < block) look_up(first);
+    const bool behind_a_run = pairs_ && block > 0 && block == floor;
+    uint64_t first = block;
+    if (!look_up(block) && behind_a_run) look_up(first = block - 1);
     if (!seen) {
       ++block;
       continue;

@@ -675,10 +675,8 @@ class StorageScan {
     for (const Segment& segment : plan.segments) {
       if (segment.move) continue;
       const auto r =
-          std::find_if(plan.references.begin(), plan.references.end(), [&](const Reference& reference) {
-            return reference.extent_offset <= segment.offset &&
-                   segment.offset < reference.extent_offset + reference.length;
-          });
+          std::find_if(plan.references.begin(), plan.references.end(),
+                       [&](const Reference& reference) { return HasByte(reference, segment.offset); });
       if (r == plan.references.end()) continue;
       absl::StatusOr<std::string> source = files_.Path(segment.source.file);
       absl::StatusOr<std::string> destination = files_.Path(r->file);

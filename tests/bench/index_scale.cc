@@ -475,9 +475,8 @@ int main(int argc, char** argv) {
   std::filesystem::remove_all(state_dir);
   std::printf("\n");
   std::printf(
-      "| TiB | budget MiB | million anchors | blocks for an anchor | bar | false candidates | KiB, every "
-      "other "
-      "run found | bar | KiB, 99 of 100 found | bar | whole extents found, %% | "
+      "| TiB | budget MiB | million anchors | blocks for an anchor | bar | false candidates | "
+      "KiB, every other run found | bar | KiB, 99 of 100 found | bar | whole extents found, %% | "
       "|\n|---|---|---|---|---|---|---|---|---|---|---|---|\n");
   for (const auto& [size, scale] : {std::pair<double, double>(1, 4), {10, 16}, {100, 32}})
     met &= FindRuns(size, budget_mib, scale);
