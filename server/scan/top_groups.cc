@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/string_view.h"
+
 namespace cowherd {
 
 void TopGroups::Add(const Duplicate& duplicate) {
@@ -17,29 +19,35 @@ void TopGroups::Add(const Duplicate& duplicate) {
   run_ = duplicate;
 }
 
+TopGroups::Weight TopGroups::WeightOf(Counts::reference counted) {
+  const Count& count = counted.second;
+  return {count.freeable + count.missed, count.begun, &counted};
+}
+
 void TopGroups::EndRun() {
-  const Duplicate run = std::exchange(run_, {});
-  if (run.length == 0) return;
-  Key key(run.source_path, run.source_offset, run.length);
+  if (run_.length == 0) return;
+  Key key(run_.source_path, run_.source_offset, run_.length);
   auto found = counts_.find(key);
   if (found == counts_.end()) {
-    uint64_t missed = 0;
+    Count count;
+    count.begun = begun_++;
     if (counts_.size() >= kCounted) {
-      const auto least = by_weight_.begin();
-      missed = least->first;
-      counts_.erase(least->second);
-      by_weight_.erase(least);
+      const auto [missed, begun, least] = *by_weight_.begin();
+      count.missed = missed;
+      by_weight_.erase(by_weight_.begin());
+      counts_.erase(counts_.find(least->first));
     }
-    found = counts_.emplace(std::move(key), Count{0, 0, missed, {}, by_weight_.end()}).first;
+    found = counts_.emplace(std::move(key), std::move(count)).first;
   } else {
-    by_weight_.erase(found->second.place);
+    by_weight_.erase(WeightOf(*found));
   }
   Count& count = found->second;
   ++count.copies;
-  count.freeable += run.freeable;
+  count.freeable += run_.freeable;
   if (count.destinations.size() < kNamed)
-    count.destinations.push_back({run.destination_path, run.destination_offset});
-  count.place = by_weight_.emplace(count.freeable + count.missed, found);
+    count.destinations.push_back({run_.destination_path, run_.destination_offset});
+  by_weight_.insert(WeightOf(*found));
+  run_.length = 0;
 }
 
 std::vector<DuplicateGroup> TopGroups::Largest(size_t max) {
@@ -50,8 +58,12 @@ std::vector<DuplicateGroup> TopGroups::Largest(size_t max) {
     const auto& [path, offset, length] = key;
     groups.push_back({path, offset, length, count.copies, count.freeable, count.destinations});
   }
-  std::stable_sort(groups.begin(), groups.end(),
-                   [](const DuplicateGroup& a, const DuplicateGroup& b) { return a.freeable > b.freeable; });
+  const auto order = [](const DuplicateGroup& group) {
+    return std::make_tuple(~group.freeable, absl::string_view(group.source_path), group.source_offset,
+                           group.length);
+  };
+  std::sort(groups.begin(), groups.end(),
+            [&](const DuplicateGroup& a, const DuplicateGroup& b) { return order(a) < order(b); });
   if (groups.size() > max) groups.resize(max);
   return groups;
 }

@@ -3,11 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "absl/container/btree_set.h"
+#include "absl/container/node_hash_map.h"
 #include "server/scan/scan_types.h"
 
 namespace cowherd {
@@ -42,23 +43,25 @@ class TopGroups {
 
  private:
   using Key = std::tuple<std::string, uint64_t, uint64_t>;  // path, offset, length
-  struct Count;
-  using Counts = std::map<Key, Count>;
-  using ByWeight = std::multimap<uint64_t, Counts::iterator>;
   struct Count {
+    uint64_t begun = 0;  // number of this count
     uint64_t copies = 0;
     uint64_t freeable = 0;  // since it is counted
     uint64_t missed = 0;    // before that, at most
     std::vector<DuplicateGroup::Place> destinations;
-    ByWeight::iterator place;
   };
+  using Counts = absl::node_hash_map<Key, Count>;
+  using Weight = std::tuple<uint64_t, uint64_t, Counts::pointer>;  // what it may free at most, begun
+
+  static Weight WeightOf(Counts::reference counted);
 
   // Counts the run in hand.
   void EndRun();
 
   Duplicate run_;  // pieces that follow each other; length 0: none
   Counts counts_;
-  ByWeight by_weight_;  // by what each may free at most
+  uint64_t begun_ = 0;
+  absl::btree_set<Weight> by_weight_;  // all of counts_
 };
 
 }  // namespace cowherd

@@ -293,6 +293,7 @@ def served(volume):
         ask = lambda *more: subprocess.run([cluster.COWHERD, *more, "--controller", controller.address], stdout=subprocess.PIPE,
                                            stderr=subprocess.DEVNULL, check=True, timeout=600).stdout
         cluster.wait_for("the node is up", lambda: b"NODE_UP" in ask("-o", "json", "node", "list"))
+        time.sleep(REST)
         answer = ask("-o", "json", "job", "create", "--all", "--wait", *OPTIONS.split())
         job = json.loads(answer.splitlines()[-1])
         # As the engine's own words, these leave out how long programs take to begin.
