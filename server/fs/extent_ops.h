@@ -122,10 +122,6 @@ class ExtentOps {
 
   // syncfs(2): commits what was changed, so that free space is what it says. `fd` must not be O_PATH.
   virtual absl::Status Commit(int fd) = 0;
-
-  // Begins to do so, and does not wait for the device: a later Commit has less to do. What was written to
-  // files and not flushed is left out. Only a hint; BTRFS_IOC_START_SYNC, elsewhere nothing.
-  virtual void BeginCommit(int fd) = 0;
 };
 
 }  // namespace cowherd

@@ -257,11 +257,6 @@ uint64_t FakeFilesystem::prefetched_bytes() const {
   return prefetched_bytes_;
 }
 
-int FakeFilesystem::commits_begun() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return commits_begun_;
-}
-
 int FakeFilesystem::commits() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return commits_;
@@ -470,11 +465,6 @@ absl::Status FakeFilesystem::Commit(int fd) {
   dropped_uncommitted_ = 0;
   ++commits_;
   return absl::OkStatus();
-}
-
-void FakeFilesystem::BeginCommit(int /*fd*/) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  ++commits_begun_;
 }
 
 absl::StatusOr<std::unique_ptr<FileTree>> FakeFilesystem::OpenRoot(const Root& root) {

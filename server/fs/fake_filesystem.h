@@ -91,7 +91,6 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   std::vector<DedupeCall> dedupe_calls() const;
   uint64_t prefetched_bytes() const;
   int commits() const;
-  int commits_begun() const;  // by BeginCommit, which does nothing else
   // Bytes of the two ranges that lie on the same storage, block for block; holes and inline data do not
   // count.
   uint64_t SharedBytes(const std::string& a, uint64_t a_offset, const std::string& b, uint64_t b_offset,
@@ -109,7 +108,6 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   CachedPart Cached(int fd, uint64_t offset, uint64_t length) override;
   void Forget(int, uint64_t, uint64_t) override {}
   absl::Status Commit(int fd) override;
-  void BeginCommit(int fd) override;
 
   // FileTrees.
   absl::StatusOr<std::unique_ptr<FileTree>> OpenRoot(const Root& root) override;
@@ -163,7 +161,6 @@ class FakeFilesystem final : public ExtentOps, public FileTrees {
   uint64_t prefetched_bytes_ = 0;
   CachedPart cached_ = CachedPart::kAll;
   int commits_ = 0;
-  int commits_begun_ = 0;
   bool read_only_ = false;
   bool dedupe_supported_ = true;
 };

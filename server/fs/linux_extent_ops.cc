@@ -395,9 +395,4 @@ absl::Status LinuxExtentOps::Commit(int fd) {
   return absl::OkStatus();
 }
 
-void LinuxExtentOps::BeginCommit(int fd) {
-  __u64 generation = 0;
-  ::ioctl(fd, BTRFS_IOC_START_SYNC, &generation);
-}
-
 }  // namespace cowherd

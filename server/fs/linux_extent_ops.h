@@ -25,7 +25,6 @@ class LinuxExtentOps final : public ExtentOps {
   CachedPart Cached(int fd, uint64_t offset, uint64_t length) override;
   void Forget(int fd, uint64_t offset, uint64_t length) override;
   absl::Status Commit(int fd) override;
-  void BeginCommit(int fd) override;
 };
 
 }  // namespace cowherd

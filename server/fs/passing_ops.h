@@ -31,7 +31,6 @@ class PassingOps : public ExtentOps {
   }
   void Forget(int fd, uint64_t offset, uint64_t length) override { ops_.Forget(fd, offset, length); }
   absl::Status Commit(int fd) override { return ops_.Commit(fd); }
-  void BeginCommit(int fd) override { ops_.BeginCommit(fd); }
 
  protected:
   ExtentOps& ops_;

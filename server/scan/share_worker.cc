@@ -129,7 +129,7 @@ void ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
       Forget(ops_, range);
     }
   }
-  if (copy_out_.full() && FlushCopies()) ShareCopies();
+  if (copy_out_.full()) FinishCopies();
 }
 
 void ShareWorker::Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> places) {
@@ -162,27 +162,19 @@ void ShareWorker::NotCopied(const absl::Status& why, absl::Span<const Share> pla
           {"error", why}});
 }
 
-void ShareWorker::LetGoOfCopies() {
-  copy_out_.Clear();
-  copied_.ForgetAll();
-}
-
-bool ShareWorker::FlushCopies() {
-  if (copy_out_.copies().empty() || !stop_.Check().ok()) return false;
+void ShareWorker::FinishCopies() {
+  const absl::Cleanup let_go = [this] {
+    copy_out_.Clear();
+    copied_.ForgetAll();
+  };
+  if (copy_out_.copies().empty() || !stop_.Check().ok()) return;
   const absl::Status flushed = copy_out_.Flush(stop_);
-  if (!stop_.Check().ok()) return false;
+  if (!stop_.Check().ok()) return;
   if (!flushed.ok()) {
     for (const CopyOut::Copied& copy : copy_out_.copies()) NotCopied(flushed, copy.places);
-    LetGoOfCopies();
-    return false;
+    return;
   }
   Crashpoint("node.move.copied");
-  return true;
-}
-
-void ShareWorker::ShareCopies() {
-  const absl::Cleanup let_go = [this] { LetGoOfCopies(); };
-  if (copy_out_.copies().empty()) return;
   for (const CopyOut::Copied& copy : copy_out_.copies()) {
     if (!stop_.Check().ok()) return;
     const Source source = {copy_out_.fd(copy.file), copy.offset + copy.length, copy.offset};

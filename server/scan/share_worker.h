@@ -41,15 +41,12 @@ class ShareWorker {
         copied_(ops) {}
 
   // Until the queue is empty or `stop` says to end. Duplicates and what is read count in the totals, and what
-  // differs is halved until the odd block is alone. What is to be moved is copied only: see ShareCopies.
+  // differs is halved until the odd block is alone. What is to be moved is copied only: see FinishCopies.
   // What cannot be opened, read or copied is counted and logged, but for files that are gone.
   void Empty(ShareQueue& queue);
 
-  // Waits until what was copied is on disk. False: nothing was, or it failed, or `stop` says to end.
-  bool FlushCopies();
-  // Shares the places of what was copied, and flushed, with the copies, and lets go of these; after a stop,
-  // only that.
-  void ShareCopies();
+  // Shares the places of what was copied with the copies, and lets go of these; after a stop, only that.
+  void FinishCopies();
 
   // Since the last call: what could not be shared or moved and does not count as failed.
   Leftover TakeLeftover() { return std::exchange(leftover_, {}); }
@@ -81,7 +78,6 @@ class ShareWorker {
   void ShareOrCopy(ShareQueue& queue, size_t group);
   void Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> places);
   void NotCopied(const absl::Status& why, absl::Span<const Share> places);
-  void LetGoOfCopies();
   // The kernel's error: for that place, or for all of the call.
   void Refused(const Source& source, const Share& place, const absl::Status& error, bool all);
   void ShareWith(const Source& source, absl::Span<const Place> places, bool duplicates);

@@ -1,7 +1,6 @@
 #include "server/scan/share_workers.h"
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "server/base/on_threads.h"
@@ -12,7 +11,7 @@ namespace cowherd {
 
 ShareWorkers::ShareWorkers(unsigned count, ExtentOps& ops, FileTree& tree, ScanFiles& files,
                            uint32_t block_size, Pace& pace, const Stop& stop, SharedTotals& totals)
-    : ops_(ops), tree_(tree), stop_(stop), totals_(totals) {
+    : ops_(ops), stop_(stop), totals_(totals) {
   for (unsigned i = 0; i < count; ++i)
     workers_.emplace_back(ops, tree, files, block_size, pace, stop, totals);
 }
@@ -20,18 +19,9 @@ ShareWorkers::ShareWorkers(unsigned count, ExtentOps& ops, FileTree& tree, ScanF
 Leftover ShareWorkers::CarryOut(std::vector<ShareGroup> groups) {
   const uint64_t done = totals_.Get().work_done + WorkOf(groups);
   ShareQueue queue(std::move(groups));
-  std::atomic<bool> copied = false;
   OnThreads(workers_.size(), [&](size_t i) {
     workers_[i].Empty(queue);
-    if (workers_[i].FlushCopies()) copied = true;
-  });
-  // All that was copied may wait in the device's cache for the next commit.
-  OnThreads(workers_.size() + (copied ? 1 : 0), [&](size_t i) {
-    if (i < workers_.size()) {
-      workers_[i].ShareCopies();
-    } else {
-      ops_.BeginCommit(tree_.root_fd());
-    }
+    workers_[i].FinishCopies();
   });
   const std::vector<CachedRange> cached = queue.AllDone();
   if (!cached.empty()) {

@@ -37,7 +37,6 @@ class ShareWorkers {
 
  private:
   ExtentOps& ops_;
-  FileTree& tree_;
   const Stop& stop_;
   SharedTotals& totals_;
   std::deque<ShareWorker> workers_;

@@ -8,12 +8,10 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "server/base/fd.h"
@@ -114,23 +112,6 @@ class SharingTest : public LoopTest {
     EXPECT_EQ(answers->front().bytes, length);
   }
 };
-
-// Elsewhere, too, it is no error.
-TEST_P(SharingTest, ACommitThatIsBegunNeedsNoOther) {
-  const auto free_bytes = [&] { return directory_->ops().Facts(tree_->root_fd())->free_bytes; };
-  directory_->AddFile("gone", Blocks(1, kMiB));
-  ASSERT_TRUE(directory_->ops().Commit(tree_->root_fd()).ok());
-  const uint64_t before = free_bytes();
-  ASSERT_EQ(::unlink(directory_->At("gone").c_str()), 0);
-  directory_->ops().BeginCommit(tree_->root_fd());
-  if (!is_btrfs()) return;
-  // By itself btrfs commits every 30 s.
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (free_bytes() == before && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  EXPECT_GT(free_bytes(), before);
-}
 
 TEST_P(SharingTest, SixtyFourMiBTwice) {
   constexpr uint64_t kSize = 64 * kMiB;

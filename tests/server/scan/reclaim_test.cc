@@ -150,18 +150,6 @@ TEST_F(ReclaimTest, SharesTheDuplicatesAndThenCopiesTheRest) {
   EXPECT_EQ(fs_.SharedBytes("/data/a", 0, "/data/b", 0, 8 * kBlock), 8 * kBlock);
 }
 
-// The device writes while the places share with the copies.
-TEST_F(ReclaimTest, WhatWasCopiedIsOnItsWayToBeCommittedWhileItIsShared) {
-  Run();
-  EXPECT_EQ(fs_.commits_begun(), 1);
-}
-
-TEST_F(ReclaimTest, BeginsNoCommitWhereNothingIsCopied) {
-  fs_.Remove("/data/source");
-  Run();
-  EXPECT_EQ(fs_.commits_begun(), 0);
-}
-
 // One for those that have all of it, one for those that have the same part.
 TEST_F(ReclaimTest, CopiesABlockForEachWayInWhichFilesEndWithinIt) {
   const Totals totals = Run(/*also_short=*/true);
