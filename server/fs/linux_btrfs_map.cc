@@ -125,12 +125,21 @@ class BtrfsMap final : public StorageMap {
   }
 
   absl::StatusOr<uint64_t> CommittedGeneration() override {
-    __u64 generation = 0;
-    if (::ioctl(root_, BTRFS_IOC_START_SYNC, &generation) != 0) {
-      return ErrnoError(errno, "BTRFS_IOC_START_SYNC");
+    btrfs_ioctl_fs_info_args info = {};
+    info.flags = BTRFS_FS_INFO_FLAG_GENERATION;
+    if (::ioctl(root_, BTRFS_IOC_FS_INFO, &info) != 0) return ErrnoError(errno, "BTRFS_IOC_FS_INFO");
+    // The caller commits itself: BTRFS_IOC_START_SYNC leaves that to a thread of the kernel that, among
+    // writers, may sleep on for 30 s (seen with 6.18).
+    if (::syncfs(root_) != 0) return ErrnoError(errno, "syncfs");
+    __u64 generation = info.generation;
+    if ((info.flags & BTRFS_FS_INFO_FLAG_GENERATION) == 0) {
+      // Before Linux 5.10.
+      if (::ioctl(root_, BTRFS_IOC_START_SYNC, &generation) != 0) {
+        return ErrnoError(errno, "BTRFS_IOC_START_SYNC");
+      }
+      if (::ioctl(root_, BTRFS_IOC_WAIT_SYNC, &generation) != 0)
+        return ErrnoError(errno, "BTRFS_IOC_WAIT_SYNC");
     }
-    if (::ioctl(root_, BTRFS_IOC_WAIT_SYNC, &generation) != 0)
-      return ErrnoError(errno, "BTRFS_IOC_WAIT_SYNC");
     Forget();
     return generation;
   }

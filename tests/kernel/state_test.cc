@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -155,6 +157,33 @@ TEST_P(StateTest, SecondScanLooksAtNothing) {
   EXPECT_GE(Scan().bytes_scanned, 4 * kMiB);
   request_.full_scan = false;
   EXPECT_EQ(Scan().bytes_scanned, 0U);
+}
+
+// Left to the kernel's own thread for commits, these took 20 s, and one alone up to 30 s.
+TEST_P(StateTest, GenerationsAreCommittedAmongWritersWithoutDelay) {
+  if (GetParam() == "xfs") return;
+  const auto tree = trees_.OpenRoot({"test", loop_->path(), loop_->path()});
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  const auto map = (*tree)->OpenStorageMap();
+  ASSERT_TRUE(map.ok()) << map.status();
+  std::atomic<bool> done = false;
+  std::vector<std::thread> writers;
+  for (int i = 0; i < 2; ++i) {
+    writers.emplace_back([&, i] {
+      while (!done) Write(absl::StrCat("written_", i), std::string(kBlock, 'x'));
+    });
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  uint64_t last = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const absl::StatusOr<uint64_t> generation = (*map)->CommittedGeneration();
+    EXPECT_TRUE(generation.ok()) << generation.status();
+    EXPECT_GE(generation.value_or(0), last);
+    last = generation.value_or(0);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
+  done = true;
+  for (std::thread& writer : writers) writer.join();
 }
 
 TEST_P(StateTest, OnlyWhatIsNewIsLookedAtAndSharesWithWhatIsOld) {
