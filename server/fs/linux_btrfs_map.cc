@@ -74,9 +74,7 @@ class BtrfsMap final : public StorageMap {
   explicit BtrfsMap(int root) : root_(root), trees_(root) {}
 
   absl::Status Open() {
-    btrfs_ioctl_fs_info_args info = {};
-    info.flags = BTRFS_FS_INFO_FLAG_CSUM_INFO;
-    if (::ioctl(root_, BTRFS_IOC_FS_INFO, &info) != 0) return ErrnoError(errno, "BTRFS_IOC_FS_INFO");
+    ASSIGN_OR_RETURN(const btrfs_ioctl_fs_info_args info, FsInfo(BTRFS_FS_INFO_FLAG_CSUM_INFO));
     block_size_ = info.sectorsize;
     // Before Linux 5.10 it is not told; then there are no other checksums than crc32c of default filesystems.
     checksum_bytes_ = (info.flags & BTRFS_FS_INFO_FLAG_CSUM_INFO) != 0 ? info.csum_size : 4;
@@ -125,9 +123,7 @@ class BtrfsMap final : public StorageMap {
   }
 
   absl::StatusOr<uint64_t> CommittedGeneration() override {
-    btrfs_ioctl_fs_info_args info = {};
-    info.flags = BTRFS_FS_INFO_FLAG_GENERATION;
-    if (::ioctl(root_, BTRFS_IOC_FS_INFO, &info) != 0) return ErrnoError(errno, "BTRFS_IOC_FS_INFO");
+    ASSIGN_OR_RETURN(const btrfs_ioctl_fs_info_args info, FsInfo(BTRFS_FS_INFO_FLAG_GENERATION));
     // The caller commits itself: BTRFS_IOC_START_SYNC leaves that to a thread of the kernel that, among
     // writers, may sleep on for 30 s (seen with 6.18).
     if (::syncfs(root_) != 0) return ErrnoError(errno, "syncfs");
@@ -229,6 +225,14 @@ class BtrfsMap final : public StorageMap {
     uint64_t begin = 0;  // where the extent would begin in the file
     uint32_t count = 0;
   };
+
+  // With what `flags` ask for, where the kernel knows it: its answer has those flags, too.
+  absl::StatusOr<btrfs_ioctl_fs_info_args> FsInfo(uint64_t flags) const {
+    btrfs_ioctl_fs_info_args info = {};
+    info.flags = flags;
+    if (::ioctl(root_, BTRFS_IOC_FS_INFO, &info) != 0) return ErrnoError(errno, "BTRFS_IOC_FS_INFO");
+    return info;
+  }
 
   // By the back references beside the extent, at a fraction of the cost of resolving them in the kernel.
   // None: that is not all, since trees may be shared with a snapshot that was taken after the extent was

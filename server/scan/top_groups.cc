@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/string_view.h"
-
 namespace cowherd {
 
 void TopGroups::Add(const Duplicate& duplicate) {
@@ -58,12 +56,10 @@ std::vector<DuplicateGroup> TopGroups::Largest(size_t max) {
     const auto& [path, offset, length] = key;
     groups.push_back({path, offset, length, count.copies, count.freeable, count.destinations});
   }
-  const auto order = [](const DuplicateGroup& group) {
-    return std::make_tuple(~group.freeable, absl::string_view(group.source_path), group.source_offset,
-                           group.length);
-  };
-  std::sort(groups.begin(), groups.end(),
-            [&](const DuplicateGroup& a, const DuplicateGroup& b) { return order(a) < order(b); });
+  std::sort(groups.begin(), groups.end(), [](const DuplicateGroup& a, const DuplicateGroup& b) {
+    return std::tie(b.freeable, a.source_path, a.source_offset, a.length) <
+           std::tie(a.freeable, b.source_path, b.source_offset, b.length);
+  });
   if (groups.size() > max) groups.resize(max);
   return groups;
 }
