@@ -31,6 +31,7 @@
 #include "absl/strings/str_format.h"
 #include "server/base/fd.h"
 #include "server/base/status.h"
+#include "server/fs/linux_filesystem_type.h"
 
 namespace cowherd {
 namespace {
@@ -45,7 +46,10 @@ constexpr uint64_t kLookStep = 512 << 10;
 constexpr uint64_t kLookPart = kLookStep / 8;
 constexpr size_t kScratch = 64 << 10;
 constexpr uint64_t kProbeStep = 64 << 10;
+// One call reads no more ahead than the device takes at once or the filesystem is set to (mm/readahead.c);
+// that is 4 MiB on btrfs if nobody sets less (fs/btrfs/disk-io.c). The rest is read when it is waited for.
 constexpr uint64_t kAdviseStep = 128 << 10;
+constexpr uint64_t kAdviseStepOfBtrfs = 1 << 20;
 
 // XFS_IOC_FSGEOMETRY, since Linux 5.2 (fs/xfs/libxfs/xfs_fs.h; xfsprogs' header is not asked for to build).
 struct XfsGeometry {
@@ -153,9 +157,8 @@ class Mapping {
 };
 
 bool HasLargeFolios(int fd) {
-  struct statfs fs;
   // btrfs reads single pages, as of 6.18.
-  return LinuxExtentOps::KernelReadsLargeFolios() && ::fstatfs(fd, &fs) == 0 && fs.f_type == XFS_SUPER_MAGIC;
+  return LinuxExtentOps::KernelReadsLargeFolios() && IsOn(fd, XFS_SUPER_MAGIC);
 }
 
 // Reads one folio of this size, from a multiple of it on, and waits for it. Only a hint
@@ -363,9 +366,10 @@ void LinuxExtentOps::StartReading(int fd, uint64_t offset, uint64_t length) {
     for (uint64_t at = first; length - at >= kLargeFolio; at += kLargeFolio) ReadLargeFolio(fd, offset + at);
   }
   // What is there is passed over.
-  // One call reads no more than the device takes at once (mm/readahead.c).
-  for (uint64_t done = 0; done < length; done += kAdviseStep) {
-    const uint64_t step = std::min(length - done, kAdviseStep);
+  const bool btrfs = length > kAdviseStep && IsOn(fd, BTRFS_SUPER_MAGIC);
+  const uint64_t most = btrfs ? kAdviseStepOfBtrfs : kAdviseStep;
+  for (uint64_t done = 0; done < length; done += most) {
+    const uint64_t step = std::min(length - done, most);
     ::posix_fadvise(fd, static_cast<off_t>(offset + done), static_cast<off_t>(step), POSIX_FADV_WILLNEED);
   }
 }

@@ -3,11 +3,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -23,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status.h"
 #include "server/fs/linux_btrfs_map.h"
+#include "server/fs/linux_filesystem_type.h"
 #include "server/fs/linux_xfs_inodes.h"
 
 namespace cowherd {
@@ -114,17 +113,12 @@ struct __attribute__((packed)) BtrfsFileId {
 static_assert(sizeof(BtrfsFileId) == 20, "as the kernel counts it");
 constexpr int kBtrfsWithoutParent = 0x4d;  // enum fid_type, linux/exportfs.h
 
-bool IsOf(int fd, decltype(statfs::f_type) type) {
-  struct statfs fs;
-  return ::fstatfs(fd, &fs) == 0 && fs.f_type == type;
-}
-
 class LinuxFileTree final : public FileTree {
  public:
   explicit LinuxFileTree(Fd root)
       : root_(std::move(root)),
-        is_btrfs_(IsOf(root_.get(), BTRFS_SUPER_MAGIC)),
-        is_xfs_(IsOf(root_.get(), XFS_SUPER_MAGIC)) {}
+        is_btrfs_(IsOn(root_.get(), BTRFS_SUPER_MAGIC)),
+        is_xfs_(IsOn(root_.get(), XFS_SUPER_MAGIC)) {}
 
   absl::StatusOr<OpenFile> Open(absl::string_view relative, bool for_destination) override {
     const std::string doing = Doing("open", relative);

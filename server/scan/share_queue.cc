@@ -15,6 +15,8 @@ constexpr size_t kReadyPlaces = 256;
 // latency. More would keep the disk from others for longer.
 constexpr uint64_t kBegunBytes = 8 << 20;
 constexpr size_t kBegunRanges = 128;
+// A request of its own for each short range takes the processor longer.
+constexpr uint64_t kMaxTogether = 1 << 20;
 // Groups are read together until they are so much, and so much for each of their ranges: to go to and fro
 // between windows costs a disk as much as to read some 1 MiB.
 constexpr uint64_t kWindowBytes = 32 << 20;
@@ -26,8 +28,11 @@ auto KeyOf(const ShareQueue::Range& range) {
 
 }  // namespace
 
-ShareQueue::ShareQueue(std::vector<ShareGroup> groups)
-    : groups_(std::move(groups)), ranges_of_(groups_.size()), unread_(groups_.size()) {
+ShareQueue::ShareQueue(std::vector<ShareGroup> groups, uint64_t together)
+    : groups_(std::move(groups)),
+      together_(std::min(together, kMaxTogether)),
+      ranges_of_(groups_.size()),
+      unread_(groups_.size()) {
   struct Use {
     Range range;
     size_t group = 0;
@@ -126,9 +131,11 @@ ShareQueue::Step ShareQueue::Next() {
         const uint64_t length = ranges_[next_range_].range.length;
         if (length < kLongRange || !begins_long_range_) {
           begins_long_range_ |= length >= kLongRange;
-          ++ranges_on_their_way_;
-          bytes_on_their_way_ += std::min(length, kMaxBegunOfRange);
-          return {Step::Kind::kBegin, next_range_++};
+          const Step step = {Step::Kind::kBegin, next_range_, CountTogether()};
+          ranges_on_their_way_ += step.count;
+          for (const size_t end = step.index + step.count; next_range_ < end; ++next_range_)
+            bytes_on_their_way_ += std::min(ranges_[next_range_].range.length, kMaxBegunOfRange);
+          return step;
         }
       }
       if (!begun_.empty() && !awaits_) {
@@ -147,6 +154,19 @@ ShareQueue::Step ShareQueue::Next() {
   ready_bytes_ -= BytesOf(groups_[group]);
   ready_places_ -= groups_[group].places.size();
   return {Step::Kind::kShare, group};
+}
+
+size_t ShareQueue::CountTogether() const {
+  const Range& first = ranges_[next_range_].range;
+  uint64_t length = first.length;
+  size_t count = 1;
+  for (; first.length < kLongRange && next_range_ + count < ranges_.size(); ++count) {
+    const Range& next = ranges_[next_range_ + count].range;
+    const bool follows = next.file == first.file && next.offset == first.offset + length;
+    if (!follows || next.length >= kLongRange || length + next.length > together_) break;
+    length += next.length;
+  }
+  return count;
 }
 
 void ShareQueue::Begun(size_t range, std::shared_ptr<const OpenFile> file, uint64_t read, bool brought_in) {

@@ -40,12 +40,15 @@ class ShareQueue {
     enum class Kind { kBegin, kAwait, kShare, kEnd };
     Kind kind = Kind::kEnd;
     size_t index = 0;  // of a range, of a group
+    size_t count = 1;  // of ranges to be begun
   };
 
-  explicit ShareQueue(std::vector<ShareGroup> groups);
+  // `together`: bytes that may be begun at once.
+  explicit ShareQueue(std::vector<ShareGroup> groups, uint64_t together = UINT64_MAX);
 
   // Each range comes to be begun, and again to be waited for unless Begun said that this is not needed; each
-  // group comes once. Waits while nothing is ready and other workers begin and wait for what comes next. The
+  // group comes once. What is begun is one range, or several short ones that follow each other in their file,
+  // 1 MiB at most. Waits while nothing is ready and other workers begin and wait for what comes next. The
   // end: other workers share what is left.
   Step Next();
 
@@ -85,10 +88,13 @@ class ShareQueue {
 
   void KeepSourcesThatOverlap();
   void OrderByWindow();
+  // Of the next ranges.
+  size_t CountTogether() const;
   void Ready(size_t range);
   void LetGo(RangeState& state, std::vector<CachedRange>& cached);
 
   std::vector<ShareGroup> groups_;
+  const uint64_t together_;
   std::vector<std::vector<size_t>> ranges_of_;
   mutable std::mutex mutex_;  // of what follows
   std::condition_variable changed_;

@@ -22,7 +22,11 @@ void ShareWorker::Empty(ShareQueue& queue) {
     const ShareQueue::Step step = queue.Next();
     switch (step.kind) {
       case ShareQueue::Step::Kind::kBegin:
-        Begin(queue, step.index);
+        if (step.count == 1) {
+          Begin(queue, step.index);
+        } else {
+          BeginTogether(queue, step.index, step.count);
+        }
         break;
       case ShareQueue::Step::Kind::kAwait:
         Await(queue, step.index);
@@ -62,6 +66,29 @@ void ShareWorker::Begin(ShareQueue& queue, size_t range) {
   }
   const bool brought_in = file != nullptr && cached * 2 < begun;
   queue.Begun(range, std::move(file), read, brought_in);
+}
+
+void ShareWorker::BeginTogether(ShareQueue& queue, size_t first, size_t count) {
+  const ShareQueue::Range& r = queue.range(first);
+  const ShareQueue::Range& last = queue.range(first + count - 1);
+  const uint64_t length = last.offset + last.length - r.offset;
+  const std::shared_ptr<const OpenFile> file = files_.Open(r.file).value_or(nullptr);
+  std::vector<CachedPart> cached(count, CachedPart::kLittle);
+  if (file != nullptr) {
+    pace_.Wait(length, stop_);
+    bool all_cached = true;
+    for (size_t i = 0; i < count; ++i) {
+      const ShareQueue::Range& range = queue.range(first + i);
+      cached[i] = ops_.Cached(file->fd.get(), range.offset, range.length);
+      all_cached = all_cached && cached[i] == CachedPart::kAll;
+    }
+    if (!all_cached && stop_.Check().ok()) ops_.StartReading(file->fd.get(), r.offset, length);
+    totals_.Update([length](Totals& t) { t.work_done += length; });
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t read = cached[i] == CachedPart::kAll ? queue.range(first + i).length : 0;
+    queue.Begun(first + i, file, read, file != nullptr && cached[i] == CachedPart::kLittle);
+  }
 }
 
 void ShareWorker::Await(ShareQueue& queue, size_t range) {

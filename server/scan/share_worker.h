@@ -68,6 +68,8 @@ class ShareWorker {
   };
 
   void Begin(ShareQueue& queue, size_t range);
+  // Short ranges that follow each other.
+  void BeginTogether(ShareQueue& queue, size_t first, size_t count);
   void Await(ShareQueue& queue, size_t range);
   // Begins to read it, unless all of it is cached. Tells what of it was.
   CachedPart StartReading(int fd, uint64_t offset, uint64_t length);

@@ -11,14 +11,14 @@ namespace cowherd {
 
 ShareWorkers::ShareWorkers(unsigned count, ExtentOps& ops, FileTree& tree, ScanFiles& files,
                            uint32_t block_size, Pace& pace, const Stop& stop, SharedTotals& totals)
-    : ops_(ops), stop_(stop), totals_(totals) {
+    : ops_(ops), pace_(pace), stop_(stop), totals_(totals) {
   for (unsigned i = 0; i < count; ++i)
     workers_.emplace_back(ops, tree, files, block_size, pace, stop, totals);
 }
 
 Leftover ShareWorkers::CarryOut(std::vector<ShareGroup> groups) {
   const uint64_t done = totals_.Get().work_done + WorkOf(groups);
-  ShareQueue queue(std::move(groups));
+  ShareQueue queue(std::move(groups), pace_.step());
   OnThreads(workers_.size(), [&](size_t i) {
     workers_[i].Empty(queue);
     workers_[i].FinishCopies();

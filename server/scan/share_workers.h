@@ -37,6 +37,7 @@ class ShareWorkers {
 
  private:
   ExtentOps& ops_;
+  Pace& pace_;
   const Stop& stop_;
   SharedTotals& totals_;
   std::deque<ShareWorker> workers_;

@@ -11,6 +11,7 @@
 
 #include "server/base/status.h"
 #include "server/fs/fake_filesystem.h"
+#include "server/fs/passing_ops.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_data.h"
 
@@ -93,6 +94,10 @@ class ReclaimTest : public ::testing::Test {
     plan.duplicate_bytes = 6 * kBlock;
     plan.moved_bytes = 2 * kBlock;
 
+    return Run(fs_, plan);
+  }
+
+  Totals Run(ExtentOps& ops, const ExtentPlan& plan) {
     ScanFiles files(tree_, [this](const FileKey& file) -> absl::StatusOr<ScanFile> {
       const auto name = names_.find(file);
       if (name != names_.end()) return ScanFile{name->second, 0, false};
@@ -101,7 +106,7 @@ class ReclaimTest : public ::testing::Test {
     SharedTotals totals;
     Pace pace(0, nullptr, totals);
     const Stop stop;
-    Reclaim reclaim(fs_, tree_, files, kBlock, 1, 4, 64 << 20, 16, pace, stop, totals);
+    Reclaim reclaim(ops, tree_, files, kBlock, 1, 4, 64 << 20, 16, pace, stop, totals);
     EXPECT_THAT(reclaim.Run({{plan.extent.address, plan}}), IsOk());
     EXPECT_EQ(totals.Get().work_done, totals.Get().work_planned);
     return totals.Get();
@@ -216,6 +221,38 @@ TEST_F(ReclaimTest, AFileThatIsGoneIsNoHindrance) {
   const Totals totals = Run();
   EXPECT_EQ(totals.bytes_accepted, 6 * kBlock);
   EXPECT_EQ(tree_.copies, 1);
+}
+
+// A place that has the source's halves the other way round.
+TEST_F(ReclaimTest, ShortRangesThatFollowEachOtherAreReadTogether) {
+  class RecordingOps final : public PassingOps {
+   public:
+    using PassingOps::PassingOps;
+    CachedPart Cached(int /*fd*/, uint64_t /*offset*/, uint64_t /*length*/) override {
+      return awaited.size() < 4 ? CachedPart::kLittle : CachedPart::kAll;
+    }
+    void StartReading(int /*fd*/, uint64_t /*offset*/, uint64_t length) override {
+      started.push_back(length);
+    }
+    void Prefetch(int /*fd*/, uint64_t /*offset*/, uint64_t length) override { awaited.push_back(length); }
+    std::vector<uint64_t> started;  // lengths
+    std::vector<uint64_t> awaited;
+  };
+  const std::string source = Blocks(1, 6);
+  fs_.Write("/data/a", 0, source.substr(3 * kBlock) + source.substr(0, 3 * kBlock));
+  ExtentPlan plan;
+  plan.extent = {1 << 20, 6 * kBlock};
+  plan.references.push_back({keys_[1], 0, 0, 6 * kBlock});
+  plan.segments.push_back({0, 3 * kBlock, false, {keys_[0], 3 * kBlock}, 1, {1 << 16, 3 * kBlock}});
+  plan.segments.push_back({3 * kBlock, 3 * kBlock, false, {keys_[0], 0}, 1, {1 << 16, 0}});
+  plan.duplicate_bytes = 6 * kBlock;
+  RecordingOps ops(fs_);
+  EXPECT_EQ(Run(ops, plan).bytes_accepted, 6 * kBlock);
+  EXPECT_EQ(ops.started, (std::vector<uint64_t>{6 * kBlock, 6 * kBlock}));
+  EXPECT_EQ(ops.awaited, (std::vector<uint64_t>(4, 3 * kBlock)));
+  // What is there is not read.
+  EXPECT_EQ(Run(ops, plan).bytes_accepted, 6 * kBlock);
+  EXPECT_EQ(ops.started.size(), 2U);
 }
 
 // Too much of the extent would have to be copied.

@@ -34,7 +34,8 @@ std::vector<ShareQueue::Step> TakeAll(ShareQueue& queue, bool brought_in = false
   while (true) {
     const ShareQueue::Step step = queue.Next();
     if (step.kind == Kind::kEnd) return steps;
-    if (step.kind == Kind::kBegin) queue.Begun(step.index, file, 0, brought_in);
+    for (size_t i = 0; step.kind == Kind::kBegin && i < step.count; ++i)
+      queue.Begun(step.index + i, file, 0, brought_in);
     if (step.kind == Kind::kAwait) queue.Arrived(step.index);
     steps.push_back(step);
   }
@@ -208,6 +209,48 @@ TEST(ShareQueueTest, OfWhatIsMovedTheFirstPlaceIsRead) {
   EXPECT_EQ(queue.range(steps[0].index).file.inode, 4u);
   EXPECT_EQ(steps[2].kind, Kind::kShare);
   EXPECT_EQ(queue.RangesOf(steps[2].index).size(), 1u);
+}
+
+// How many ranges are begun at once, of these in one file: where they begin and how long they are.
+std::vector<size_t> CountsOf(const std::vector<std::pair<uint64_t, uint64_t>>& ranges,
+                             uint64_t together = UINT64_MAX) {
+  std::vector<ShareGroup> groups;
+  for (const auto& [offset, length] : ranges) {
+    groups.push_back({{{{}, {{5, 1}, offset}, length, offset}}, /*move=*/true});
+  }
+  ShareQueue queue(groups, together);
+  std::vector<size_t> counts;
+  for (ShareQueue::Step step = queue.Next(); step.kind == Kind::kBegin; step = queue.Next()) {
+    counts.push_back(step.count);
+    // Cached.
+    for (size_t i = 0; i < step.count; ++i)
+      queue.Begun(step.index + i, AFile(), queue.range(step.index + i).length, false);
+  }
+  return counts;
+}
+
+TEST(ShareQueueTest, ShortRangesThatFollowEachOtherAreBegunTogether) {
+  constexpr uint64_t kKiB = 1024;
+  using Counts = std::vector<size_t>;
+  EXPECT_EQ(CountsOf({{0, 4 * kKiB}, {4 * kKiB, 64 * kKiB}, {68 * kKiB, 4 * kKiB}}), (Counts{3}));
+  // A gap.
+  EXPECT_EQ(CountsOf({{0, 4 * kKiB}, {8 * kKiB, 4 * kKiB}, {12 * kKiB, 4 * kKiB}}), (Counts{1, 2}));
+  // A long one.
+  EXPECT_EQ(CountsOf({{0, 4 * kKiB}, {4 * kKiB, 256 * kKiB}, {260 * kKiB, 4 * kKiB}, {264 * kKiB, 4 * kKiB}}),
+            (Counts{1, 1, 2}));
+  std::vector<std::pair<uint64_t, uint64_t>> many;
+  for (uint64_t i = 0; i < 40; ++i) many.emplace_back(i * 64 * kKiB, 64 * kKiB);
+  EXPECT_EQ(CountsOf(many), (Counts{16, 16, 8}));
+  EXPECT_EQ(CountsOf({many.begin(), many.begin() + 5}, 128 * kKiB), (Counts{2, 2, 1}));
+}
+
+TEST(ShareQueueTest, RangesOfOtherFilesAreBegunAlone) {
+  std::vector<ShareGroup> groups;
+  for (uint64_t i = 0; i < 2; ++i) {
+    groups.push_back({{{{}, {{5, i}, i * 4096}, 4096, i * 4096}}, /*move=*/true});
+  }
+  ShareQueue queue(groups);
+  EXPECT_EQ(queue.Next().count, 1u);
 }
 
 TEST(ShareQueueTest, AGroupIsLetGoWhenItIsDone) {
