@@ -98,7 +98,7 @@ class Callers(scene.Scene):
         while True:
             ended = not harmed.is_alive()
             begin = time.monotonic()
-            job = self.submit(self.ranges("btrfs"), seconds=0)
+            job = self.submit(self.ranges("btrfs"), seconds=1)
             longest = max(longest, time.monotonic() - begin)
             self.await_success(job)
             if ended:
