@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/types/span.h"
 #include "server/fs/file_tree.h"
 #include "server/scan/cached_ranges.h"
@@ -60,8 +62,9 @@ class ShareQueue {
 
   // To be called once for each range that was to be begun. The file is open from now on, and what is behind
   // the first `read` bytes is on its way into the page cache; with the whole length nothing is to be waited
-  // for. `brought_in`: the range was not there before. Null: it could not be opened, and is not waited for.
-  void Begun(size_t range, std::shared_ptr<const OpenFile> file, uint64_t read, bool brought_in);
+  // for. `cached`: bytes that were there before; what other ranges brought in does not count. Null: it could
+  // not be opened, and is not waited for.
+  void Begun(size_t range, std::shared_ptr<const OpenFile> file, uint64_t read, uint64_t cached);
   // How much of the range was read before it was to be waited for.
   uint64_t ReadOf(size_t range) const;
   // To be called once for each range that was to be waited for.
@@ -91,6 +94,10 @@ class ShareQueue {
   // Of the next ranges.
   size_t CountTogether() const;
   void Ready(size_t range);
+  // The range was brought in and is kept to the end.
+  void Keep(const Range& range);
+  // How much of the range others that overlap it brought in.
+  uint64_t BroughtIn(const Range& range) const;
   void LetGo(RangeState& state, std::vector<CachedRange>& cached);
 
   std::vector<ShareGroup> groups_;
@@ -106,6 +113,8 @@ class ShareQueue {
   std::deque<size_t> begun_;        // ranges to be waited for
   size_t ranges_on_their_way_ = 0;  // these, and those in the hands of workers
   uint64_t bytes_on_their_way_ = 0;
+  // Of the ranges that are kept to the end, what was brought in: by file, where it begins and ends.
+  absl::flat_hash_map<FileKey, std::map<uint64_t, uint64_t>> brought_in_;
   std::deque<size_t> ready_;  // groups
   uint64_t ready_bytes_ = 0;
   size_t ready_places_ = 0;

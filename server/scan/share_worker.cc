@@ -64,8 +64,9 @@ void ShareWorker::Begin(ShareQueue& queue, size_t range) {
     }
     totals_.Update([piece](Totals& t) { t.work_done += piece; });
   }
-  const bool brought_in = file != nullptr && cached * 2 < begun;
-  queue.Begun(range, std::move(file), read, brought_in);
+  // After a stop, as the part that was begun; what was not is not to be let go.
+  if (begun < r.length) cached = begun > 0 ? cached * r.length / begun : r.length;
+  queue.Begun(range, std::move(file), read, cached);
 }
 
 void ShareWorker::BeginTogether(ShareQueue& queue, size_t first, size_t count) {
@@ -86,8 +87,9 @@ void ShareWorker::BeginTogether(ShareQueue& queue, size_t first, size_t count) {
     totals_.Update([length](Totals& t) { t.work_done += length; });
   }
   for (size_t i = 0; i < count; ++i) {
-    const uint64_t read = cached[i] == CachedPart::kAll ? queue.range(first + i).length : 0;
-    queue.Begun(first + i, file, read, file != nullptr && cached[i] == CachedPart::kLittle);
+    const uint64_t all = queue.range(first + i).length;
+    queue.Begun(first + i, file, cached[i] == CachedPart::kAll ? all : 0,
+                cached[i] == CachedPart::kLittle ? 0 : all);
   }
 }
 

@@ -25,7 +25,7 @@ namespace cowherd {
 
 // Carries out what a queue says: reads ranges ahead, shares places with their sources, and moves what is to
 // be moved, by copies. What that brings into the page cache is taken out again: a range goes as a whole if
-// less than half of it was there before, and stays as a whole otherwise; after a stop what is on its way from
+// at most half of it was there before, and stays as a whole otherwise; after a stop what is on its way from
 // the disk stays, too. One thread; several workers may empty one queue.
 class ShareWorker {
  public:

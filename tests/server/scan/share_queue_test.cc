@@ -35,7 +35,7 @@ std::vector<ShareQueue::Step> TakeAll(ShareQueue& queue, bool brought_in = false
     const ShareQueue::Step step = queue.Next();
     if (step.kind == Kind::kEnd) return steps;
     for (size_t i = 0; step.kind == Kind::kBegin && i < step.count; ++i)
-      queue.Begun(step.index + i, file, 0, brought_in);
+      queue.Begun(step.index + i, file, 0, brought_in ? 0 : queue.range(step.index + i).length);
     if (step.kind == Kind::kAwait) queue.Arrived(step.index);
     steps.push_back(step);
   }
@@ -104,10 +104,10 @@ TEST(ShareQueueTest, WhatAnotherWorkerBeginsIsNotReady) {
   ShareQueue queue(GroupShares({Make(1, 2, 4096)}));
   const ShareQueue::Step first = queue.Next();
   const ShareQueue::Step second = queue.Next();
-  queue.Begun(first.index, AFile(), 4096, false);
+  queue.Begun(first.index, AFile(), 4096, 0);
   ShareQueue::Step third;
   std::thread other([&] { third = queue.Next(); });
-  queue.Begun(second.index, nullptr, 0, false);
+  queue.Begun(second.index, nullptr, 0, 0);
   other.join();
   EXPECT_EQ(third.kind, Kind::kShare);
   EXPECT_EQ(queue.FileOf(second.index), nullptr);
@@ -116,13 +116,13 @@ TEST(ShareQueueTest, WhatAnotherWorkerBeginsIsNotReady) {
 
 TEST(ShareQueueTest, OneLongRangeIsBegunAtATime) {
   ShareQueue queue(GroupShares({Make(1, 2), Make(3, 4)}));
-  for (int i = 0; i < 2; ++i) queue.Begun(queue.Next().index, AFile(), kMiB, false);
+  for (int i = 0; i < 2; ++i) queue.Begun(queue.Next().index, AFile(), kMiB, 0);
   const ShareQueue::Step third = queue.Next();
   EXPECT_EQ(third.kind, Kind::kBegin);
   EXPECT_EQ(queue.Next().kind, Kind::kShare);
   ShareQueue::Step fourth;
   std::thread other([&] { fourth = queue.Next(); });
-  queue.Begun(third.index, AFile(), kMiB, false);
+  queue.Begun(third.index, AFile(), kMiB, 0);
   other.join();
   EXPECT_EQ(fourth.kind, Kind::kBegin);
   EXPECT_EQ(queue.range(fourth.index).storage, 4 * kMiB);
@@ -131,8 +131,8 @@ TEST(ShareQueueTest, OneLongRangeIsBegunAtATime) {
 TEST(ShareQueueTest, OneWorkerWaitsAndAnotherShares) {
   ShareQueue queue(GroupShares({Make(1, 2, 4096), Make(3, 4, 4096)}));
   // What is cached is not waited for.
-  for (int i = 0; i < 2; ++i) queue.Begun(queue.Next().index, AFile(), 4096, false);
-  for (int i = 0; i < 2; ++i) queue.Begun(queue.Next().index, AFile(), 1024, false);
+  for (int i = 0; i < 2; ++i) queue.Begun(queue.Next().index, AFile(), 4096, 0);
+  for (int i = 0; i < 2; ++i) queue.Begun(queue.Next().index, AFile(), 1024, 0);
   const ShareQueue::Step await = queue.Next();
   EXPECT_EQ(await.kind, Kind::kAwait);
   EXPECT_EQ(queue.range(await.index).storage, 3 * kMiB);
@@ -224,7 +224,7 @@ std::vector<size_t> CountsOf(const std::vector<std::pair<uint64_t, uint64_t>>& r
     counts.push_back(step.count);
     // Cached.
     for (size_t i = 0; i < step.count; ++i)
-      queue.Begun(step.index + i, AFile(), queue.range(step.index + i).length, false);
+      queue.Begun(step.index + i, AFile(), queue.range(step.index + i).length, 0);
   }
   return counts;
 }
@@ -281,6 +281,33 @@ TEST(ShareQueueTest, SourcesThatOverlapAreLetGoAtTheEnd) {
   EXPECT_EQ(queue.Done(groups[1]).size(), 1u);
   EXPECT_EQ(queue.AllDone().size(), 2u);
   EXPECT_TRUE(queue.AllDone().empty());
+}
+
+// A source overlaps one that was brought in: what is cached of it is no one else's.
+TEST(ShareQueueTest, WhatOtherRangesBroughtInWasNotThereBefore) {
+  constexpr uint64_t kLength = 100 * 4096;
+  const auto let_go = [](uint64_t offset, uint64_t cached, bool first_is_brought_in) {
+    Share first = Make(1, 2, kLength);
+    Share second = Make(1, 3, kLength);
+    second.source.offset = offset;
+    second.source_storage += offset;
+    ShareQueue queue(GroupShares({first, second}));
+    std::vector<uint64_t> offsets;
+    for (ShareQueue::Step step = queue.Next(); step.kind == Kind::kBegin; step = queue.Next()) {
+      const ShareQueue::Range& range = queue.range(step.index);
+      uint64_t before = kLength;
+      if (range.file.inode == 1) before = range.offset > 0 ? cached : first_is_brought_in ? 0 : kLength;
+      queue.Begun(step.index, AFile(), kLength, before);
+    }
+    for (const CachedRange& range : queue.AllDone()) offsets.push_back(range.offset / 4096);
+    return offsets;
+  };
+  using Offsets = std::vector<uint64_t>;
+  EXPECT_EQ(let_go(20 * 4096, kLength, true), (Offsets{0, 20}));
+  EXPECT_EQ(let_go(80 * 4096, kLength, true), (Offsets{0}));
+  EXPECT_EQ(let_go(80 * 4096, 20 * 4096, true), (Offsets{0, 80}));
+  EXPECT_EQ(let_go(20 * 4096, kLength, false), (Offsets{}));
+  EXPECT_EQ(let_go(20 * 4096, 0, false), (Offsets{20}));
 }
 
 TEST(ShareQueueTest, WhatWasCachedBeforeStays) {
