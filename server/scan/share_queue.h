@@ -62,8 +62,8 @@ class ShareQueue {
 
   // To be called once for each range that was to be begun. The file is open from now on, and what is behind
   // the first `read` bytes is on its way into the page cache; with the whole length nothing is to be waited
-  // for. `cached`: bytes that were there before; what other ranges brought in does not count. Null: it could
-  // not be opened, and is not waited for.
+  // for. `cached`: bytes that were there by then, also by ranges of this queue. Null: it could not be
+  // opened, and is not waited for.
   void Begun(size_t range, std::shared_ptr<const OpenFile> file, uint64_t read, uint64_t cached);
   // How much of the range was read before it was to be waited for.
   uint64_t ReadOf(size_t range) const;
