@@ -1,7 +1,6 @@
 #include "server/scan/share_queue.h"
 
 #include <algorithm>
-#include <iterator>
 #include <numeric>
 #include <tuple>
 #include <utility>
@@ -170,44 +169,23 @@ size_t ShareQueue::CountTogether() const {
   return count;
 }
 
-uint64_t ShareQueue::BroughtIn(const Range& range) const {
-  const auto file = brought_in_.find(range.file);
-  if (file == brought_in_.end()) return 0;
-  const uint64_t end = range.offset + range.length;
-  uint64_t bytes = 0;
-  auto part = file->second.upper_bound(range.offset);
-  if (part != file->second.begin()) --part;
-  for (; part != file->second.end() && part->first < end; ++part) {
-    const uint64_t from = std::max(part->first, range.offset);
-    const uint64_t to = std::min(part->second, end);
-    if (from < to) bytes += to - from;
-  }
-  return bytes;
-}
-
-void ShareQueue::Keep(const Range& range) {
-  std::map<uint64_t, uint64_t>& parts = brought_in_[range.file];
-  uint64_t begin = range.offset;
-  uint64_t end = range.offset + range.length;
-  auto part = parts.upper_bound(begin);
-  if (part != parts.begin() && std::prev(part)->second >= begin) --part;
-  while (part != parts.end() && part->first <= end) {
-    begin = std::min(begin, part->first);
-    end = std::max(end, part->second);
-    part = parts.erase(part);
-  }
-  parts.emplace(begin, end);
-}
-
 void ShareQueue::Begun(size_t range, std::shared_ptr<const OpenFile> file, uint64_t read, uint64_t cached) {
   std::lock_guard<std::mutex> lock(mutex_);
   RangeState& state = ranges_[range];
   if (state.range.length >= kLongRange) begins_long_range_ = false;
   state.file = std::move(file);
   state.read = read;
-  const uint64_t before = cached - std::min(cached, BroughtIn(state.range));
-  state.brought_in = state.file != nullptr && before * 2 <= state.range.length;
-  if (state.brought_in && state.kept) Keep(state.range);
+  const uint64_t begin = state.range.offset;
+  const uint64_t end = begin + state.range.length;
+  const auto others = brought_in_.find(state.range.file);
+  if (others != brought_in_.end()) {
+    uint64_t theirs = state.range.length;
+    for (const auto& [from, to] : others->second.Missing(begin, end)) theirs -= to - from;
+    cached -= std::min(cached, theirs);
+  }
+  state.brought_in = state.file != nullptr && cached * 2 <= state.range.length;
+  if (state.brought_in && state.kept)
+    brought_in_.try_emplace(state.range.file, SIZE_MAX).first->second.Add(begin, end);
   if (state.file != nullptr && read < state.range.length) {
     begun_.push_back(range);
     changed_.notify_all();

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "server/fs/file_tree.h"
 #include "server/scan/cached_ranges.h"
 #include "server/scan/share.h"
+#include "server/scan/storage_set.h"
 
 namespace cowherd {
 
@@ -94,10 +94,6 @@ class ShareQueue {
   // Of the next ranges.
   size_t CountTogether() const;
   void Ready(size_t range);
-  // The range was brought in and is kept to the end.
-  void Keep(const Range& range);
-  // How much of the range others that overlap it brought in.
-  uint64_t BroughtIn(const Range& range) const;
   void LetGo(RangeState& state, std::vector<CachedRange>& cached);
 
   std::vector<ShareGroup> groups_;
@@ -113,9 +109,8 @@ class ShareQueue {
   std::deque<size_t> begun_;        // ranges to be waited for
   size_t ranges_on_their_way_ = 0;  // these, and those in the hands of workers
   uint64_t bytes_on_their_way_ = 0;
-  // Of the ranges that are kept to the end, what was brought in: by file, where it begins and ends.
-  absl::flat_hash_map<FileKey, std::map<uint64_t, uint64_t>> brought_in_;
-  std::deque<size_t> ready_;  // groups
+  absl::flat_hash_map<FileKey, StorageSet> brought_in_;  // of the ranges that are kept to the end
+  std::deque<size_t> ready_;                             // groups
   uint64_t ready_bytes_ = 0;
   size_t ready_places_ = 0;
 };

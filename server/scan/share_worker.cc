@@ -74,16 +74,17 @@ void ShareWorker::BeginTogether(ShareQueue& queue, size_t first, size_t count) {
   const ShareQueue::Range& last = queue.range(first + count - 1);
   const uint64_t length = last.offset + last.length - r.offset;
   const std::shared_ptr<const OpenFile> file = files_.Open(r.file).value_or(nullptr);
-  std::vector<CachedPart> cached(count, CachedPart::kLittle);
-  if (file != nullptr) {
-    pace_.Wait(length, stop_);
+  // What a stop left unread is not to be let go.
+  std::vector<CachedPart> cached(count, CachedPart::kMost);
+  if (file != nullptr) pace_.Wait(length, stop_);
+  if (file != nullptr && stop_.Check().ok()) {
     bool all_cached = true;
     for (size_t i = 0; i < count; ++i) {
       const ShareQueue::Range& range = queue.range(first + i);
       cached[i] = ops_.Cached(file->fd.get(), range.offset, range.length);
       all_cached = all_cached && cached[i] == CachedPart::kAll;
     }
-    if (!all_cached && stop_.Check().ok()) ops_.StartReading(file->fd.get(), r.offset, length);
+    if (!all_cached) ops_.StartReading(file->fd.get(), r.offset, length);
     totals_.Update([length](Totals& t) { t.work_done += length; });
   }
   for (size_t i = 0; i < count; ++i) {

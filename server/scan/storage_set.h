@@ -9,7 +9,7 @@
 
 namespace cowherd {
 
-// Ranges of storage, [begin, end), merged where they touch. Pure. One thread.
+// Ranges of storage, or of a file, [begin, end), merged where they touch. Pure. One thread.
 class StorageSet {
  public:
   using Range = std::pair<uint64_t, uint64_t>;

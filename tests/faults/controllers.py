@@ -127,8 +127,8 @@ class Controllers:
                 away = failed.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN") or failed.reason in (
                     "NOT_LEADER", "STORE_FULL", "STALE_EPOCH")
                 # gRPC's own word: while a server's buffers are full it ends any of its calls.
-                away = away or (failed.code == "RESOURCE_EXHAUSTED" and not failed.reason)
-                if not away or time.monotonic() > end:
+                full = failed.code == "RESOURCE_EXHAUSTED" and not failed.reason
+                if not (away or full) or time.monotonic() > end:
                     raise
                 self.first = (first + 1) % len(self.addresses)
                 time.sleep(0.1)
