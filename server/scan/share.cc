@@ -158,10 +158,11 @@ std::vector<std::vector<ShareGroup>> SplitGroups(std::vector<ShareGroup> groups,
   size_t ranges = 0;
   for (ShareGroup& group : groups) {
     const bool same_source = !parts.empty() && SameSource(parts.back().back(), group);
-    const uint64_t more = BytesOf(group) - (same_source ? group.length() : 0);
+    uint64_t more = BytesOf(group) - (same_source ? group.length() : 0);
     if (parts.empty() || bytes + more > max_bytes || ranges + group.places.size() + 1 > max_ranges) {
       parts.emplace_back();
       bytes = ranges = 0;
+      more = BytesOf(group);
     }
     bytes += more;
     ranges += group.places.size() + 1;

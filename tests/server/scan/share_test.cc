@@ -162,6 +162,8 @@ TEST(ShareTest, ASourceIsKeptOnce) {
   // One source of 8 MiB and eight places, in groups of three.
   EXPECT_EQ(SplitGroups(GroupShares(shares), 72 * kMiB, 1000).size(), 1u);
   EXPECT_EQ(SplitGroups(GroupShares(shares), 71 * kMiB, 1000).size(), 2u);
+  // A part that begins anew with it reads it again.
+  for (const auto& part : SplitGroups(GroupShares(shares), 40 * kMiB, 1000)) EXPECT_LE(WorkOf(part), 40 * kMiB);
 }
 
 TEST(ShareTest, WhatIsMovedIsReadOnce) {
