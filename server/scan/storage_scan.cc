@@ -20,6 +20,7 @@
 #include "server/scan/extent_plan.h"
 #include "server/scan/fragment_limit.h"
 #include "server/scan/machine_share.h"
+#include "server/scan/overlaps.h"
 #include "server/scan/recent_fingerprints.h"
 #include "server/scan/reclaim.h"
 #include "server/scan/run_finder.h"
@@ -43,11 +44,14 @@ constexpr uint64_t kMaxBatchBytes = uint64_t{8} << 30;
 constexpr std::chrono::seconds kMaxBatchAge(20);
 // On a filesystem that others write to there is always something new; the rest is for the next scan.
 constexpr int kMaxRounds = 4;
-// Shorter duplicates are not looked back for: they are all over, zeros mostly, and would cut files into
-// pieces.
+// Shorter duplicates are looked back for only where they are much of their extent, and no more than some of
+// one extent: they are all over, zeros mostly, and would cut files into pieces.
 constexpr uint64_t kLeastLookedBackFor = 128 << 10;
-// Some 56 bytes each, and 40 for the extents that they name.
-constexpr size_t kMaxCovered = 1 << 16;
+constexpr uint64_t kMuchOfExtent = 4;  // a quarter
+constexpr uint32_t kMaxShortParts = 16;
+constexpr size_t kMaxPlacesOfShort = 32;
+// Some 56 bytes each, and 40 for the extents that they name; to put them in order takes some 400 more.
+constexpr size_t kMaxCovered = 1 << 15;
 
 // What a scan remembers beside its anchors, in about the third of its budget that they leave; small budgets
 // are exceeded by some MiB.
@@ -191,14 +195,8 @@ class StorageScan {
  private:
   static constexpr size_t kExtentsPerProbe = 32;
 
-  // A part of an extent that another one which stays so far, `by`, holds too.
-  struct Covered {
-    uint64_t extent = 0;         // address
-    uint64_t extent_blocks = 0;  // all of them
-    uint64_t block = 0;
-    uint64_t by = 0;  // address
-    uint64_t by_block = 0;
-    uint64_t blocks = 0;
+  // A part of an extent that another one which stays so far holds too.
+  struct Covered : Overlap {
     // Where it counts if it is left as it is. Null: the extent waits, and the part counts where it is told
     // the other way round.
     uint64_t Totals::*left = nullptr;
@@ -497,7 +495,7 @@ class StorageScan {
     bool others_hold_more = false;
     absl::flat_hash_set<uint64_t> sources;
     for (const BlockRun& run : runs) {
-      if (!MayLookBackFor(extent, run)) return false;
+      if (run.blocks * block_ < kLeastLookedBackFor || !MayLookBackFor(extent, run)) return false;
       sources.insert(run.source_extent);
       others_hold_more |= overlapping_.contains(run.source_extent);
       found += run.blocks;
@@ -520,7 +518,8 @@ class StorageScan {
   void Cover(const StorageExtent& extent, const BlockRun& run, uint64_t Totals::*left) {
     covered_.push_back({run.source_extent, BlocksOf(run.source_extent), run.source_block, extent.address,
                         run.block, run.blocks, left});
-    overlapping_.insert({run.source_extent, extent.address});
+    overlapping_.try_emplace(extent.address);
+    ++overlapping_[run.source_extent];
   }
 
   // 0: there is no such extent.
@@ -529,8 +528,13 @@ class StorageScan {
     return checksums == nullptr ? 0 : checksums->size();
   }
 
-  bool MayLookBackFor(const StorageExtent& extent, const BlockRun& run) const {
-    if (run.source_extent == extent.address || run.blocks * block_ < kLeastLookedBackFor) return false;
+  bool MayLookBackFor(const StorageExtent& extent, const BlockRun& run) {
+    if (run.source_extent == extent.address) return false;
+    if (run.blocks * block_ < kLeastLookedBackFor) {
+      const auto parts = overlapping_.find(run.source_extent);
+      if (parts != overlapping_.end() && parts->second >= kMaxShortParts) return false;
+      if (run.blocks * kMuchOfExtent < BlocksOf(run.source_extent)) return false;
+    }
     if (planner_.batch().count(run.source_extent) > 0) return false;
     return !request_.dry_run ||
            (given_up_.size() < limits_.extents && !given_up_.contains(run.source_extent));
@@ -552,12 +556,16 @@ class StorageScan {
   absl::Status LookBack() {
     RETURN_IF_ERROR(CarryOut());
     looks_back_ = true;
-    OrderCovered();
+    const absl::flat_hash_set<uint64_t> keep = OrderCovered();
+    for (const Covered& part : covered_) {
+      if (keep.contains(part.extent)) PreferPart(part.extent, part.block, part.blocks);
+      if (keep.contains(part.by)) PreferPart(part.by, part.by_block, part.blocks);
+    }
     std::vector<Covered> all = covered_;
     std::vector<Covered> left;
     absl::flat_hash_set<uint64_t> planned;
     while (!all.empty()) {
-      // What others share with in this batch is for the next one.
+      // What others share with in this batch is for the next one, and what is better kept for after that.
       std::vector<Covered> waiting;
       for (size_t first = 0; first < all.size();) {
         RETURN_IF_ERROR(stop_.Check());
@@ -566,13 +574,14 @@ class StorageScan {
         while (last < all.size() && all[last].extent == all[first].extent) ++last;
         const auto parts = absl::MakeConstSpan(all).subspan(first, last - first);
         first = last;
-        if (planner_.IsSource(parts.front().extent)) {
+        const uint64_t extent = parts.front().extent;
+        if (planner_.IsSource(extent) || (keep.contains(extent) && !waiting.empty())) {
           waiting.insert(waiting.end(), parts.begin(), parts.end());
           continue;
         }
         ASSIGN_OR_RETURN(const bool is_planned, PlanAgain(parts));
         if (is_planned) {
-          planned.insert(parts.front().extent);
+          planned.insert(extent);
         } else {
           left.insert(left.end(), parts.begin(), parts.end());
         }
@@ -590,32 +599,18 @@ class StorageScan {
     return absl::OkStatus();
   }
 
-  // By extent: first those, the longest before others, of which more would go free than of what lies wholly
-  // in them.
-  void OrderCovered() {
-    std::sort(covered_.begin(), covered_.end(), [](const Covered& a, const Covered& b) {
-      return std::tie(a.by, a.by_block, a.extent, a.block) < std::tie(b.by, b.by_block, b.extent, b.block);
-    });
-    absl::flat_hash_map<uint64_t, uint64_t> within;  // blocks of it that whole others have, by extent
-    uint64_t end = 0;
-    for (size_t i = 0; i < covered_.size(); ++i) {
-      const Covered& part = covered_[i];
-      if (i == 0 || covered_[i - 1].by != part.by) end = 0;
-      if (part.blocks < part.extent_blocks) continue;
-      const uint64_t begin = std::max(end, part.by_block);
-      end = std::max(end, part.by_block + part.blocks);
-      within[part.by] += end - begin;
-    }
-    absl::flat_hash_map<uint64_t, uint64_t> won;  // blocks, by extent
-    for (const Covered& part : covered_) {
-      const auto others = within.find(part.extent);
-      const bool more = others == within.end() || others->second < part.extent_blocks;
-      uint64_t& most = won[part.extent];
-      if (more) most = std::max(most, part.extent_blocks);
-    }
-    std::stable_sort(covered_.begin(), covered_.end(), [&won](const Covered& a, const Covered& b) {
-      return std::tie(won.at(b.extent), a.extent, a.block) < std::tie(won.at(a.extent), b.extent, b.block);
-    });
+  // By extent: first those that are better given up, the longest before others; where several hold the same,
+  // those that stay are told last, and so preferred. Returns those that are better kept.
+  absl::flat_hash_set<uint64_t> OrderCovered() {
+    absl::flat_hash_set<uint64_t> keep =
+        ExtentsToKeep(std::vector<Overlap>(covered_.begin(), covered_.end()), request_.min_freed_per_moved);
+    const auto key = [&keep](const Covered& part) {
+      return std::make_tuple(keep.contains(part.extent), UINT64_MAX - part.extent_blocks, part.extent,
+                             keep.contains(part.by), part.block);
+    };
+    std::stable_sort(covered_.begin(), covered_.end(),
+                     [&key](const Covered& a, const Covered& b) { return key(a) < key(b); });
+    return keep;
   }
 
   // Of one extent. If it is not planned, the others are no sources for it any more.
@@ -625,18 +620,18 @@ class StorageScan {
     if (!extent) return false;
     const uint64_t blocks = extent->length / block_;
     ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums, map_.Checksums(address, blocks));
-    uint64_t most = 0;
+    std::vector<BlockRun> runs = RunsOf(*extent, checksums);
+    uint64_t found = 0;
+    for (const BlockRun& run : runs) found += run.blocks;
+    uint64_t most = found;
     for (const Covered& part : covered) most += part.blocks;
-    for (const BlockRun& run : RunsOf(*extent, checksums)) most += run.blocks;
     // Its files are asked for only where it may be worth it.
     if (most * 2 < blocks) return false;
-    for (const Covered& part : covered) {
-      if (given_up_.contains(part.by)) continue;
-      const std::vector<uint64_t>* const by = earlier_.Find(part.by);
-      if (by != nullptr) finder_.Prefer(part.by, *by, part.by_block, part.by_block + part.blocks);
+    if (found < blocks) {
+      for (const Covered& part : covered) PreferPart(part.by, part.by_block, part.blocks);
+      runs = RunsOf(*extent, checksums);
     }
-    const std::vector<BlockRun> runs = RunsOf(*extent, checksums);
-    if (!runs.empty()) {
+    if (!runs.empty() && !IsSharedByMany(*extent)) {
       ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(*extent, checksums, runs));
       if (verdict == ExtentVerdict::kPlanned) return true;
     }
@@ -644,6 +639,19 @@ class StorageScan {
       finder_.Prefer(address, checksums, part.block, part.block + part.blocks);
     }
     return false;
+  }
+
+  void PreferPart(uint64_t address, uint64_t block, uint64_t blocks) {
+    if (given_up_.contains(address)) return;
+    const std::vector<uint64_t>* const checksums = earlier_.Find(address);
+    if (checksums != nullptr) finder_.Prefer(address, *checksums, block, block + blocks);
+  }
+
+  // So that all of them would have to be shared anew for the little that a short one gives up: zeros mostly.
+  bool IsSharedByMany(const StorageExtent& extent) {
+    if (extent.length >= kLeastLookedBackFor) return false;
+    const absl::StatusOr<std::vector<Reference>> references = ReferencesOf(extent);
+    return !references.ok() || references->size() > kMaxPlacesOfShort;
   }
 
   bool MaySplit(const ExtentPlan& plan) {
@@ -824,7 +832,8 @@ class StorageScan {
   uint64_t open_left_ = 0;                    // that there was no room for
   absl::btree_set<uint64_t> tried_again_;     // addresses
   std::vector<Covered> covered_;
-  absl::flat_hash_set<uint64_t> overlapping_;  // extents of covered_, and those that hold their parts
+  // Extents of covered_, and those that hold their parts: how many parts of them others hold.
+  absl::flat_hash_map<uint64_t, uint32_t> overlapping_;
   // Planned by a dry run, and so still there. Once there are too many, it does not look back.
   absl::flat_hash_set<uint64_t> given_up_;
   Reclaim reclaim_;

@@ -31,11 +31,11 @@ struct UncheckedFiles {
 // back are planned in batches, and each batch is carried out before the next. An extent is compared with
 // those before it; where it stays nevertheless, those are looked at once more, now and then and at the end,
 // as they may share with it instead; one that lies wholly in others, of which more might go free, waits
-// until then (a dry run of more duplicate extents than it can remember, 65,536 or more, leaves that out).
-// `wanted` says by its path whether a file is within the scan. Else as ScanTree; `won` has begun, and is
-// measured now and then, and bytes_found of `totals` is what is in use on the filesystem. Returns the files
-// that have no checksums; beyond 262,144 with the default budget some are counted as skipped, others in each
-// scan.
+// until then. Of those that overlap as many go free as leave little twice, see ExtentsToKeep (a dry run of
+// more duplicate extents than it can remember, 65,536 or more, leaves that out). `wanted` says by its path
+// whether a file is within the scan. Else as ScanTree; `won` has begun, and is measured now and then, and
+// bytes_found of `totals` is what is in use on the filesystem. Returns the files that have no checksums;
+// beyond 262,144 with the default budget some are counted as skipped, others in each scan.
 //
 // With `state` (null: none), extents that were there when the last scan ended are not looked at again: only
 // what is newer is, against the anchors kept; and a scan that was cut short goes on from its last checkpoint.

@@ -22,7 +22,8 @@ class StorageSet {
   // The parts that are not in the set, ascending.
   std::vector<Range> Missing(uint64_t begin, uint64_t end) const;
 
-  size_t ranges() const { return ranges_.size(); }
+  // Ascending: ends by begins.
+  const std::map<uint64_t, uint64_t>& ranges() const { return ranges_; }
 
  private:
   static constexpr size_t kRangeBytes = 64;  // a node of the map, as malloc rounds it

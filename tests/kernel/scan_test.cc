@@ -290,7 +290,7 @@ TEST_P(ScanTest, RandomTrees) {
     // A run may start where another one would have been the better choice; and the model does not look back
     // at extents that later ones hold too.
     EXPECT_GE(freed * 100, expected * 90);
-    EXPECT_LE(freed * 100, expected * (HasChecksums() ? 105 : 101));
+    EXPECT_LE(freed * 100, expected * (HasChecksums() ? 110 : 101));
     EXPECT_NEAR(part(planned, freed), 1, 0.02);
     freed_in_all += freed;
     expected_in_all += expected;
@@ -306,7 +306,7 @@ TEST_P(ScanTest, RandomTrees) {
     EXPECT_TRUE(LookAtAll() == before);
   }
   EXPECT_GE(freed_in_all * 100, expected_in_all * (GetParam().type == "xfs" ? 95 : 97));
-  EXPECT_LE(freed_in_all * 100, expected_in_all * (HasChecksums() ? 102 : 101));
+  EXPECT_LE(freed_in_all * 100, expected_in_all * (HasChecksums() ? 105 : 101));
   const double error = static_cast<double>(planned_in_all) / static_cast<double>(freed_in_all) - 1;
   std::printf("%s: dry runs said %+.2f %% of what then went free\n", GetParam().name.c_str(), 100 * error);
   EXPECT_NEAR(error, 0, 0.01);
@@ -437,6 +437,7 @@ TEST(CoveredScanTest, SharesWhatLiesBeneathAMount) {
 class LookBackTest : public ::testing::Test {
  protected:
   static constexpr size_t kPart = 4 << 20;
+  static constexpr size_t kShort = 64 << 10;
 
   void SetUp() override {
     LoopFilesystem::Options options;
@@ -607,6 +608,40 @@ TEST_F(LookBackTest, AShortOneGoesFreeAfterAllIfTheLongOneStays) {
   Write("short", middle);
   ASSERT_FALSE(HasFatalFailure());
   ExpectShared(2 * kPart, {"short long"}, /*moved=*/0, /*unprofitable=*/kPart);
+}
+
+// Once the whole one is given up, the others hold a part twice.
+TEST_F(LookBackTest, AWholeOneStaysRatherThanOthersThatOverlap) {
+  const std::string one = Part();
+  const std::string two = Part(2 * kPart);
+  const std::string three = Part();
+  const std::string four = Part(2 * kPart);
+  Write("begin", one + two);
+  Write("middle", two.substr(kPart) + three);
+  Write("end", two + three + four);
+  Write("whole", one + two + three + four);
+  ASSERT_FALSE(HasFatalFailure());
+  ExpectShared(10 * kPart, {"begin whole", "middle whole", "end whole"});
+}
+
+TEST_F(LookBackTest, AShortOneGoesFreeToo) {
+  const std::string begin = Part(kShort);
+  Write("short", begin);
+  Write("long", begin + Part());
+  ASSERT_FALSE(HasFatalFailure());
+  ExpectShared(kShort, {"short long"});
+}
+
+// Each of them would have to share anew.
+TEST_F(LookBackTest, AShortOneThatManyHaveStays) {
+  const std::string begin = Part(kShort);
+  Write("short", begin);
+  Write("long", begin + Part());
+  ASSERT_FALSE(HasFatalFailure());
+  const std::string path = loop_->path() + "/short";
+  for (int i = 0; i < 40; ++i)
+    ASSERT_EQ(RunCommand({"cp", "--reflink=always", path, absl::StrCat(path, i)}), absl::OkStatus());
+  ExpectShared(0, {}, /*moved=*/0, /*unprofitable=*/kShort);
 }
 
 // It would be no source for the long one, which stays.

@@ -31,11 +31,11 @@ TEST(StorageSetTest, WhatTouchesIsOneRange) {
   set.Add(10, 20);
   set.Add(30, 40);
   set.Add(20, 30);
-  EXPECT_EQ(set.ranges(), 1u);
+  EXPECT_EQ(set.ranges().size(), 1u);
   set.Add(0, 5);
-  EXPECT_EQ(set.ranges(), 2u);
+  EXPECT_EQ(set.ranges().size(), 2u);
   set.Add(4, 100);
-  EXPECT_EQ(set.ranges(), 1u);
+  EXPECT_EQ(set.ranges().size(), 1u);
   EXPECT_EQ(set.Missing(0, 101), (Ranges{{100, 101}}));
 }
 
@@ -45,13 +45,13 @@ TEST(StorageSetTest, RemovingCutsRanges) {
   set.Remove(40, 60);
   EXPECT_EQ(set.Missing(0, 100), (Ranges{{40, 60}}));
   set.Remove(0, 1000);
-  EXPECT_EQ(set.ranges(), 0u);
+  EXPECT_EQ(set.ranges().size(), 0u);
 }
 
 TEST(StorageSetTest, TheBudgetHolds) {
   StorageSet set(64 * 100);
   for (uint64_t i = 0; i < 1000; ++i) set.Add(i * 10, i * 10 + 5);
-  EXPECT_EQ(set.ranges(), 100u);
+  EXPECT_EQ(set.ranges().size(), 100u);
   EXPECT_EQ(set.Missing(5000, 5005), (Ranges{{5000, 5005}}));
   // What touches needs no more room.
   set.Add(5, 8);
