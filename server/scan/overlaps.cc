@@ -19,6 +19,7 @@ class Lines {
   struct Extent {
     uint64_t address = 0;
     uint64_t blocks = 0;          // 0: it stays anyway
+    uint64_t live = 0;            // blocks that files refer to
     StorageSet shared{SIZE_MAX};  // blocks of it that others hold too
     // Of the line that it lies on, as a forest: another extent on it, and where block 0 lies behind that
     // one's.
@@ -26,10 +27,11 @@ class Lines {
     int64_t shift = 0;
   };
 
-  void Add(const Overlap& overlap) {
+  void Add(const ExtentOverlap& overlap) {
     const size_t extent = IndexOf(overlap.extent);
     const size_t by = IndexOf(overlap.by);
-    extents_[extent].blocks = std::max(extents_[extent].blocks, overlap.extent_blocks);
+    extents_[extent].blocks = overlap.extent_blocks;
+    extents_[extent].live = overlap.live_blocks;
     const auto [line, at] = LineOf(extent);
     const auto [line_of_by, at_of_by] = LineOf(by);
     const int64_t shift =
@@ -51,8 +53,8 @@ class Lines {
   // Where its block 0 lies, on all lines together.
   uint64_t PlaceOf(size_t index) {
     const auto [line, at] = LineOf(index);
-    // An extent has at most 2^15 blocks, and there are fewer than 2^17.
-    return (static_cast<uint64_t>(2 * line + 1) << 33) + static_cast<uint64_t>(at);
+    // An extent has at most 2^16 blocks, and there are fewer than 2^20.
+    return (static_cast<uint64_t>(2 * line + 1) << 36) + static_cast<uint64_t>(at);
   }
 
  private:
@@ -84,7 +86,8 @@ class Lines {
   std::vector<Extent> extents_;
 };
 
-uint64_t Length(absl::Span<const StorageSet::Range> ranges) {
+template <typename Ranges>
+uint64_t Length(const Ranges& ranges) {
   uint64_t length = 0;
   for (const auto& [begin, end] : ranges) length += end - begin;
   return length;
@@ -92,13 +95,16 @@ uint64_t Length(absl::Span<const StorageSet::Range> ranges) {
 
 }  // namespace
 
-absl::flat_hash_set<uint64_t> ExtentsToKeep(absl::Span<const Overlap> overlaps, uint64_t freed_per_moved) {
+absl::flat_hash_set<uint64_t> ExtentsToKeep(std::vector<ExtentOverlap> overlaps, uint64_t freed_per_moved) {
+  std::stable_sort(overlaps.begin(), overlaps.end(),
+                   [](const ExtentOverlap& a, const ExtentOverlap& b) { return a.blocks > b.blocks; });
   Lines lines;
-  for (const Overlap& overlap : overlaps) lines.Add(overlap);
+  for (const ExtentOverlap& overlap : overlaps) lines.Add(overlap);
   StorageSet kept(SIZE_MAX);  // places
   absl::flat_hash_set<uint64_t> to_keep;
-  const auto own_of = [&](const Lines::Extent& extent) {
-    return Length(extent.shared.Missing(0, extent.blocks));
+  const auto own_of = [](const Lines::Extent& extent) {
+    const uint64_t shared = Length(extent.shared.ranges());
+    return extent.live - std::min(extent.live, shared);
   };
   const auto keep = [&](size_t index) {
     const Lines::Extent& extent = lines.extent(index);
@@ -106,8 +112,8 @@ absl::flat_hash_set<uint64_t> ExtentsToKeep(absl::Span<const Overlap> overlaps, 
     for (const auto& [begin, end] : extent.shared.ranges()) kept.Add(place + begin, place + end);
     to_keep.insert(extent.address);
   };
-  const auto is_little = [&](const Lines::Extent& extent, uint64_t blocks) {
-    return blocks * freed_per_moved <= extent.blocks;
+  const auto is_little = [freed_per_moved](const Lines::Extent& extent, uint64_t blocks) {
+    return blocks < extent.blocks && blocks * freed_per_moved <= extent.blocks;
   };
   // Of the extent, what nothing else that stays holds.
   const auto alone_of = [&](size_t index) {
@@ -116,7 +122,7 @@ absl::flat_hash_set<uint64_t> ExtentsToKeep(absl::Span<const Overlap> overlaps, 
     uint64_t alone = own_of(extent);
     for (const auto& [begin, end] : extent.shared.ranges())
       alone += Length(kept.Missing(place + begin, place + end));
-    return alone;
+    return std::min(alone, extent.live);
   };
   struct Candidate {
     double part = 0;  // that nothing else that stays holds

@@ -27,6 +27,7 @@
 #include "server/scan/scan_files.h"
 #include "server/scan/share.h"
 #include "server/scan/storage_progress.h"
+#include "server/scan/storage_set.h"
 
 namespace cowherd {
 namespace {
@@ -44,13 +45,14 @@ constexpr uint64_t kMaxBatchBytes = uint64_t{8} << 30;
 constexpr std::chrono::seconds kMaxBatchAge(20);
 // On a filesystem that others write to there is always something new; the rest is for the next scan.
 constexpr int kMaxRounds = 4;
-// Shorter duplicates are looked back for only where they are much of their extent, and no more than some of
-// one extent: they are all over, zeros mostly, and would cut files into pieces.
+// Shorter duplicates are looked back for only where they are much of their extent, or, some more times, all
+// of it, and no more than some of one extent: they are all over, zeros mostly, and would cut files into
+// pieces.
 constexpr uint64_t kLeastLookedBackFor = 128 << 10;
 constexpr uint64_t kMuchOfExtent = 4;  // a quarter
 constexpr uint32_t kMaxShortParts = 16;
 constexpr size_t kMaxPlacesOfShort = 32;
-// Some 56 bytes each, and 40 for the extents that they name; to put them in order takes some 400 more.
+// Some 600 bytes each while they are looked back at.
 constexpr size_t kMaxCovered = 1 << 15;
 
 // What a scan remembers beside its anchors, in about the third of its budget that they leave; small budgets
@@ -196,7 +198,7 @@ class StorageScan {
   static constexpr size_t kExtentsPerProbe = 32;
 
   // A part of an extent that another one which stays so far holds too.
-  struct Covered : Overlap {
+  struct Covered : ExtentOverlap {
     // Where it counts if it is left as it is. Null: the extent waits, and the part counts where it is told
     // the other way round.
     uint64_t Totals::*left = nullptr;
@@ -349,6 +351,7 @@ class StorageScan {
         if (none && (changed || open.checksums != OpenExtent::kReserved)) Unchecked(*extent);
       } else if (AnchorsAreLoaded()) {
         RETURN_IF_ERROR(Look(*extent, checksums));
+        if (covered_.size() >= kMaxCovered) RETURN_IF_ERROR(LookBack());
       }
     }
     // Plans are made in the order of addresses, and those that follow begin anew.
@@ -406,14 +409,13 @@ class StorageScan {
       if (NoneIn(checksums)) Unchecked(extent);
       return absl::OkStatus();
     }
-    if (MayWait(extent, runs)) {
-      const ExtentUse use = LookUp(extent);
-      if (use.told && use.all && !use.references.empty()) {
-        Wait(extent, runs);
-        return absl::OkStatus();
-      }
+    // Not kept: what the planner asks for next may push it out.
+    const ExtentUse use = LookUp(extent);
+    if (use.told && use.all && !use.references.empty() && MayWait(extent, runs)) {
+      Wait(use, runs);
+      return absl::OkStatus();
     }
-    ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(extent, checksums, runs));
+    ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(use, checksums, runs));
     switch (verdict) {
       case ExtentVerdict::kHeldOutside:
         Leave(extent, runs, &Totals::bytes_held);
@@ -451,10 +453,9 @@ class StorageScan {
   }
 
   // Plans the extent, and carries out the batch if it is full.
-  absl::StatusOr<ExtentVerdict> Judge(const StorageExtent& extent, absl::Span<const uint64_t> checksums,
+  absl::StatusOr<ExtentVerdict> Judge(const ExtentUse& use, absl::Span<const uint64_t> checksums,
                                       absl::Span<const BlockRun> runs) {
-    // Not kept: what the planner asks for next may push it out.
-    const ExtentUse use = LookUp(extent);
+    const StorageExtent& extent = use.extent;
     // Only of compressed extents, which are short.
     const auto is_copy = [&](uint64_t address) {
       const bool has_all = std::find(checksums.begin(), checksums.end(), 0) == checksums.end();
@@ -507,19 +508,32 @@ class StorageScan {
   }
 
   // Which of them go free is for LookBack to say.
-  void Wait(const StorageExtent& extent, absl::Span<const BlockRun> runs) {
+  void Wait(const ExtentUse& use, absl::Span<const BlockRun> runs) {
+    const uint64_t blocks = use.extent.length / block_;
+    const uint64_t live = LiveBlocksOf(use);
     for (const BlockRun& run : runs) {
-      Cover(extent, run, &Totals::bytes_unprofitable);
-      covered_.push_back({extent.address, extent.length / block_, run.block, run.source_extent,
-                          run.source_block, run.blocks});
+      Cover(use.extent, run, &Totals::bytes_unprofitable);
+      covered_.push_back(
+          {use.extent.address, blocks, live, run.block, run.source_extent, run.source_block, run.blocks});
     }
   }
 
   void Cover(const StorageExtent& extent, const BlockRun& run, uint64_t Totals::*left) {
-    covered_.push_back({run.source_extent, BlocksOf(run.source_extent), run.source_block, extent.address,
-                        run.block, run.blocks, left});
+    const uint64_t blocks = BlocksOf(run.source_extent);
+    const ExtentUse* const use = UseOf(run.source_extent);
+    covered_.push_back({run.source_extent, blocks, use == nullptr ? blocks : LiveBlocksOf(*use),
+                        run.source_block, extent.address, run.block, run.blocks, left});
     overlapping_.try_emplace(extent.address);
     ++overlapping_[run.source_extent];
+  }
+
+  // That files refer to.
+  uint64_t LiveBlocksOf(const ExtentUse& use) const {
+    StorageSet live(SIZE_MAX);
+    for (const Reference& r : use.references) live.Add(r.extent_offset, r.extent_offset + r.length);
+    uint64_t bytes = 0;
+    for (const auto& [begin, end] : live.ranges()) bytes += end - begin;
+    return bytes / block_;
   }
 
   // 0: there is no such extent.
@@ -529,15 +543,17 @@ class StorageScan {
   }
 
   bool MayLookBackFor(const StorageExtent& extent, const BlockRun& run) {
-    if (run.source_extent == extent.address) return false;
-    if (run.blocks * block_ < kLeastLookedBackFor) {
-      const auto parts = overlapping_.find(run.source_extent);
-      if (parts != overlapping_.end() && parts->second >= kMaxShortParts) return false;
-      if (run.blocks * kMuchOfExtent < BlocksOf(run.source_extent)) return false;
-    }
-    if (planner_.batch().count(run.source_extent) > 0) return false;
-    return !request_.dry_run ||
-           (given_up_.size() < limits_.extents && !given_up_.contains(run.source_extent));
+    const uint64_t source = run.source_extent;
+    if (source == extent.address || planner_.batch().count(source) > 0) return false;
+    if (request_.dry_run && (given_up_.size() >= limits_.extents || given_up_.contains(source))) return false;
+    if (run.blocks * block_ >= kLeastLookedBackFor) return true;
+    const uint64_t blocks = BlocksOf(source);
+    const auto others = overlapping_.find(source);
+    const uint32_t parts = others == overlapping_.end() ? 0 : others->second;
+    if (run.blocks == blocks) return parts < 2 * kMaxShortParts;
+    // Shorter ones than the least length would be moved.
+    return run.blocks * kMuchOfExtent >= blocks && run.blocks * block_ >= request_.min_extent_length &&
+           parts < kMaxShortParts;
   }
 
   // A part of it is where no file has anything any more, as the planner found.
@@ -558,8 +574,9 @@ class StorageScan {
     looks_back_ = true;
     const absl::flat_hash_set<uint64_t> keep = OrderCovered();
     for (const Covered& part : covered_) {
+      RETURN_IF_ERROR(stop_.Check());
+      pace_.Wait(0, stop_);
       if (keep.contains(part.extent)) PreferPart(part.extent, part.block, part.blocks);
-      if (keep.contains(part.by)) PreferPart(part.by, part.by_block, part.blocks);
     }
     std::vector<Covered> all = covered_;
     std::vector<Covered> left;
@@ -575,7 +592,9 @@ class StorageScan {
         const auto parts = absl::MakeConstSpan(all).subspan(first, last - first);
         first = last;
         const uint64_t extent = parts.front().extent;
-        if (planner_.IsSource(extent) || (keep.contains(extent) && !waiting.empty())) {
+        if (planned.contains(extent)) continue;
+        const bool goers_wait = !waiting.empty() && !keep.contains(waiting.front().extent);
+        if (planner_.IsSource(extent) || (keep.contains(extent) && goers_wait)) {
           waiting.insert(waiting.end(), parts.begin(), parts.end());
           continue;
         }
@@ -599,11 +618,11 @@ class StorageScan {
     return absl::OkStatus();
   }
 
-  // By extent: first those that are better given up, the longest before others; where several hold the same,
-  // those that stay are told last, and so preferred. Returns those that are better kept.
+  // By extent: first those that are better given up, the longest before others; of those that hold the same,
+  // those that stay come last, and so are preferred. Returns those that are better kept.
   absl::flat_hash_set<uint64_t> OrderCovered() {
     absl::flat_hash_set<uint64_t> keep =
-        ExtentsToKeep(std::vector<Overlap>(covered_.begin(), covered_.end()), request_.min_freed_per_moved);
+        ExtentsToKeep({covered_.begin(), covered_.end()}, request_.min_freed_per_moved);
     const auto key = [&keep](const Covered& part) {
       return std::make_tuple(keep.contains(part.extent), UINT64_MAX - part.extent_blocks, part.extent,
                              keep.contains(part.by), part.block);
@@ -631,8 +650,11 @@ class StorageScan {
       for (const Covered& part : covered) PreferPart(part.by, part.by_block, part.blocks);
       runs = RunsOf(*extent, checksums);
     }
-    if (!runs.empty() && !IsSharedByMany(*extent)) {
-      ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(*extent, checksums, runs));
+    const ExtentUse use = LookUp(*extent);
+    // All of these would have to share anew, for the little that a short one gives up: zeros mostly.
+    const bool too_many = extent->length < kLeastLookedBackFor && use.references.size() > kMaxPlacesOfShort;
+    if (!runs.empty() && !too_many) {
+      ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(use, checksums, runs));
       if (verdict == ExtentVerdict::kPlanned) return true;
     }
     for (const Covered& part : covered) {
@@ -645,13 +667,6 @@ class StorageScan {
     if (given_up_.contains(address)) return;
     const std::vector<uint64_t>* const checksums = earlier_.Find(address);
     if (checksums != nullptr) finder_.Prefer(address, *checksums, block, block + blocks);
-  }
-
-  // So that all of them would have to be shared anew for the little that a short one gives up: zeros mostly.
-  bool IsSharedByMany(const StorageExtent& extent) {
-    if (extent.length >= kLeastLookedBackFor) return false;
-    const absl::StatusOr<std::vector<Reference>> references = ReferencesOf(extent);
-    return !references.ok() || references->size() > kMaxPlacesOfShort;
   }
 
   bool MaySplit(const ExtentPlan& plan) {

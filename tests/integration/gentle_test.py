@@ -34,7 +34,8 @@ class GentleTest(cluster.ClusterTest):
         write_random(filesystem.path / "image", 96 * MIB, 1)
         write_changed(filesystem.path / "clone", filesystem.path / "image", MIB // 4)
         for copy in range(200):
-            write_random(filesystem.path / f"small{copy}", 24 << 10, copy % 50)
+            # Of other seeds: the image does not begin with any.
+            write_random(filesystem.path / f"small{copy}", 24 << 10, 2 + copy % 50)
         filesystem.sync()
         sums = checksums(filesystem.path)
         node, controller = self.start(filesystem)

@@ -20,14 +20,15 @@ constexpr uint64_t kFreedPerMoved = 4;
 struct Piece {
   uint64_t begin = 0;
   uint64_t end = 0;
-  uint64_t own = 0;  // blocks behind these that are of no other
+  uint64_t own = 0;   // blocks behind these that are of no other
+  uint64_t dead = 0;  // and behind those some that no file refers to
 };
 
 uint64_t Address(size_t piece) { return (piece + 1) << 30; }
 
 // Each of the pieces with each other.
-std::vector<Overlap> OverlapsOf(const std::vector<Piece>& pieces) {
-  std::vector<Overlap> overlaps;
+std::vector<ExtentOverlap> OverlapsOf(const std::vector<Piece>& pieces) {
+  std::vector<ExtentOverlap> overlaps;
   for (size_t i = 0; i < pieces.size(); ++i) {
     for (size_t j = 0; j < pieces.size(); ++j) {
       const Piece& a = pieces[i];
@@ -35,15 +36,17 @@ std::vector<Overlap> OverlapsOf(const std::vector<Piece>& pieces) {
       const uint64_t begin = std::max(a.begin, b.begin);
       const uint64_t end = std::min(a.end, b.end);
       if (i == j || begin >= end) continue;
+      const uint64_t live = a.end - a.begin + a.own;
       overlaps.push_back(
-          {Address(i), a.end - a.begin + a.own, begin - a.begin, Address(j), begin - b.begin, end - begin});
+          {Address(i), live + a.dead, live, begin - a.begin, Address(j), begin - b.begin, end - begin});
     }
   }
   return overlaps;
 }
 
-std::vector<size_t> Kept(const std::vector<Overlap>& overlaps, size_t pieces) {
-  const absl::flat_hash_set<uint64_t> keep = ExtentsToKeep(overlaps, kFreedPerMoved);
+std::vector<size_t> Kept(const std::vector<ExtentOverlap>& overlaps, size_t pieces,
+                         uint64_t freed_per_moved = kFreedPerMoved) {
+  const absl::flat_hash_set<uint64_t> keep = ExtentsToKeep(overlaps, freed_per_moved);
   std::vector<size_t> kept;
   for (size_t i = 0; i < pieces; ++i) {
     if (keep.contains(Address(i))) kept.push_back(i);
@@ -81,30 +84,44 @@ TEST(OverlapsTest, ALittleOfItsOwnIsMoved) {
   EXPECT_THAT(Kept({{0, 12, 5}, {0, 20}}), ElementsAre(0, 1));
 }
 
-TEST(OverlapsTest, WhatIsOnlyNamedByOthersStays) {
-  EXPECT_THAT(Kept({{Address(0), 10, 0, Address(1), 5, 10}}, 2), ElementsAre(1));
+TEST(OverlapsTest, WhatNoFileRefersToNeedsNothing) {
+  EXPECT_THAT(Kept({{0, 10, 0, 10}, {0, 12, 4}}), ElementsAre(1));
 }
 
-TEST(OverlapsTest, WhatIsNotKnownAnyMoreStays) {
-  EXPECT_THAT(Kept({{Address(0), 0, 0, Address(1), 5, 10}, {Address(1), 15, 5, Address(0), 0, 10}}, 2),
-              ElementsAre(0, 1));
+TEST(OverlapsTest, SomethingStaysHoweverMuchMayBeMoved) {
+  const std::vector<Piece> pieces = {{0, 6}, {0, 10}, {4, 10}};
+  EXPECT_THAT(Kept(OverlapsOf(pieces), pieces.size(), /*freed_per_moved=*/1), ElementsAre(1));
+}
+
+TEST(OverlapsTest, WhatIsOnlyNamedByOthersStays) {
+  EXPECT_THAT(Kept({{Address(0), 10, 10, 0, Address(1), 5, 10}}, 2), ElementsAre(1));
 }
 
 // The second holds the first in two places; and a ring comes back to where it began at another place.
-TEST(OverlapsTest, PlacesThatContradictEachOtherAreLeftOut) {
-  EXPECT_THAT(Kept({{Address(0), 10, 0, Address(1), 0, 10}, {Address(0), 10, 0, Address(1), 10, 10}}, 2),
-              ElementsAre(1));
-  const std::vector<Overlap> ring = {{Address(0), 10, 0, Address(1), 0, 10},
-                                     {Address(1), 10, 0, Address(2), 0, 10},
-                                     {Address(2), 10, 1, Address(0), 0, 9}};
+TEST(OverlapsTest, OfPlacesThatContradictEachOtherOneTells) {
+  EXPECT_THAT(
+      Kept({{Address(0), 10, 10, 0, Address(1), 0, 10}, {Address(0), 10, 10, 0, Address(1), 10, 10}}, 2),
+      ElementsAre(1));
+  const std::vector<ExtentOverlap> ring = {{Address(0), 10, 10, 0, Address(1), 0, 10},
+                                           {Address(1), 10, 10, 0, Address(2), 0, 10},
+                                           {Address(2), 10, 10, 1, Address(0), 0, 9}};
   EXPECT_EQ(Kept(ring, 3).size(), 1u);
 }
 
+// Both hold the row of zeros, at places that do not fit to what else they hold.
+TEST(OverlapsTest, TheLongestOverlapTellsThePlace) {
+  const std::vector<ExtentOverlap> overlaps = {{Address(2), 5, 5, 0, Address(0), 90, 5},
+                                               {Address(2), 5, 5, 0, Address(1), 0, 5},
+                                               {Address(0), 100, 100, 0, Address(1), 5, 100},
+                                               {Address(1), 105, 105, 5, Address(0), 0, 100}};
+  EXPECT_THAT(Kept(overlaps, 3), ElementsAre(1));
+}
+
 TEST(OverlapsTest, LinesAreApart) {
-  std::vector<Overlap> overlaps;
+  std::vector<ExtentOverlap> overlaps;
   for (uint64_t i = 0; i < 1000; ++i) {
-    overlaps.push_back({Address(2 * i), 20, 0, Address(2 * i + 1), 5, 20});
-    overlaps.push_back({Address(2 * i + 1), 25, 5, Address(2 * i), 0, 20});
+    overlaps.push_back({Address(2 * i), 20, 20, 0, Address(2 * i + 1), 5, 20});
+    overlaps.push_back({Address(2 * i + 1), 25, 25, 5, Address(2 * i), 0, 20});
   }
   const std::vector<size_t> kept = Kept(overlaps, 2000);
   ASSERT_EQ(kept.size(), 1000u);
