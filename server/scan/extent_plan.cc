@@ -9,27 +9,6 @@ namespace {
 // Of one extent: what carries it out takes some 200 bytes for each.
 constexpr size_t kMaxPlanPlaces = 1 << 16;
 
-struct Interval {
-  uint64_t begin = 0;
-  uint64_t end = 0;
-};
-
-// What files refer to, ascending and disjoint.
-std::vector<Interval> Live(absl::Span<const Reference> references) {
-  std::vector<Interval> all;
-  for (const Reference& r : references) all.push_back({r.extent_offset, r.extent_offset + r.length});
-  std::sort(all.begin(), all.end(), [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
-  std::vector<Interval> merged;
-  for (const Interval& interval : all) {
-    if (!merged.empty() && interval.begin <= merged.back().end) {
-      merged.back().end = std::max(merged.back().end, interval.end);
-    } else {
-      merged.push_back(interval);
-    }
-  }
-  return merged;
-}
-
 std::map<uint64_t, uint32_t> TailsOf(absl::Span<const Reference> references, uint32_t block_size) {
   std::map<uint64_t, uint32_t> tails;
   for (const Reference& r : references) {
@@ -79,6 +58,12 @@ void Append(std::vector<Segment>& segments, const Segment& next, bool ends_file 
 }
 
 }  // namespace
+
+StorageSet LiveOf(absl::Span<const Reference> references) {
+  StorageSet live(SIZE_MAX);
+  for (const Reference& r : references) live.Add(r.extent_offset, r.extent_offset + r.length);
+  return live;
+}
 
 bool HasByte(const Reference& reference, uint64_t offset) {
   return reference.extent_offset <= offset && offset < reference.extent_offset + reference.length;
@@ -177,9 +162,10 @@ bool ExtentPlanner::ShareWhole(ExtentPlan& plan, uint64_t source_extent, UseOf u
   if (planned != batch_.end()) return false;
   const ExtentUse* source = use_of(source_extent);
   if (source == nullptr || source->extent.length != plan.extent.length) return false;
-  for (const Interval& live : Live(plan.references)) {
-    for (uint64_t at = live.begin; at < live.end;) {
-      const Wanted wanted = WantedAt(plan, at, live.end - at);
+  const StorageSet live = LiveOf(plan.references);
+  for (const auto& [begin, end] : live.ranges()) {
+    for (uint64_t at = begin; at < end;) {
+      const Wanted wanted = WantedAt(plan, at, end - at);
       const Piece piece = LocateReference(source_extent, source->references, true, at, wanted);
       if (piece.sourceless) {
         sourceless_.push_back({0, plan.extent.length, source_extent, 0});
@@ -195,8 +181,9 @@ bool ExtentPlanner::ShareWhole(ExtentPlan& plan, uint64_t source_extent, UseOf u
 
 void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs, UseOf use_of) {
   const uint64_t min_length = std::min(options_.min_length, plan.extent.length);
-  for (const Interval& live : Live(plan.references)) {
-    uint64_t at = live.begin;
+  const StorageSet live = LiveOf(plan.references);
+  for (const auto& [live_begin, live_end] : live.ranges()) {
+    uint64_t at = live_begin;
     const auto move_to = [&](uint64_t to) {
       if (to > at) Append(plan.segments, {at, to - at, true, {}});
       at = std::max(at, to);
@@ -204,7 +191,7 @@ void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs,
     for (const BlockRun& run : runs) {
       const uint64_t run_begin = run.block * options_.block_size;
       const uint64_t begin = std::max(run_begin, at);
-      const uint64_t end = std::min(run_begin + run.blocks * options_.block_size, live.end);
+      const uint64_t end = std::min(run_begin + run.blocks * options_.block_size, live_end);
       if (begin >= end) continue;
       move_to(begin);
       while (at < end) {
@@ -223,7 +210,7 @@ void ExtentPlanner::PlanPlain(ExtentPlan& plan, absl::Span<const BlockRun> runs,
         }
       }
     }
-    move_to(live.end);
+    move_to(live_end);
   }
 }
 

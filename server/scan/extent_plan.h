@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "server/fs/storage_map.h"
 #include "server/scan/run_finder.h"
+#include "server/scan/storage_set.h"
 
 namespace cowherd {
 
@@ -58,6 +59,9 @@ struct ExtentPlan {
   uint64_t duplicate_bytes = 0;
   uint64_t moved_bytes = 0;  // copies together: a block that files end within differently takes several
 };
+
+// What files refer to, by offsets in the extent.
+StorageSet LiveOf(absl::Span<const Reference> references);
 
 // Whether it has the byte at that offset in the extent.
 bool HasByte(const Reference& reference, uint64_t offset);

@@ -86,13 +86,6 @@ class Lines {
   std::vector<Extent> extents_;
 };
 
-template <typename Ranges>
-uint64_t Length(const Ranges& ranges) {
-  uint64_t length = 0;
-  for (const auto& [begin, end] : ranges) length += end - begin;
-  return length;
-}
-
 }  // namespace
 
 absl::flat_hash_set<uint64_t> ExtentsToKeep(std::vector<ExtentOverlap> overlaps, uint64_t freed_per_moved) {
@@ -103,8 +96,7 @@ absl::flat_hash_set<uint64_t> ExtentsToKeep(std::vector<ExtentOverlap> overlaps,
   StorageSet kept(SIZE_MAX);  // places
   absl::flat_hash_set<uint64_t> to_keep;
   const auto own_of = [](const Lines::Extent& extent) {
-    const uint64_t shared = Length(extent.shared.ranges());
-    return extent.live - std::min(extent.live, shared);
+    return extent.live - std::min(extent.live, extent.shared.LengthWithin(0, UINT64_MAX));
   };
   const auto keep = [&](size_t index) {
     const Lines::Extent& extent = lines.extent(index);
@@ -121,7 +113,7 @@ absl::flat_hash_set<uint64_t> ExtentsToKeep(std::vector<ExtentOverlap> overlaps,
     const uint64_t place = lines.PlaceOf(index);
     uint64_t alone = own_of(extent);
     for (const auto& [begin, end] : extent.shared.ranges())
-      alone += Length(kept.Missing(place + begin, place + end));
+      alone += end - begin - kept.LengthWithin(place + begin, place + end);
     return std::min(alone, extent.live);
   };
   struct Candidate {

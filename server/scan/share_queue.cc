@@ -179,9 +179,7 @@ void ShareQueue::Begun(size_t range, std::shared_ptr<const OpenFile> file, uint6
   const uint64_t end = begin + state.range.length;
   const auto others = brought_in_.find(state.range.file);
   if (others != brought_in_.end()) {
-    uint64_t theirs = state.range.length;
-    for (const auto& [from, to] : others->second.Missing(begin, end)) theirs -= to - from;
-    cached -= std::min(cached, theirs);
+    cached -= std::min(cached, others->second.LengthWithin(begin, end));
   }
   state.brought_in = state.file != nullptr && cached * 2 <= state.range.length;
   if (state.brought_in && state.kept)

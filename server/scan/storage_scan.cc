@@ -27,7 +27,6 @@
 #include "server/scan/scan_files.h"
 #include "server/scan/share.h"
 #include "server/scan/storage_progress.h"
-#include "server/scan/storage_set.h"
 
 namespace cowherd {
 namespace {
@@ -529,11 +528,7 @@ class StorageScan {
 
   // That files refer to.
   uint64_t LiveBlocksOf(const ExtentUse& use) const {
-    StorageSet live(SIZE_MAX);
-    for (const Reference& r : use.references) live.Add(r.extent_offset, r.extent_offset + r.length);
-    uint64_t bytes = 0;
-    for (const auto& [begin, end] : live.ranges()) bytes += end - begin;
-    return bytes / block_;
+    return LiveOf(use.references).LengthWithin(0, UINT64_MAX) / block_;
   }
 
   // 0: there is no such extent.
@@ -650,12 +645,14 @@ class StorageScan {
       for (const Covered& part : covered) PreferPart(part.by, part.by_block, part.blocks);
       runs = RunsOf(*extent, checksums);
     }
-    const ExtentUse use = LookUp(*extent);
-    // All of these would have to share anew, for the little that a short one gives up: zeros mostly.
-    const bool too_many = extent->length < kLeastLookedBackFor && use.references.size() > kMaxPlacesOfShort;
-    if (!runs.empty() && !too_many) {
-      ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(use, checksums, runs));
-      if (verdict == ExtentVerdict::kPlanned) return true;
+    if (!runs.empty()) {
+      const ExtentUse use = LookUp(*extent);
+      // All of these would have to share anew, for the little that a short one gives up: zeros mostly.
+      const bool too_many = extent->length < kLeastLookedBackFor && use.references.size() > kMaxPlacesOfShort;
+      if (!too_many) {
+        ASSIGN_OR_RETURN(const ExtentVerdict verdict, Judge(use, checksums, runs));
+        if (verdict == ExtentVerdict::kPlanned) return true;
+      }
     }
     for (const Covered& part : covered) {
       finder_.Prefer(address, checksums, part.block, part.block + part.blocks);

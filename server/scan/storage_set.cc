@@ -46,4 +46,11 @@ std::vector<StorageSet::Range> StorageSet::Missing(uint64_t begin, uint64_t end)
   return missing;
 }
 
+uint64_t StorageSet::LengthWithin(uint64_t begin, uint64_t end) const {
+  uint64_t length = 0;
+  for (auto range = FirstBehind(begin); range != ranges_.end() && range->first < end; ++range)
+    length += std::min(end, range->second) - std::max(begin, range->first);
+  return length;
+}
+
 }  // namespace cowherd

@@ -21,6 +21,8 @@ class StorageSet {
   void Remove(uint64_t begin, uint64_t end);
   // The parts that are not in the set, ascending.
   std::vector<Range> Missing(uint64_t begin, uint64_t end) const;
+  // How much of [begin, end) is in the set.
+  uint64_t LengthWithin(uint64_t begin, uint64_t end) const;
 
   // Ascending: ends by begins.
   const std::map<uint64_t, uint64_t>& ranges() const { return ranges_; }

@@ -48,6 +48,17 @@ TEST(StorageSetTest, RemovingCutsRanges) {
   EXPECT_EQ(set.ranges().size(), 0u);
 }
 
+TEST(StorageSetTest, TellsHowMuchOfARangeItHas) {
+  StorageSet set(SIZE_MAX);
+  set.Add(10, 20);
+  set.Add(30, 40);
+  EXPECT_EQ(set.LengthWithin(0, UINT64_MAX), 20u);
+  EXPECT_EQ(set.LengthWithin(15, 32), 7u);
+  EXPECT_EQ(set.LengthWithin(12, 13), 1u);
+  EXPECT_EQ(set.LengthWithin(20, 30), 0u);
+  EXPECT_EQ(set.LengthWithin(40, 50), 0u);
+}
+
 TEST(StorageSetTest, TheBudgetHolds) {
   StorageSet set(64 * 100);
   for (uint64_t i = 0; i < 1000; ++i) set.Add(i * 10, i * 10 + 5);
