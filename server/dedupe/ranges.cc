@@ -17,11 +17,19 @@ namespace {
 // Kept open for the next request, beside those in use: what one call of the kernel takes.
 constexpr size_t kMaxKeptFiles = 1 + kMaxDedupeTargets;
 
-absl::StatusOr<uint64_t> MeasureShared(ExtentOps& ops, const DedupeRange& range, const DedupeTarget& target) {
-  ASSIGN_OR_RETURN(std::vector<Stretch> unshared, FindUnshared(ops, range.source, range.offset, target.fd,
-                                                               target.offset, range.length, /*flush=*/true));
+constexpr uint64_t kMeasuredAtOnce = 64 << 20;
+
+// Waits for the disk: not once the answer is due.
+absl::StatusOr<uint64_t> MeasureShared(ExtentOps& ops, const DedupeRange& range, const DedupeTarget& target,
+                                       const Stop& stop) {
   uint64_t shared = range.length;
-  for (const Stretch& stretch : unshared) shared -= stretch.length;
+  for (uint64_t done = 0; done < range.length; done += kMeasuredAtOnce) {
+    RETURN_IF_ERROR(stop.Check());
+    ASSIGN_OR_RETURN(const std::vector<Stretch> unshared,
+                     FindUnshared(ops, range.source, range.offset + done, target.fd, target.offset + done,
+                                  std::min(kMeasuredAtOnce, range.length - done), /*flush=*/done == 0));
+    for (const Stretch& stretch : unshared) shared -= stretch.length;
+  }
   return shared;
 }
 
@@ -104,10 +112,7 @@ absl::StatusOr<RangesResult> DedupeRanges(ExtentOps& ops, OpenPlaces& places, co
       if (!request.measure_shared) continue;
       result.shared.push_back(0);
       if (targets[i].fd < 0) continue;
-      // Measuring waits for the disk: not once the answer is due.
-      const absl::Status stopped = stop.Check();
-      const absl::StatusOr<uint64_t> shared =
-          stopped.ok() ? MeasureShared(ops, range, targets[i]) : absl::StatusOr<uint64_t>(stopped);
+      const absl::StatusOr<uint64_t> shared = MeasureShared(ops, range, targets[i], stop);
       if (shared.ok()) {
         result.shared.back() = *shared;
       } else if (result.targets.back().error.ok()) {

@@ -77,7 +77,8 @@ class FakeFilesystem::Tree final : public FileTree {
     std::lock_guard<std::mutex> lock(filesystem_->mutex_);
     return filesystem_->Open(root_, relative);
   }
-  absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) override {
+  absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative, const Stop& stop) override {
+    RETURN_IF_ERROR(stop.Check());
     std::lock_guard<std::mutex> lock(filesystem_->mutex_);
     return filesystem_->List(root_, relative);
   }
@@ -489,8 +490,8 @@ FileFacts FakeFilesystem::FactsOf(const Node& node) {
   facts.inode = stat.st_ino;
   facts.size = static_cast<uint64_t>(stat.st_size);
   facts.links = node.links;
-  facts.modified_ns = stat.st_mtim.tv_sec * int64_t{1000000000} + stat.st_mtim.tv_nsec;
-  facts.changed_ns = stat.st_ctim.tv_sec * int64_t{1000000000} + stat.st_ctim.tv_nsec;
+  facts.modified_ns = Nanoseconds(stat.st_mtim.tv_sec, static_cast<uint32_t>(stat.st_mtim.tv_nsec));
+  facts.changed_ns = Nanoseconds(stat.st_ctim.tv_sec, static_cast<uint32_t>(stat.st_ctim.tv_nsec));
   return facts;
 }
 

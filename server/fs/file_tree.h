@@ -28,6 +28,11 @@ struct FileFacts {
   bool immutable = false;  // as InodeFacts
 };
 
+// A file's time, as FileFacts has it. Wraps around where it is of another age, as anybody may set it.
+inline int64_t Nanoseconds(int64_t seconds, uint32_t nanoseconds) {
+  return static_cast<int64_t>(static_cast<uint64_t>(seconds) * 1000000000 + nanoseconds);
+}
+
 struct OpenFile {
   Fd fd;
   FileFacts facts;
@@ -67,10 +72,10 @@ class FileTree {
   // filesystem. EPERM: not without CAP_DAC_READ_SEARCH.
   virtual absl::StatusOr<OpenFile> OpenByNumber(const FileKey& file, uint64_t generation) = 0;
 
-  // Entries but "." and "..", in no order; "" lists the root. Same refusals; not a directory: ENOTDIR. A
-  // mount point is listed as a directory, and listing it is EXDEV: it is another filesystem's, to be passed
-  // over.
-  virtual absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) = 0;
+  // Entries but "." and "..", in no order; "" lists the root. `stop` says to end: its error. Same refusals;
+  // not a directory: ENOTDIR. A mount point is listed as a directory, and listing it is EXDEV: it is another
+  // filesystem's, to be passed over.
+  virtual absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative, const Stop& stop) = 0;
 
   // What the files are now, in their order; opens none. None: it is not there, is no regular file, or cannot
   // be looked at; or `stop` said to end. XFS is asked by number, in the order in which it keeps inodes

@@ -33,6 +33,8 @@ constexpr size_t kSmallReferenceBytes = 4096;
 constexpr uint32_t kMaxOwnReferences = 64;
 // Checksums of so many blocks in a row are read by themselves.
 constexpr size_t kManyBlocks = 4096;
+// Some MiB of the extent tree.
+constexpr size_t kMaxPassedOver = 1 << 17;
 // BTRFS_FEATURE_INCOMPAT_EXTENT_TREE_V2 (linux/btrfs.h, since 5.18; experimental).
 constexpr uint64_t kSeveralExtentTrees = uint64_t{1} << 13;
 constexpr size_t kMaxDirectories = 1 << 14;
@@ -102,15 +104,24 @@ class BtrfsMap final : public StorageMap {
     return may;
   }
 
-  absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) override {
-    std::vector<StorageExtent> extents;
-    const auto take = [&](const BtrfsKey& key, absl::string_view item) {
-      if (key.type != BTRFS_EXTENT_ITEM_KEY) return true;
+  absl::StatusOr<StorageExtents> Extents(uint64_t from, size_t max, uint64_t since) override {
+    StorageExtents found;
+    const auto is_wanted = [since](const BtrfsKey& key, absl::string_view item) {
+      if (key.type != BTRFS_EXTENT_ITEM_KEY) return false;
       const auto extent = ItemAs<btrfs_extent_item>(item);
-      if ((extent.flags & BTRFS_EXTENT_FLAG_DATA) == 0) return true;
-      if (since != 0 && extent.generation <= since) return true;
-      extents.push_back({key.object, key.offset});
-      return extents.size() < max;
+      return (extent.flags & BTRFS_EXTENT_FLAG_DATA) != 0 && (since == 0 || extent.generation > since);
+    };
+    size_t passed_over = 0;
+    const auto take = [&](const BtrfsKey& key, absl::string_view item) {
+      if (is_wanted(key, item)) {
+        found.extents.push_back({key.object, key.offset});
+      } else {
+        ++passed_over;
+      }
+      if (found.extents.size() < max && passed_over < kMaxPassedOver) return true;
+      // An extent's item comes before all others of its address.
+      found.next = key.object + 1;
+      return false;
     };
     const BtrfsKey first = {from, 0, 0};
     if (since == 0) {
@@ -119,7 +130,7 @@ class BtrfsMap final : public StorageMap {
       // Leaves out whole nodes of the tree; what is left of them holds older extents too.
       RETURN_IF_ERROR(trees_.ReadMany(BTRFS_EXTENT_TREE_OBJECTID, first, kLastKey, since + 1, take));
     }
-    return extents;
+    return found;
   }
 
   absl::StatusOr<uint64_t> CommittedGeneration() override {

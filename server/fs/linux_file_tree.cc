@@ -30,6 +30,7 @@ namespace {
 constexpr uint64_t kResolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
 // Nothing here may block, become a controlling terminal or leak into a child.
 constexpr int kSafe = O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+constexpr size_t kEntriesPerCheck = 1024;
 
 // Messages are text; paths are any bytes.
 std::string Doing(absl::string_view verb, absl::string_view relative) {
@@ -66,7 +67,7 @@ bool StatOf(int fd, struct statx& seen) {
   return ::statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &seen) == 0;
 }
 
-int64_t Nanoseconds(const statx_timestamp& time) { return time.tv_sec * 1000000000 + time.tv_nsec; }
+int64_t TimeOf(const statx_timestamp& time) { return Nanoseconds(time.tv_sec, time.tv_nsec); }
 
 FileFacts FactsOf(const struct statx& seen) {
   FileFacts facts;
@@ -74,8 +75,8 @@ FileFacts FactsOf(const struct statx& seen) {
   facts.inode = seen.stx_ino;
   facts.size = seen.stx_size;
   facts.links = seen.stx_nlink;
-  facts.modified_ns = Nanoseconds(seen.stx_mtime);
-  facts.changed_ns = Nanoseconds(seen.stx_ctime);
+  facts.modified_ns = TimeOf(seen.stx_mtime);
+  facts.changed_ns = TimeOf(seen.stx_ctime);
   facts.immutable = (seen.stx_attributes & STATX_ATTR_IMMUTABLE) != 0;
   return facts;
 }
@@ -168,7 +169,7 @@ class LinuxFileTree final : public FileTree {
     return OpenFile{std::move(opened), FactsOf(now)};
   }
 
-  absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) override {
+  absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative, const Stop& stop) override {
     const std::string doing = Doing("list", relative);
     constexpr uint64_t kFlags = O_RDONLY | O_DIRECTORY | kSafe;
     absl::StatusOr<Fd> opened = OpenBeneath(root_.get(), relative, kFlags | O_NOATIME, doing);
@@ -179,7 +180,8 @@ class LinuxFileTree final : public FileTree {
     if (directory == nullptr) return ErrnoError(errno, doing);
     opened->Release();
     std::vector<DirEntry> entries;
-    while (true) {
+    for (size_t seen = 0;; ++seen) {
+      if (seen % kEntriesPerCheck == 0) RETURN_IF_ERROR(stop.Check());
       errno = 0;
       const dirent* entry = ::readdir(directory.get());
       if (entry == nullptr) break;

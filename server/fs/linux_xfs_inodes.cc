@@ -74,8 +74,8 @@ FileFacts FactsOf(const BulkInode& inode) {
   facts.inode = inode.inode;
   facts.size = inode.size;
   facts.links = inode.links;
-  facts.modified_ns = inode.modified * 1000000000 + inode.modified_ns;
-  facts.changed_ns = inode.changed * 1000000000 + inode.changed_ns;
+  facts.modified_ns = Nanoseconds(inode.modified, inode.modified_ns);
+  facts.changed_ns = Nanoseconds(inode.changed, inode.changed_ns);
   return facts;
 }
 

@@ -20,6 +20,12 @@ struct StorageExtent {
   uint64_t length = 0;  // as stored; with compression less than files see
 };
 
+// What StorageMap::Extents tells at once.
+struct StorageExtents {
+  std::vector<StorageExtent> extents;
+  uint64_t next = 0;  // where to go on; 0: there are no more
+};
+
 // A file within a filesystem of many subvolumes.
 struct FileKey {
   uint64_t subvolume = 0;
@@ -62,10 +68,10 @@ class StorageMap {
   virtual ~StorageMap() = default;
 
   // Data extents that begin at or after `from`, ascending, at most `max`; only those made after generation
-  // `since`. Empty: there are no more. What is older and far from anything newer is not even read. An
-  // extent's data may be newer than itself where it was reserved first, or where the filesystem writes in
-  // place.
-  virtual absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) = 0;
+  // `since`. None, and yet somewhere to go on: so many older ones lie there that the call would take long.
+  // What is older and far from anything newer is not even read. An extent's data may be newer than itself
+  // where it was reserved first, or where the filesystem writes in place.
+  virtual absl::StatusOr<StorageExtents> Extents(uint64_t from, size_t max, uint64_t since) = 0;
 
   // Commits what was begun, then tells the generation up to which all is committed: extents that come later
   // are of higher ones. As Forget(). Grows for as long as the filesystem lives, mounted or not; 1 or more.

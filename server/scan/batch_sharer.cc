@@ -16,7 +16,10 @@ struct BatchSharer::Running {
   absl::StatusOr<ScanFile> Locate(const FileKey& key) const {
     const auto path = paths.find(key);
     if (path == paths.end()) return absl::NotFoundError("not of this batch");
-    return ScanFile{path->second, /*generation=*/0};
+    ScanFile file;
+    file.path = path->second;
+    file.device = key.subvolume;
+    return file;
   }
 
   const absl::flat_hash_map<FileKey, std::string> paths;

@@ -50,6 +50,11 @@ absl::StatusOr<uint64_t> CopyOut::Copy(int fd, const std::vector<Share>& places)
   }
   const uint64_t from = places.front().destination.offset;
   const uint64_t length = places.front().length;
+  const uint64_t begin = size_;
+  // One piece: each becomes an extent of its own where it is shared.
+  const auto keep_whole_blocks = [&] {
+    if (size_ > begin) copies_.push_back({0, begin, size_ - begin, PartOf(places, 0, size_ - begin)});
+  };
   std::vector<char> buffer(std::min(length, kCopyBytes));
   uint64_t done = 0;
   while (done < length) {
@@ -62,7 +67,6 @@ absl::StatusOr<uint64_t> CopyOut::Copy(int fd, const std::vector<Share>& places)
     const uint64_t tail = static_cast<uint64_t>(got) - whole;
     if (whole > 0) {
       RETURN_IF_ERROR(WriteFully(files_.front().get(), buffer.data(), whole, size_));
-      copies_.push_back({0, size_, whole, PartOf(places, done, whole)});
       size_ += whole;
     }
     if (tail > 0) {
@@ -70,12 +74,14 @@ absl::StatusOr<uint64_t> CopyOut::Copy(int fd, const std::vector<Share>& places)
       // beginning btrfs would keep it inline (fs/btrfs/inode.c), and each place would get its own.
       ASSIGN_OR_RETURN(Fd file, tree_.MakeScratch());
       RETURN_IF_ERROR(WriteFully(file.get(), buffer.data() + whole, tail, block_size_));
+      keep_whole_blocks();
       copies_.push_back({files_.size(), block_size_, tail, PartOf(places, done + whole, block_size_)});
       files_.push_back(std::move(file));
       return std::min(done + whole + block_size_, length);
     }
     done += whole;
   }
+  keep_whole_blocks();
   return done;
 }
 

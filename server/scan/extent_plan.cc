@@ -87,6 +87,30 @@ std::vector<uint64_t> CutsOf(const ExtentPlan& plan) {
   return cuts;
 }
 
+std::vector<PlanPart> PartsOf(const ExtentPlan& plan) {
+  const std::vector<uint64_t> cuts = CutsOf(plan);
+  std::vector<PlanPart> parts;
+  for (size_t i = 0; i < plan.segments.size(); ++i) {
+    uint64_t begin = plan.segments[i].offset;
+    const uint64_t end = begin + plan.segments[i].length;
+    auto cut = std::upper_bound(cuts.begin(), cuts.end(), begin);
+    for (; cut != cuts.end() && *cut < end; ++cut) parts.push_back({i, std::exchange(begin, *cut), *cut});
+    parts.push_back({i, begin, end});
+  }
+  return parts;
+}
+
+absl::Span<const PlanPart> PartsOf(absl::Span<const PlanPart> parts, const Reference& reference) {
+  const auto from = [parts](uint64_t offset) {
+    return static_cast<size_t>(
+        std::partition_point(parts.begin(), parts.end(),
+                             [offset](const PlanPart& part) { return part.begin < offset; }) -
+        parts.begin());
+  };
+  const size_t first = from(reference.extent_offset);
+  return parts.subspan(first, from(reference.extent_offset + reference.length) - first);
+}
+
 void ExtentPlanner::NextBatch() {
   batch_.clear();
   sources_.clear();
@@ -126,7 +150,9 @@ ExtentVerdict ExtentPlanner::Plan(const ExtentUse& use, absl::Span<const BlockRu
                                plan.extent.length <= plan.moved_bytes)) {
     return ExtentVerdict::kLittle;
   }
-  const size_t places = plan.segments.size() * plan.references.size();
+  const std::vector<PlanPart> parts = PartsOf(plan);
+  size_t places = 0;
+  for (const Reference& r : plan.references) places += PartsOf(parts, r).size();
   if (places > kMaxPlanPlaces) return ExtentVerdict::kHeldOutside;
   if (!may_split(plan)) return ExtentVerdict::kFragments;
   bytes_ += plan.duplicate_bytes + plan.moved_bytes;

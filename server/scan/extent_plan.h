@@ -1,6 +1,7 @@
 #ifndef COWHERD_SERVER_SCAN_EXTENT_PLAN_H_
 #define COWHERD_SERVER_SCAN_EXTENT_PLAN_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -72,6 +73,19 @@ uint32_t TailBefore(const Reference& reference, uint64_t end);
 // Where, in the extent, one call of the kernel cannot go on: references begin or end there, or files end
 // differently within the block behind it. Ascending.
 std::vector<uint64_t> CutsOf(const ExtentPlan& plan);
+
+// A part of a segment that is cut nowhere. Offsets are in the extent.
+struct PlanPart {
+  size_t segment = 0;  // index
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
+// All of the plan's. Ascending.
+std::vector<PlanPart> PartsOf(const ExtentPlan& plan);
+
+// Those that the reference has: it has all of a part or nothing.
+absl::Span<const PlanPart> PartsOf(absl::Span<const PlanPart> parts, const Reference& reference);
 
 enum class ExtentVerdict {
   kUnique,  // nothing in it is a duplicate

@@ -15,17 +15,19 @@ constexpr uint64_t kLeastBlock = 4096;
 uint64_t FragmentLimit::PiecesOf(const ExtentPlan& plan, const std::vector<uint64_t>& cuts,
                                  const Reference& reference) const {
   uint64_t pieces = 0;
-  for (const Segment& segment : plan.segments) {
-    const uint64_t begin = std::max(segment.offset, reference.extent_offset);
-    const uint64_t end =
-        std::min(segment.offset + segment.length, reference.extent_offset + reference.length);
-    if (begin >= end) continue;
+  const uint64_t reference_end = reference.extent_offset + reference.length;
+  auto segment = std::partition_point(plan.segments.begin(), plan.segments.end(), [&](const Segment& s) {
+    return s.offset + s.length <= reference.extent_offset;
+  });
+  for (; segment != plan.segments.end() && segment->offset < reference_end; ++segment) {
+    const uint64_t begin = std::max(segment->offset, reference.extent_offset);
+    const uint64_t end = std::min(segment->offset + segment->length, reference_end);
     // btrfs joins no extents that came by several calls.
-    pieces += segment.pieces + (end - begin - 1) / kMaxShareLength;
+    pieces += segment->pieces + (end - begin - 1) / kMaxShareLength;
     const auto inside = std::upper_bound(cuts.begin(), cuts.end(), begin);
     pieces += static_cast<uint64_t>(std::lower_bound(inside, cuts.end(), end) - inside);
     // What is moved lies behind something else, wherever the compressed extents begin.
-    if (segment.move && may_compress_) {
+    if (segment->move && may_compress_) {
       pieces += (end - begin - kLeastBlock + kMaxEncodedBytes - 1) / kMaxEncodedBytes;
     }
   }

@@ -23,8 +23,10 @@ class RateLimiter {
     std::lock_guard<std::mutex> lock(mutex_);
     next_ = std::max(next_, now - std::chrono::milliseconds(100));
     const Time start = std::max(next_, now);
-    next_ += std::chrono::nanoseconds(
-        static_cast<int64_t>(1e9 * static_cast<double>(bytes) / static_cast<double>(bytes_per_second_)));
+    // No longer than some months: the sum of what many threads book fits as well.
+    constexpr double kMost = 1e16;
+    const double takes = 1e9 * static_cast<double>(bytes) / static_cast<double>(bytes_per_second_);
+    next_ += std::chrono::nanoseconds(static_cast<int64_t>(std::min(takes, kMost)));
     return start;
   }
 

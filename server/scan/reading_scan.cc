@@ -281,7 +281,7 @@ absl::Status ReadingScan::Finish(bool complete) {
        {"anchors", finder_.anchors().entries()},
        {"sampling", finder_.anchors().sampling()},
        {"files_known", table_.files()}});
-  if (state_.news() && !index_torn_) {
+  if (state_.news()) {
     RETURN_IF_ERROR(ops_.Commit(tree_.root_fd()));
     state_.Save(complete && status.ok());
   }
@@ -458,14 +458,16 @@ absl::Status ReadingScan::Compare(std::unique_ptr<Section> section) {
   absl::Status status = section->status;
   if (status.ok()) status = ReadSkipped(*section);
   RETURN_IF_ERROR(stop_.Check());
+  // Also where it failed: its file is open until the batch begins.
+  ++batch_sections_;
   if (!status.ok()) {
     --file.sections_ahead;
     Failed(file, status);
+    ShareBatchWhenDue();
     return absl::OkStatus();
   }
   totals_.Update([&](Totals& t) { t.bytes_scanned += BytesOf(section->extents); });
   batch_bytes_ += section->bytes_read;
-  ++batch_sections_;
   const auto first = std::find_if(section->fingerprints.begin(), section->fingerprints.end(),
                                   [](uint64_t fingerprint) { return fingerprint != 0; });
   if (first != section->fingerprints.end() && !unfit_.contains(file.key)) {
@@ -534,19 +536,18 @@ absl::Status ReadingScan::ReadSkipped(Section& section) {
   return absl::OkStatus();
 }
 
-absl::Span<const uint64_t> ReadingScan::EarlierFingerprints(uint64_t address) {
+absl::optional<absl::Span<const uint64_t>> ReadingScan::EarlierFingerprints(uint64_t address) {
+  constexpr absl::Span<const uint64_t> kGone;
   if (!unfit_.empty()) {
     const auto file = table_.Find(address);
-    if (file && unfit_.contains(file->key)) return {};
+    if (file && unfit_.contains(file->key)) return kGone;
   }
   const std::vector<uint64_t>* known = recent_.Find(address);
-  if (known == nullptr) {
-    if (ReadEarlier(address).ok()) known = recent_.Find(address);
-    // Anchors that lead to what is not known are forgotten.
-    index_torn_ |= known == nullptr && !stop_.Check().ok();
-  }
+  if (known == nullptr && ReadEarlier(address).ok()) known = recent_.Find(address);
+  if (known != nullptr) return absl::MakeConstSpan(*known);
   // A file that is gone or cannot be read matches nothing; the walk counts and logs such files.
-  return known == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*known);
+  if (stop_.Check().ok()) return kGone;
+  return absl::nullopt;
 }
 
 absl::Status ReadingScan::ReadEarlier(uint64_t address) {

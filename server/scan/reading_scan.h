@@ -133,7 +133,7 @@ class ReadingScan {
   void BringIn(const std::shared_ptr<const OpenFile>& file, uint64_t offset, uint64_t length);
   absl::Status Compare(std::unique_ptr<Section> section);
   absl::Status ReadSkipped(Section& section);
-  absl::Span<const uint64_t> EarlierFingerprints(uint64_t address);
+  absl::optional<absl::Span<const uint64_t>> EarlierFingerprints(uint64_t address);
   absl::Status ReadEarlier(uint64_t address);
   // None: its source is forgotten, or it is the same place under another name.
   absl::optional<Run> RunOf(const Section& section, const BlockRun& found) const;
@@ -180,8 +180,6 @@ class ReadingScan {
   ReadingState state_;
   std::shared_ptr<ScannedFile> in_hand_;                 // being read
   std::deque<std::shared_ptr<ScannedFile>> unfinished_;  // sections are on the way, or shares not in a batch
-  // A stop came while anchors were followed: those that led to what was not read any more are lost.
-  bool index_torn_ = false;
   std::vector<LookedAt> in_batch_;  // all their shares are in the batch begun last, or before
   OriginMap origins_;
   absl::flat_hash_set<FileKey> unfit_;        // files that share with no other

@@ -18,15 +18,27 @@ FilePosition At(const Reference& reference, uint64_t extent_offset) {
   return {reference.file, reference.offset + (extent_offset - reference.extent_offset)};
 }
 
-// The parts of a segment that are cut nowhere: where they begin and end.
-std::vector<std::pair<uint64_t, uint64_t>> Parts(const std::vector<uint64_t>& cuts, const Segment& segment) {
-  const uint64_t end = segment.offset + segment.length;
-  std::vector<std::pair<uint64_t, uint64_t>> parts;
-  uint64_t begin = segment.offset;
-  auto cut = std::upper_bound(cuts.begin(), cuts.end(), begin);
-  for (; cut != cuts.end() && *cut < end; ++cut) parts.emplace_back(std::exchange(begin, *cut), *cut);
-  parts.emplace_back(begin, end);
-  return parts;
+// One reference's part of an extent.
+struct PartUse {
+  size_t part = 0;    // index
+  uint32_t tail = 0;  // how much of its last block the file has
+  size_t reference = 0;
+
+  auto key() const { return std::tie(part, tail, reference); }
+  bool IsAlike(const PartUse& other) const { return part == other.part && tail == other.tail; }
+};
+
+// Those that share in one way lie together.
+std::vector<PartUse> UsesOf(const ExtentPlan& plan, absl::Span<const PlanPart> parts) {
+  std::vector<PartUse> uses;
+  for (size_t r = 0; r < plan.references.size(); ++r) {
+    for (const PlanPart& part : PartsOf(parts, plan.references[r])) {
+      const auto index = static_cast<size_t>(&part - parts.data());
+      uses.push_back({index, TailBefore(plan.references[r], part.end), r});
+    }
+  }
+  std::sort(uses.begin(), uses.end(), [](const PartUse& a, const PartUse& b) { return a.key() < b.key(); });
+  return uses;
 }
 
 // What has the same storage is copied once.
@@ -53,34 +65,33 @@ absl::Status Reclaim::Run(const std::map<uint64_t, ExtentPlan>& batch) {
   // What shares with moved data is to share where that lies from now on.
   std::vector<Share> of_moved;
   for (const auto& [address, plan] : batch) {
-    const std::vector<uint64_t> cuts = CutsOf(plan);
-    for (const Segment& segment : plan.segments) {
-      const bool source_moves = batch.count(segment.source_storage.extent) > 0;
-      for (const auto& [begin, end] : Parts(cuts, segment)) {
-        const uint64_t skip = begin - segment.offset;
-        Share share;
-        share.source = {segment.source.file, segment.source.offset + skip};
-        share.source_storage = segment.source_storage.extent + segment.source_storage.offset + skip;
-        share.storage = address + begin;
-        share.extent = address;
-        share.length = end - begin;
-        std::map<uint32_t, std::vector<Share>> places;  // by how much of its last block files have
-        for (const Reference& r : plan.references) {
-          if (!HasByte(r, begin)) continue;
-          share.destination = At(r, begin);
-          places[TailBefore(r, end)].push_back(share);
+    const std::vector<PlanPart> parts = PartsOf(plan);
+    const std::vector<PartUse> uses = UsesOf(plan, parts);
+    for (size_t first = 0; first < uses.size();) {
+      const PlanPart& part = parts[uses[first].part];
+      const Segment& segment = plan.segments[part.segment];
+      const uint64_t skip = part.begin - segment.offset;
+      Share share;
+      share.source = {segment.source.file, segment.source.offset + skip};
+      share.source_storage = segment.source_storage.extent + segment.source_storage.offset + skip;
+      share.storage = address + part.begin;
+      share.extent = address;
+      share.length = part.end - part.begin;
+      std::vector<Share> alike;
+      size_t last = first;
+      for (; last < uses.size() && uses[last].IsAlike(uses[first]); ++last) {
+        share.destination = At(plan.references[uses[last].reference], part.begin);
+        alike.push_back(share);
+      }
+      first = last;
+      if (segment.move) {
+        for (uint64_t done = 0; done < share.length; done += kMaxShareLength) {
+          moves.push_back(
+              {PartOf(alike, done, std::min(kMaxShareLength, share.length - done)), /*move=*/true});
         }
-        for (const auto& [tail, alike] : places) {
-          if (segment.move) {
-            for (uint64_t done = 0; done < share.length; done += kMaxShareLength) {
-              moves.push_back(
-                  {PartOf(alike, done, std::min(kMaxShareLength, share.length - done)), /*move=*/true});
-            }
-          } else {
-            std::vector<Share>& shares = source_moves ? of_moved : duplicates;
-            shares.insert(shares.end(), alike.begin(), alike.end());
-          }
-        }
+      } else {
+        std::vector<Share>& shares = batch.count(segment.source_storage.extent) > 0 ? of_moved : duplicates;
+        shares.insert(shares.end(), alike.begin(), alike.end());
       }
     }
   }

@@ -54,7 +54,13 @@ std::vector<BlockRun> RunFinder::Find(uint64_t address, absl::Span<const uint64_
     }
     BlockRun run{first, (*seen >> 16) * block_size_, *seen & kMaxBlock, 0};
     const bool same = run.source_extent == address;
-    const absl::Span<const uint64_t> source = same ? checksums : checksums_of(run.source_extent);
+    const absl::optional<absl::Span<const uint64_t>> told =
+        same ? checksums : checksums_of(run.source_extent);
+    if (!told) {
+      ++block;
+      continue;
+    }
+    const absl::Span<const uint64_t> source = *told;
     // Within one extent the two stretches do not overlap, and the source comes first.
     const uint64_t most = same ? (run.source_block < first ? first - run.source_block : 0) : UINT64_MAX;
     const auto equal = [&](uint64_t s, uint64_t b) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "server/fs/storage_map.h"
 #include "server/scan/anchor_table.h"
@@ -29,8 +30,9 @@ struct BlockRun {
 // One thread.
 class RunFinder {
  public:
-  // The checksums of an earlier extent, whole; empty: it is no longer there. Valid until the next call.
-  using ChecksumsOf = absl::FunctionRef<absl::Span<const uint64_t>(uint64_t address)>;
+  // The checksums of an earlier extent, whole; empty: it is no longer there, and is forgotten. None: that
+  // cannot be told now. Valid until the next call.
+  using ChecksumsOf = absl::FunctionRef<absl::optional<absl::Span<const uint64_t>>(uint64_t address)>;
 
   // The budget is the AnchorTable's. Blocks have 4 KiB or more.
   RunFinder(size_t budget, uint32_t block_size, unsigned checksum_bits)

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/hash/hash.h"
+#include "server/base/log.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -43,9 +44,14 @@ const absl::StatusOr<ScanFile>& ScanFiles::FindLocked(const FileKey& key) {
   const auto known = located_.find(key);
   if (known != located_.end()) return known->second;
   absl::StatusOr<ScanFile> file = locate_(key);
+  const bool failed = !file.ok() && !absl::IsNotFound(file.status());
+  if (failed) {
+    LogFew(LogLevel::kWarning, "cannot find a file that has an extent",
+           {{"subvolume", key.subvolume}, {"inode", key.inode}, {"error", file.status()}});
+  }
   const uint64_t hash = absl::Hash<FileKey>()(key);
   if (!counted_.contains(hash)) {
-    ++(file.ok() ? taken_ : refused_);
+    ++(file.ok() ? taken_ : failed ? failed_ : refused_);
     if (counted_.size() < max_counted_) counted_.insert(hash);
   }
   if (located_.size() >= max_located_) located_.clear();
@@ -60,7 +66,9 @@ absl::StatusOr<OpenFile> ScanFiles::OpenAnew(const FileKey& key, const ScanFile&
     by_number_ = false;
   }
   ASSIGN_OR_RETURN(OpenFile opened, tree_.Open(file.path, /*for_destination=*/false));
-  if (opened.facts.inode != key.inode) return ErrnoError(ESTALE, "open a file by its path");
+  const bool is_other_device = file.device != 0 && file.device != opened.facts.device;
+  if (opened.facts.inode != key.inode || is_other_device)
+    return ErrnoError(ESTALE, "open a file by its path");
   return opened;
 }
 

@@ -25,12 +25,14 @@ struct ScanFile {
   uint64_t generation = 0;  // of its inode, for FileTree::OpenByNumber; 0: it is opened by its path
   bool immutable = false;   // it may be a source only
   uint64_t size = 0;        // when it was found
+  uint64_t device = 0;      // as FileFacts; 0: any
 };
 
 // The files that a scan may touch, by their number. Keeps some open. Any thread.
 class ScanFiles {
  public:
-  // Tells how a file is found; an error: it is not within the scan. Called by one thread at a time.
+  // Tells how a file is found. NOT_FOUND: it is not within the scan; other errors, which are logged: nobody
+  // knows. Called by one thread at a time.
   using Locate = std::function<absl::StatusOr<ScanFile>(const FileKey&)>;
 
   // Remembers how some `max_files` / 16 are found, at 150 bytes each, and that some `max_files` were counted,
@@ -47,7 +49,8 @@ class ScanFiles {
   // An error: it is not within the scan, cannot be opened, or its path leads to another file by now.
   absl::StatusOr<std::shared_ptr<const OpenFile>> Open(const FileKey& key);
 
-  // Files that were within the scan, and those that were not; some may be counted again in large scans.
+  // Files that were within the scan, those that were not, and those of which nobody knows; some may be
+  // counted again in large scans.
   uint64_t taken() const {
     std::lock_guard<std::mutex> lock(mutex_);
     return taken_;
@@ -55,6 +58,10 @@ class ScanFiles {
   uint64_t refused() const {
     std::lock_guard<std::mutex> lock(mutex_);
     return refused_;
+  }
+  uint64_t failed() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return failed_;
   }
 
  private:
@@ -78,6 +85,7 @@ class ScanFiles {
   absl::flat_hash_set<uint64_t> counted_;                           // hashes of keys
   uint64_t taken_ = 0;
   uint64_t refused_ = 0;
+  uint64_t failed_ = 0;
 };
 
 }  // namespace cowherd

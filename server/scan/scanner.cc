@@ -117,7 +117,7 @@ absl::Status ScanAll(const Scan& scan, StorageMap* map) {
   }
   absl::Status named;
   for (const std::string& top : tops) {
-    absl::Status there = scan.tree.List(top).status();
+    absl::Status there = scan.tree.List(top, scan.stop).status();
     if (ErrnoOf(there) == ENOTDIR) there = scan.tree.Open(top, /*for_destination=*/false).status();
     named.Update(there);
   }

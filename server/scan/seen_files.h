@@ -24,7 +24,8 @@ class SeenFiles {
   // Changes with the path, inode number, size, and the times of modification and change.
   static uint64_t HashOf(absl::string_view path, const FileFacts& facts);
 
-  // Whether the last scan has looked at it, or this one by now; it is then one of this scan's too.
+  // Whether the last scan has looked at it, or this one as far as was merged; it is then one of this scan's
+  // too.
   bool Meet(uint64_t hash);
   // This scan has looked at it.
   void Add(uint64_t hash);

@@ -138,10 +138,9 @@ void ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
     std::shared_ptr<const OpenFile> file = queue.FileOf(range);
     return file != nullptr ? file : Open(queue.range(range).file, places);
   };
-  const std::shared_ptr<const OpenFile> first = open(ranges.front(), group.places);
   if (group.move) {
-    Copy(first, group.places);
-  } else if (first != nullptr) {
+    Copy(queue.FileOf(ranges.front()), group.places);
+  } else if (const std::shared_ptr<const OpenFile> first = open(ranges.front(), group.places)) {
     std::vector<Place> places;
     for (size_t i = 0; i < group.places.size(); ++i) {
       std::shared_ptr<const OpenFile> file = open(ranges[i + 1], {&group.places[i], 1});
@@ -162,14 +161,19 @@ void ShareWorker::ShareOrCopy(ShareQueue& queue, size_t index) {
   if (copy_out_.full()) FinishCopies();
 }
 
-void ShareWorker::Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> places) {
-  // Any of the places will do.
-  while (file == nullptr && places.size() > 1) {
-    places.erase(places.begin());
-    file = Open(places.front().destination.file, {&places.front(), 1});
+void ShareWorker::Copy(std::shared_ptr<const OpenFile> file, absl::Span<const Share> places) {
+  // Where one place is gone by now, the next will do.
+  while (file == nullptr && !places.empty()) {
+    file = Open(places.front().destination.file, places.first(1));
+    if (file != nullptr) break;
+    places.remove_prefix(1);
+    if (failed_.back().cause == FailedShare::Cause::kChanged) continue;
+    // It keeps the extent: copies for the others would take more room, not less.
+    Fail(places, FailedShare::Cause::kPassing);
+    return;
   }
-  if (file == nullptr) return;
-  const absl::StatusOr<uint64_t> copied = copy_out_.Add(file->fd.get(), places);
+  if (places.empty()) return;
+  const absl::StatusOr<uint64_t> copied = copy_out_.Add(file->fd.get(), {places.begin(), places.end()});
   if (!copied.ok()) {
     NotCopied(copied.status(), places);
   } else if (*copied < places.front().length) {
@@ -211,10 +215,21 @@ void ShareWorker::FinishCopies() {
     std::vector<Place> places;
     std::deque<CachedRange> begun;  // and not waited for
     CachedRanges brought_in(ops_);
+    uint64_t bytes_begun = 0;
     const auto await_one = [&] {
       const CachedRange& range = begun.front();
       ops_.Prefetch(range.file->fd.get(), range.offset, range.length);
+      bytes_begun -= range.length;
       begun.pop_front();
+    };
+    const auto begin = [&](const CachedRange& range) {
+      const CachedPart cached = StartReading(range.file->fd.get(), range.offset, range.length);
+      if (cached == CachedPart::kLittle) brought_in.Add(range);
+      if (cached != CachedPart::kAll) {
+        begun.push_back(range);
+        bytes_begun += range.length;
+      }
+      while (bytes_begun > ShareQueue::kMaxBegunOfRange) await_one();
     };
     const auto share = [&] {
       while (!begun.empty()) await_one();
@@ -222,19 +237,20 @@ void ShareWorker::FinishCopies() {
       brought_in.ForgetAll();
     };
     for (const Share& place : copy.places) {
-      pace_.Wait(copy.length, stop_);
-      if (!stop_.Check().ok()) return;
       std::shared_ptr<const OpenFile> file = Open(place.destination.file, {&place, 1});
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
-      const CachedRange range = {file, place.destination.offset, copy.length};
-      const CachedPart cached = StartReading(file->fd.get(), range.offset, range.length);
-      if (cached == CachedPart::kLittle) brought_in.Add(range);
-      if (cached != CachedPart::kAll) begun.push_back(range);
-      if (begun.size() * copy.length > ShareQueue::kMaxBegunOfRange) await_one();
+      for (uint64_t done = 0; done < copy.length;) {
+        const uint64_t piece = std::min(pace_.step(), copy.length - done);
+        pace_.Wait(piece, stop_);
+        if (!stop_.Check().ok()) return;
+        begin({file, place.destination.offset + done, piece});
+        done += piece;
+        totals_.Update([piece](Totals& t) { t.work_done += piece; });
+      }
       places.push_back({place, std::move(file)});
-      totals_.Update([&](Totals& t) { t.work_done += copy.length; });
-      if (places.size() == kMaxDedupeTargets) share();
+      const bool is_much = (places.size() + 1) * copy.length > kMaxGroupBytes;
+      if (is_much || places.size() == kMaxDedupeTargets) share();
     }
     share();
   }

@@ -78,7 +78,7 @@ class ShareWorker {
   // Counts.
   void Fail(absl::Span<const Share> places, FailedShare::Cause cause);
   void ShareOrCopy(ShareQueue& queue, size_t group);
-  void Copy(std::shared_ptr<const OpenFile> file, std::vector<Share> places);
+  void Copy(std::shared_ptr<const OpenFile> file, absl::Span<const Share> places);
   void NotCopied(const absl::Status& why, absl::Span<const Share> places);
   // The kernel's error: for that place, or for all of the call.
   void Refused(const Source& source, const Share& place, const absl::Status& error, bool all);

@@ -88,11 +88,20 @@ uint64_t BatchBytesFor(const ScanRequest& request) {
   return std::clamp(rate * static_cast<uint64_t>(kMaxBatchAge.count()), kLeastBatchBytes, kMaxBatchBytes);
 }
 
+// The first that begins there or behind, if there is one.
+absl::StatusOr<absl::optional<StorageExtent>> NextExtent(StorageMap& map, uint64_t address) {
+  while (true) {
+    ASSIGN_OR_RETURN(const StorageExtents found, map.Extents(address, 1, 0));
+    if (!found.extents.empty()) return found.extents.front();
+    if (found.next == 0) return absl::nullopt;
+    address = found.next;
+  }
+}
+
 // The one that begins there, if it is still there.
 absl::StatusOr<absl::optional<StorageExtent>> ExtentAt(StorageMap& map, uint64_t address) {
-  ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map.Extents(address, 1, 0));
-  if (extents.empty() || extents[0].address != address) return absl::nullopt;
-  return extents[0];
+  ASSIGN_OR_RETURN(const absl::optional<StorageExtent> next, NextExtent(map, address));
+  return next && next->address == address ? next : absl::nullopt;
 }
 
 // Checksums of extents that were passed already; keeps those used last. One thread.
@@ -101,13 +110,13 @@ class EarlierExtents {
   EarlierExtents(StorageMap& map, size_t budget) : map_(map), recent_(budget) {}
 
   // Null: there is no such extent. Good until the next call.
-  const std::vector<uint64_t>* Find(uint64_t address) {
+  absl::StatusOr<const std::vector<uint64_t>*> Find(uint64_t address) {
     if (const std::vector<uint64_t>* known = recent_.Find(address); known != nullptr) return known;
-    const auto extent = ExtentAt(map_, address);
-    if (!extent.ok() || !extent->has_value()) return nullptr;
-    auto checksums = map_.Checksums(address, (*extent)->length / map_.block_size());
-    if (!checksums.ok()) return nullptr;
-    Keep(address, *std::move(checksums));
+    ASSIGN_OR_RETURN(const absl::optional<StorageExtent> extent, ExtentAt(map_, address));
+    if (!extent) return nullptr;
+    ASSIGN_OR_RETURN(std::vector<uint64_t> checksums,
+                     map_.Checksums(address, extent->length / map_.block_size()));
+    Keep(address, std::move(checksums));
     return recent_.Find(address);
   }
 
@@ -163,6 +172,7 @@ class StorageScan {
     totals_.Update([&](Totals& t) {
       t.files_scanned += files_.taken();
       t.files_skipped += files_.refused() + unchecked_left_;
+      t.files_failed += files_.failed();
     });
     if (unchecked_left_ > 0) {
       Log(LogLevel::kWarning, "too many files without checksums: some are left to later scans",
@@ -273,11 +283,18 @@ class StorageScan {
   // Ends with nothing planned that is not carried out.
   absl::Status Pass() {
     while (true) {
-      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents,
+      ASSIGN_OR_RETURN(const StorageExtents page,
                        map_.Extents(progress_.next, kExtentsPerLook, progress_.base));
+      const std::vector<StorageExtent>& extents = page.extents;
       if (extents.empty()) {
-        AllIsLookedAt();
-        return LookBack();
+        if (page.next == 0) {
+          AllIsLookedAt();
+          return LookBack();
+        }
+        RETURN_IF_ERROR(stop_.Check());
+        pace_.Wait(0, stop_);
+        progress_.next = page.next;
+        continue;
       }
       if (!AnchorsAreLoaded()) continue;
       for (size_t first = 0; first < extents.size();) {
@@ -300,7 +317,8 @@ class StorageScan {
         }
         progress_.next = extents[last - 1].address + 1;
         RETURN_IF_ERROR(CarryOutOld());
-        const bool due = state_.CheckpointDue(std::chrono::steady_clock::now());
+        // What there was no room for is in no state.
+        const bool due = open_left_ == 0 && state_.CheckpointDue(std::chrono::steady_clock::now());
         if (due || covered_.size() >= kMaxCovered) RETURN_IF_ERROR(LookBack());
         if (due) Save();
       }
@@ -373,8 +391,8 @@ class StorageScan {
     std::vector<StorageExtent> there;
     for (const auto& [address, plan] : planner_.batch()) {
       if (there.empty() || there.back().address < address) {
-        ASSIGN_OR_RETURN(there, map_.Extents(address, kExtentsPerProbe, 0));
-        if (there.empty()) break;
+        ASSIGN_OR_RETURN(StorageExtents found, map_.Extents(address, kExtentsPerProbe, 0));
+        there = std::move(found.extents);
       }
       const bool stays = std::any_of(there.begin(), there.end(),
                                      [a = address](const StorageExtent& e) { return e.address == a; });
@@ -402,7 +420,7 @@ class StorageScan {
         t.bytes_found = std::max(t.bytes_found, t.bytes_scanned);
       });
     }
-    const std::vector<BlockRun> runs = RunsOf(extent, checksums);
+    ASSIGN_OR_RETURN(const std::vector<BlockRun> runs, RunsOf(extent, checksums));
     if (state_.kept()) KeepOpen(extent, checksums);
     if (runs.empty()) {
       if (NoneIn(checksums)) Unchecked(extent);
@@ -433,18 +451,31 @@ class StorageScan {
     return absl::OkStatus();
   }
 
-  std::vector<BlockRun> RunsOf(const StorageExtent& extent, absl::Span<const uint64_t> checksums) {
+  absl::StatusOr<std::vector<BlockRun>> RunsOf(const StorageExtent& extent,
+                                               absl::Span<const uint64_t> checksums) {
     std::vector<BlockRun> runs =
         finder_.Find(extent.address, checksums, [this](uint64_t address) { return ChecksumsOf(address); });
+    RETURN_IF_ERROR(stop_.Check());
     earlier_.Keep(extent.address, {checksums.begin(), checksums.end()});
     return runs;
   }
 
-  // Empty: there is no such extent. Good until the next call.
-  absl::Span<const uint64_t> ChecksumsOf(uint64_t address) {
-    const std::vector<uint64_t>* const earlier = IsGone(address) ? nullptr : earlier_.Find(address);
-    return earlier == nullptr ? absl::Span<const uint64_t>() : absl::MakeConstSpan(*earlier);
+  // As RunFinder's. After a stop nothing is told: there may be thousands to ask for.
+  absl::optional<absl::Span<const uint64_t>> ChecksumsOf(uint64_t address) {
+    constexpr absl::Span<const uint64_t> kGone;
+    if (IsGone(address)) return kGone;
+    if (!stop_.Check().ok()) return absl::nullopt;
+    const absl::StatusOr<const std::vector<uint64_t>*> earlier = earlier_.Find(address);
+    if (!earlier.ok()) {
+      LogFew(LogLevel::kWarning, "cannot read the checksums of an extent",
+             {{"address", address}, {"error", earlier.status()}});
+      return absl::nullopt;
+    }
+    return *earlier == nullptr ? kGone : absl::MakeConstSpan(**earlier);
   }
+
+  // Null: it is not there, or that cannot be told. Good until the next call.
+  const std::vector<uint64_t>* Known(uint64_t address) { return earlier_.Find(address).value_or(nullptr); }
 
   // Only a dry run finds it: it may share with the extent that is looked back at.
   bool IsGone(uint64_t address) const {
@@ -458,11 +489,15 @@ class StorageScan {
     // Only of compressed extents, which are short.
     const auto is_copy = [&](uint64_t address) {
       const bool has_all = std::find(checksums.begin(), checksums.end(), 0) == checksums.end();
-      return has_all && ChecksumsOf(address) == checksums;
+      if (!has_all) return false;
+      const absl::optional<absl::Span<const uint64_t>> others = ChecksumsOf(address);
+      return others && *others == checksums;
     };
     const ExtentVerdict verdict = planner_.Plan(
         use, runs, is_copy, [this](uint64_t address) { return UseOf(address); },
         [this](const ExtentPlan& plan) { return MaySplit(plan); });
+    // What was asked for since was not told.
+    RETURN_IF_ERROR(stop_.Check());
     for (const ExtentPlanner::Part& part : planner_.sourceless()) {
       finder_.Prefer(extent.address, checksums, part.begin / block_, part.end / block_);
       earlier_.Blank(part.source_extent, part.source_begin / block_, (part.end - part.begin) / block_);
@@ -533,7 +568,7 @@ class StorageScan {
 
   // 0: there is no such extent.
   uint64_t BlocksOf(uint64_t address) {
-    const std::vector<uint64_t>* const checksums = earlier_.Find(address);
+    const std::vector<uint64_t>* const checksums = Known(address);
     return checksums == nullptr ? 0 : checksums->size();
   }
 
@@ -634,7 +669,7 @@ class StorageScan {
     if (!extent) return false;
     const uint64_t blocks = extent->length / block_;
     ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums, map_.Checksums(address, blocks));
-    std::vector<BlockRun> runs = RunsOf(*extent, checksums);
+    ASSIGN_OR_RETURN(std::vector<BlockRun> runs, RunsOf(*extent, checksums));
     uint64_t found = 0;
     for (const BlockRun& run : runs) found += run.blocks;
     uint64_t most = found;
@@ -643,7 +678,7 @@ class StorageScan {
     if (most * 2 < blocks) return false;
     if (found < blocks) {
       for (const Covered& part : covered) PreferPart(part.by, part.by_block, part.blocks);
-      runs = RunsOf(*extent, checksums);
+      ASSIGN_OR_RETURN(runs, RunsOf(*extent, checksums));
     }
     if (!runs.empty()) {
       const ExtentUse use = LookUp(*extent);
@@ -662,7 +697,7 @@ class StorageScan {
 
   void PreferPart(uint64_t address, uint64_t block, uint64_t blocks) {
     if (given_up_.contains(address)) return;
-    const std::vector<uint64_t>* const checksums = earlier_.Find(address);
+    const std::vector<uint64_t>* const checksums = Known(address);
     if (checksums != nullptr) finder_.Prefer(address, *checksums, block, block + blocks);
   }
 
@@ -753,12 +788,12 @@ class StorageScan {
   // What was moved may lie behind: later extents are to share with it.
   absl::Status Prefer(const StorageExtent& moved) {
     for (uint64_t from = moved.address; from < moved.address + moved.length;) {
-      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, 1, 0));
-      if (extents.empty() || extents[0].address >= moved.address + moved.length) break;
+      ASSIGN_OR_RETURN(const absl::optional<StorageExtent> extent, NextExtent(map_, from));
+      if (!extent || extent->address >= moved.address + moved.length) break;
       ASSIGN_OR_RETURN(const std::vector<uint64_t> checksums,
-                       map_.Checksums(extents[0].address, extents[0].length / block_));
-      finder_.Prefer(extents[0].address, checksums);
-      from = extents[0].address + extents[0].length;
+                       map_.Checksums(extent->address, extent->length / block_));
+      finder_.Prefer(extent->address, checksums);
+      from = extent->address + extent->length;
     }
     return absl::OkStatus();
   }
@@ -766,7 +801,7 @@ class StorageScan {
   const ExtentUse* UseOf(uint64_t address) {
     const auto known = uses_.find(address);
     if (known != uses_.end()) return &known->second;
-    const std::vector<uint64_t>* earlier = earlier_.Find(address);
+    const std::vector<uint64_t>* const earlier = stop_.Check().ok() ? Known(address) : nullptr;
     if (earlier == nullptr) return nullptr;
     ExtentUse use = LookUp({address, earlier->size() * block_});
     if (known_references_ >= limits_.references) {
@@ -807,6 +842,7 @@ class StorageScan {
     if (!use.told) return use;
     use.all = true;
     for (const Reference& reference : *references) {
+      if (!stop_.Check().ok()) return {extent, {}, /*all=*/false, /*told=*/false};
       const absl::StatusOr<ScanFile> file = files_.Find(reference.file);
       if (file.ok()) {
         use.references.push_back(reference);

@@ -36,8 +36,9 @@ absl::Status WalkFiles(FileTree& tree, const PathFilter& filter, const std::stri
     RETURN_IF_ERROR(stop.Check());
     const std::string directory = std::move(directories.back());
     directories.pop_back();
-    absl::StatusOr<std::vector<DirEntry>> entries = tree.List(directory);
+    absl::StatusOr<std::vector<DirEntry>> entries = tree.List(directory, stop);
     if (!entries.ok()) {
+      RETURN_IF_ERROR(stop.Check());
       if (ErrnoOf(entries.status()) == EXDEV) continue;  // another filesystem is mounted there
       if (directory == top && ErrnoOf(entries.status()) == ENOTDIR) return found({top, 0});
       // What the caller named must be there.
@@ -50,6 +51,7 @@ absl::Status WalkFiles(FileTree& tree, const PathFilter& filter, const std::stri
     std::sort(entries->begin(), entries->end(),
               [](const DirEntry& a, const DirEntry& b) { return a.name > b.name; });
     for (auto entry = entries->rbegin(); entry != entries->rend(); ++entry) {
+      RETURN_IF_ERROR(stop.Check());
       if (entry->kind != DirEntry::Kind::kFile) continue;
       std::string path = Below(directory, entry->name);
       if (filter.WantsFile(path)) {

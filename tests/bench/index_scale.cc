@@ -105,10 +105,12 @@ class EvenMap : public cowherd::StorageMap {
   EvenMap(uint64_t extents, uint64_t extent_bytes, uint64_t extents_of_file)
       : extents_(extents), extent_bytes_(extent_bytes), extents_of_file_(extents_of_file) {}
 
-  absl::StatusOr<std::vector<cowherd::StorageExtent>> Extents(uint64_t from, size_t max, uint64_t) override {
-    std::vector<cowherd::StorageExtent> found;
-    for (uint64_t e = (from + extent_bytes_ - 1) / extent_bytes_; e < extents_ && found.size() < max; ++e)
-      found.push_back({e * extent_bytes_, extent_bytes_});
+  absl::StatusOr<cowherd::StorageExtents> Extents(uint64_t from, size_t max, uint64_t) override {
+    cowherd::StorageExtents found;
+    uint64_t e = (from + extent_bytes_ - 1) / extent_bytes_;
+    for (; e < extents_ && found.extents.size() < max; ++e)
+      found.extents.push_back({e * extent_bytes_, extent_bytes_});
+    if (e < extents_) found.next = e * extent_bytes_;
     return found;
   }
   absl::StatusOr<std::vector<cowherd::Reference>> References(const cowherd::StorageExtent& extent) override {
@@ -225,7 +227,7 @@ class SmallFiles final : public cowherd::FileTree, public cowherd::ExtentOps {
   absl::StatusOr<cowherd::OpenFile> OpenByNumber(const cowherd::FileKey&, uint64_t) override {
     return cowherd::ErrnoError(EOPNOTSUPP, "open by number");
   }
-  absl::StatusOr<std::vector<cowherd::DirEntry>> List(absl::string_view) override {
+  absl::StatusOr<std::vector<cowherd::DirEntry>> List(absl::string_view, const cowherd::Stop&) override {
     return cowherd::ErrnoError(EOPNOTSUPP, "list");
   }
   std::vector<absl::optional<cowherd::FileFacts>> Look(absl::Span<const cowherd::NamedFile> files,

@@ -29,7 +29,9 @@ class EscapeTest : public LoopTest {
   std::string OpenError(const std::string& path) {
     return ErrnoName(ErrnoOf(tree_->Open(path, false).status()));
   }
-  std::string ListError(const std::string& path) { return ErrnoName(ErrnoOf(tree_->List(path).status())); }
+  std::string ListError(const std::string& path) {
+    return ErrnoName(ErrnoOf(tree_->List(path, Stop()).status()));
+  }
 };
 
 TEST_P(EscapeTest, NestedMountsAreNotEntered) {
@@ -44,7 +46,7 @@ TEST_P(EscapeTest, NestedMountsAreNotEntered) {
   EXPECT_EQ(ListError("mount"), "EXDEV");
   // Seen from above it is a directory.
   bool listed = false;
-  const std::vector<DirEntry> entries = *tree_->List("");
+  const std::vector<DirEntry> entries = *tree_->List("", Stop());
   for (const DirEntry& entry : entries) {
     listed |= entry.name == "mount" && entry.kind == DirEntry::Kind::kDirectory;
   }
@@ -114,7 +116,7 @@ TEST_P(EscapeTest, ADirectorySwappedWithASymlinkNeverLeadsOut) {
       ++refused;
       EXPECT_EQ(ErrnoOf(file.status()), ELOOP) << file.status();
     }
-    const absl::StatusOr<std::vector<DirEntry>> list = tree->List("place");
+    const absl::StatusOr<std::vector<DirEntry>> list = tree->List("place", Stop());
     EXPECT_TRUE(list.ok() || ErrnoOf(list.status()) == ELOOP) << list.status();
   }
   stop = true;
@@ -138,7 +140,7 @@ TEST_P(EscapeTest, SubvolumesAreEntered) {
   const absl::StatusOr<OpenFile> inner = tree_->Open("sub/file", false);
   ASSERT_TRUE(inner.ok()) << inner.status();
   EXPECT_NE(inner->facts.device, tree_->Open("file", false)->facts.device);
-  EXPECT_EQ(tree_->List("sub")->size(), 1u);
+  EXPECT_EQ(tree_->List("sub", Stop())->size(), 1u);
 }
 
 TEST_P(EscapeTest, FilesystemsComeAndGo) {
@@ -179,7 +181,7 @@ TEST_P(EscapeTest, FilesystemsComeAndGo) {
 TEST_P(EscapeTest, NamesAreBytes) {
   const std::string name = "\xff\xfe\x80 \n\t\"\\";
   directory_->AddFile(name + "/" + name, "x");
-  const std::vector<DirEntry> entries = *tree_->List(name);
+  const std::vector<DirEntry> entries = *tree_->List(name, Stop());
   ASSERT_EQ(entries.size(), 1u);
   EXPECT_EQ(entries[0].name, name);
   EXPECT_TRUE(tree_->Open(name + "/" + entries[0].name, true).ok());

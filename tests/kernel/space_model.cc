@@ -29,9 +29,8 @@ class Model {
 
   absl::StatusOr<SpaceModel> Run() {
     for (uint64_t from = 0;;) {
-      ASSIGN_OR_RETURN(const std::vector<StorageExtent> extents, map_.Extents(from, 1024, 0));
-      if (extents.empty()) return space_;
-      for (const StorageExtent& extent : extents) {
+      ASSIGN_OR_RETURN(const StorageExtents found, map_.Extents(from, 1024, 0));
+      for (const StorageExtent& extent : found.extents) {
         space_.used += extent.length;
         ASSIGN_OR_RETURN(const std::vector<Reference> references, map_.References(extent));
         const auto any = [&](bool Reference::*flag) {
@@ -42,7 +41,8 @@ class Model {
         RETURN_IF_ERROR(any(&Reference::encoded) ? AddEncoded(extent, references)
                                                  : AddPlain(extent, references));
       }
-      from = extents.back().address + 1;
+      if (found.next == 0) return space_;
+      from = found.next;
     }
   }
 

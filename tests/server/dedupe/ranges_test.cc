@@ -233,6 +233,19 @@ TEST_F(RangesTest, MeasuresWhatIsShared) {
   EXPECT_EQ(result->targets[1].bytes_accepted, 32 * kBlock);
 }
 
+TEST_F(RangesTest, MeasuresWhatIsLongPieceByPiece) {
+  constexpr uint64_t kLength = 70 << 20;
+  fs_.AddFile("/data/source", std::string(kLength, 'x'));
+  fs_.AddFile("/data/partly", std::string(kLength - kBlock, 'x') + Blocks(2, 1));
+  DedupeRequest request = Request({"partly"});
+  request.length = kLength;
+  request.max_bytes_per_call = 1 << 20;
+  request.measure_shared = true;
+  const auto result = Dedupe(request);
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(result->shared, std::vector<uint64_t>{69 << 20});
+}
+
 TEST_F(RangesTest, MeasuringIsHonestWhereTheKernelIsNot) {
   fs_.AddFile("/data/source", Bytes(1, 2 * kBlock + 100));
   fs_.AddFile("/data/tail_at_both_ends", Bytes(1, 2 * kBlock + 100));

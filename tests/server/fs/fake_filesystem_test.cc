@@ -83,7 +83,7 @@ TEST_F(FakeFilesystemTest, FailsWhatItIsToldTo) {
   fake_.Fail(Operation::kOpen, "/data/source", EACCES);
   EXPECT_EQ(ErrnoOf(tree_->Open("source", false).status()), EACCES);
   fake_.Fail(Operation::kList, "/data", EIO);
-  EXPECT_EQ(ErrnoOf(tree_->List("").status()), EIO);
+  EXPECT_EQ(ErrnoOf(tree_->List("", Stop()).status()), EIO);
   fake_.Fail(Operation::kExtents, "/data/source", EIO);
   EXPECT_EQ(ErrnoOf(fake_.Extents(source_.get(), 0, 4096, 1, true).status()), EIO);
   fake_.Fail(Operation::kFacts, "/data", EIO);
@@ -151,11 +151,11 @@ TEST_F(FakeFilesystemTest, SwapFilesShareNothing) {
 
 TEST_F(FakeFilesystemTest, MountPointsAreListedAndRefused) {
   fake_.AddMountPoint("/data/other");
-  const std::vector<DirEntry> entries = *tree_->List("");
+  const std::vector<DirEntry> entries = *tree_->List("", Stop());
   ASSERT_EQ(entries.size(), 3u);
   EXPECT_EQ(entries[0].name, "other");
   EXPECT_EQ(entries[0].kind, DirEntry::Kind::kDirectory);
-  EXPECT_EQ(ErrnoOf(tree_->List("other").status()), EXDEV);
+  EXPECT_EQ(ErrnoOf(tree_->List("other", Stop()).status()), EXDEV);
   EXPECT_EQ(ErrnoOf(tree_->Open("other/file", false).status()), EXDEV);
 }
 

@@ -29,11 +29,13 @@ class FileTreeConformance : public testing::TestWithParam<FilesystemKind> {
   std::string OpenError(const std::string& path) {
     return ErrnoName(ErrnoOf(tree_->Open(path, false).status()));
   }
-  std::string ListError(const std::string& path) { return ErrnoName(ErrnoOf(tree_->List(path).status())); }
+  std::string ListError(const std::string& path) {
+    return ErrnoName(ErrnoOf(tree_->List(path, Stop()).status()));
+  }
 
   std::map<std::string, DirEntry::Kind> List(const std::string& path) {
     std::map<std::string, DirEntry::Kind> entries;
-    const absl::StatusOr<std::vector<DirEntry>> list = tree_->List(path);
+    const absl::StatusOr<std::vector<DirEntry>> list = tree_->List(path, Stop());
     EXPECT_TRUE(list.ok()) << list.status();
     if (!list.ok()) return entries;
     for (const DirEntry& entry : *list) EXPECT_TRUE(entries.emplace(entry.name, entry.kind).second);
@@ -149,7 +151,7 @@ TEST_P(FileTreeConformance, LooksAtFilesAsOpenTellsThem) {
     filesystem_->AddFile("d/" + std::to_string(i), std::string(static_cast<size_t>(i % 7), 'x'));
   filesystem_->AddDirectory("d/directory");
   filesystem_->AddSymlink("d/link", "0");
-  const auto entries = tree_->List("d");
+  const auto entries = tree_->List("d", Stop());
   ASSERT_TRUE(entries.ok()) << entries.status();
   ASSERT_EQ(entries->size(), kFiles + 2u);
   ASSERT_EQ(filesystem_->ops().Commit(tree_->root_fd()), absl::OkStatus());
@@ -174,11 +176,12 @@ TEST_P(FileTreeConformance, LooksAtFilesAsOpenTellsThem) {
   }
 }
 
-TEST_P(FileTreeConformance, LooksAtNothingOnceItIsToStop) {
+TEST_P(FileTreeConformance, LooksAtAndListsNothingOnceItIsToStop) {
   filesystem_->AddFile("file", "x");
   Stop stop;
   stop.Request();
-  EXPECT_FALSE(tree_->Look({{"file", (*tree_->List(""))[0].inode}}, stop)[0]);
+  EXPECT_FALSE(tree_->Look({{"file", (*tree_->List("", Stop()))[0].inode}}, stop)[0]);
+  EXPECT_EQ(tree_->List("", stop).status(), stop.Check());
 }
 
 TEST_P(FileTreeConformance, ListsManyEntries) {

@@ -25,7 +25,7 @@ TEST(LinuxFileTree, NamesAreBytes) {
   const std::string name = "\xff\xfe caf\xe9 \n\x01";
   directory->AddFile(name, "x");
   const auto tree = *directory->trees().OpenRoot(directory->root());
-  const std::vector<DirEntry> entries = *tree->List("");
+  const std::vector<DirEntry> entries = *tree->List("", Stop());
   ASSERT_EQ(entries.size(), 1u);
   EXPECT_EQ(entries[0].name, name);
   EXPECT_TRUE(tree->Open(name, false).ok());
@@ -63,13 +63,27 @@ TEST(LinuxFileTree, LookingChangesNoTimes) {
   const OpenFile file = *tree->Open("directory/file", true);
   char byte;
   ASSERT_EQ(::pread(file.fd.get(), &byte, 1, 0), 1);
-  ASSERT_TRUE(tree->List("directory").ok());
+  ASSERT_TRUE(tree->List("directory", Stop()).ok());
   for (const std::string name : {"directory/file", "directory"}) {
     struct stat stat;
     ASSERT_EQ(::stat(directory->At(name).c_str(), &stat), 0);
     EXPECT_EQ(stat.st_atim.tv_sec, 1000) << name;
     EXPECT_EQ(stat.st_mtim.tv_sec, 2000) << name;
   }
+}
+
+// Nanoseconds since 1970 do not fit into 64 bits any more.
+TEST(LinuxFileTree, FilesOfAnotherAgeAreOpened) {
+  const auto directory = NewDirectory();
+  directory->AddFile("file", "content");
+  const timespec times[2] = {{}, {10'413'792'000, 1}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, directory->At("file").c_str(), times, 0), 0);
+  const auto tree = *directory->trees().OpenRoot(directory->root());
+  const absl::StatusOr<OpenFile> before = tree->Open("file", false);
+  ASSERT_TRUE(before.ok()) << before.status();
+  const timespec later[2] = {{}, {10'413'792'000, 2}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, directory->At("file").c_str(), later, 0), 0);
+  EXPECT_NE(tree->Open("file", false)->facts.modified_ns, before->facts.modified_ns);
 }
 
 }  // namespace

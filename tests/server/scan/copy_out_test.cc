@@ -51,6 +51,19 @@ TEST_F(CopyOutTest, CopiesWholeBlocksAndTheOddEndApart) {
   EXPECT_EQ(copy_out_.size(), 3 * kBlock);
 }
 
+// It would become as many extents in each place.
+TEST_F(CopyOutTest, WhatIsReadPieceByPieceIsOneCopy) {
+  constexpr uint64_t kLength = 3 << 20;
+  fs_.AddFile("/data/long", Bytes(2, kLength));
+  Share place;
+  place.length = kLength;
+  copy_out_.Clear();
+  EXPECT_EQ(*copy_out_.Add(testing::OpenFd(fs_, "long").get(), {place}), kLength);
+  ASSERT_EQ(copy_out_.copies().size(), 1U);
+  EXPECT_EQ(copy_out_.copies()[0].length, kLength);
+  EXPECT_EQ(copy_out_.copies()[0].places[0].length, kLength);
+}
+
 TEST_F(CopyOutTest, AStopEndsTheWaitForTheDisk) {
   Stop stop;
   stop.Request();

@@ -79,6 +79,31 @@ TEST_F(ExtentPlanTest, WholeDuplicate) {
   EXPECT_EQ(Planned(2000).moved_bytes, 0u);
 }
 
+// As a file has it that many snapshots keep, of which each block was changed since.
+TEST_F(ExtentPlanTest, PlacesAreCountedByPart) {
+  constexpr uint64_t kBlocks = 100;
+  Add(1000, kBlocks, kOne);
+  ExtentUse& use = Add(2000, kBlocks, kTwo);
+  for (uint64_t block = 0; block < kBlocks; ++block) {
+    use.references.push_back({kThree, block * kBlock, block * kBlock, kBlock});
+  }
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, kBlocks}}), ExtentVerdict::kPlanned);
+  EXPECT_EQ(planner_.places(), 2 * kBlocks);
+  const std::vector<PlanPart> parts = PartsOf(Planned(2000));
+  ASSERT_EQ(parts.size(), kBlocks);
+  EXPECT_EQ(PartsOf(parts, use.references[0]).size(), kBlocks);
+  const absl::Span<const PlanPart> last = PartsOf(parts, use.references[kBlocks]);
+  ASSERT_EQ(last.size(), 1u);
+  EXPECT_EQ(last[0].segment, 0u);
+  EXPECT_EQ(last[0].begin, (kBlocks - 1) * kBlock);
+  EXPECT_EQ(last[0].end, kBlocks * kBlock);
+  planner_.NextBatch();
+  for (uint32_t snapshot = 0; snapshot < 700; ++snapshot) {
+    use.references.push_back({{300 + snapshot, 257}, 0, 0, kBlocks * kBlock});
+  }
+  EXPECT_EQ(Plan(2000, {{0, 1000, 0, kBlocks}}), ExtentVerdict::kHeldOutside);
+}
+
 TEST_F(ExtentPlanTest, ASourceThatNoFileHasIsTold) {
   Add(1000, 10, kOne).references = {{kOne, 0, 0, 4 * kBlock, false, false},
                                     {kOne, 6 * kBlock, 6 * kBlock, 4 * kBlock, false, false}};

@@ -33,8 +33,8 @@ class CountingTree final : public FileTree {
   absl::StatusOr<OpenFile> OpenByNumber(const FileKey& file, uint64_t generation) override {
     return tree_->OpenByNumber(file, generation);
   }
-  absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative) override {
-    return tree_->List(relative);
+  absl::StatusOr<std::vector<DirEntry>> List(absl::string_view relative, const Stop& stop) override {
+    return tree_->List(relative, stop);
   }
   std::vector<absl::optional<FileFacts>> Look(absl::Span<const NamedFile> files, const Stop& stop) override {
     return tree_->Look(files, stop);
@@ -213,6 +213,21 @@ TEST_F(ReclaimTest, CopiesNothingWhereTheSourceRefusesMeanwhile) {
 
 TEST_F(ReclaimTest, CopiesNothingWhereAPlaceCannotBeOpened) {
   ExpectNoCopyFor(FakeFilesystem::Operation::kOpen, EMFILE);
+}
+
+// Nor is one of the places that could share with the copy done.
+TEST_F(ReclaimTest, CopiesNothingWhereTheFirstPlaceOfWhatIsUniqueCannotBeOpened) {
+  ExtentPlan plan;
+  plan.extent = {1 << 20, 8 * kBlock};
+  for (const FileKey& file : {keys_[1], keys_[2]}) plan.references.push_back({file, 0, 0, 8 * kBlock});
+  plan.segments.push_back({0, 8 * kBlock, true, {}});
+  plan.moved_bytes = 8 * kBlock;
+  fs_.Fail(FakeFilesystem::Operation::kOpen, "/data/a", EMFILE);
+  EXPECT_EQ(Run(fs_, plan).ranges_failed, 2U);
+  EXPECT_EQ(tree_.copies, 0);
+  fs_.Remove("/data/a");
+  EXPECT_EQ(Run(fs_, plan).ranges_failed, 0U);
+  EXPECT_EQ(tree_.copies, 1);
 }
 
 // It holds nothing any more.

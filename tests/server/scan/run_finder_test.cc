@@ -48,6 +48,17 @@ TEST_F(RunFinderTest, WholeAndShiftedCopies) {
   Expect(shifted[0], 1, 100, 1, 3);
 }
 
+// As when a scan is stopped, or the disk fails.
+TEST_F(RunFinderTest, WhatCannotBeToldNowIsNotForgotten) {
+  Find(100, {1, 2, 3, 4, 5});
+  const auto none = finder_->Find(200 * kBlock, std::vector<uint64_t>{1, 2, 3, 4, 5},
+                                  [](uint64_t) { return absl::nullopt; });
+  EXPECT_TRUE(none.empty());
+  const auto runs = Find(300, {1, 2, 3, 4, 5});
+  ASSERT_EQ(runs.size(), 1u);
+  Expect(runs[0], 0, 100, 0, 5);
+}
+
 TEST_F(RunFinderTest, ChangedBlockSplitsARun) {
   Find(100, {1, 2, 3, 4, 5, 6});
   const auto runs = Find(200, {1, 2, 99, 4, 5, 6});

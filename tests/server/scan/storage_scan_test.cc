@@ -40,10 +40,18 @@ class ScriptedMap final : public StorageMap {
     bool written = true;
   };
 
-  absl::StatusOr<std::vector<StorageExtent>> Extents(uint64_t from, size_t max, uint64_t since) override {
-    std::vector<StorageExtent> found;
-    for (auto e = extents.lower_bound(from); e != extents.end() && found.size() < max; ++e) {
-      if (e->second.generation > since) found.push_back({e->first, extent_bytes});
+  absl::StatusOr<StorageExtents> Extents(uint64_t from, size_t max, uint64_t since) override {
+    StorageExtents found;
+    uint64_t passed_over = 0;
+    for (auto e = extents.lower_bound(from); e != extents.end(); ++e) {
+      if (e->second.generation > since) {
+        found.extents.push_back({e->first, extent_bytes});
+      } else {
+        ++passed_over;
+      }
+      if (found.extents.size() < max && passed_over < most_passed_over) continue;
+      found.next = e->first + 1;
+      break;
     }
     return found;
   }
@@ -61,6 +69,7 @@ class ScriptedMap final : public StorageMap {
   }
   absl::StatusOr<std::vector<Reference>> References(const StorageExtent& extent) override {
     asked_for_references.push_back(extent.address);
+    if (on_references) on_references(extent.address);
     if (!has_files) return std::vector<Reference>();
     Reference reference;
     reference.file = {5, extent.address};
@@ -90,11 +99,13 @@ class ScriptedMap final : public StorageMap {
 
   std::map<uint64_t, Extent> extents;
   uint64_t extent_bytes = kExtentBytes;
+  uint64_t most_passed_over = UINT64_MAX;
   bool has_files = false;
   bool encoded = false;
   std::map<uint64_t, StorageExtent> copies;  // where they are, and of what
   uint64_t generation = 1;
   std::function<void(uint64_t address)> on_checksums;
+  std::function<void(uint64_t address)> on_references;
   std::vector<uint64_t> asked_for_references;
 };
 
@@ -211,6 +222,36 @@ TEST_F(StorageScanTest, ACancelledScanGoesOnWhereItWas) {
   map_.extents[At(1)].generation = 2;
   EXPECT_EQ(Scan(), 3U + 1U);
   EXPECT_EQ(Scan(), 0U);
+}
+
+// The filesystem looks for new extents among so many old ones that it takes several calls.
+TEST_F(StorageScanTest, AScanGoesOnWhereNothingNewWasFoundForLong) {
+  EXPECT_EQ(Scan(), 8U);
+  map_.most_passed_over = 2;
+  map_.generation = 2;
+  map_.extents[At(6)].generation = 2;
+  EXPECT_EQ(Scan(), 1U);
+  EXPECT_EQ(Scan(), 0U);
+}
+
+// Its sources are many, and each takes the disk.
+TEST_F(StorageScanTest, AScanThatIsStoppedWithinAnExtentFindsItsDuplicatesLater) {
+  constexpr uint64_t kPart = 1 << 20;
+  map_.has_files = request_.dry_run = true;
+  map_.extents.clear();
+  map_.extent_bytes = 16 * kPart;
+  const auto at = [this](uint64_t extent) { return extent * map_.extent_bytes; };
+  for (uint64_t i = 1; i <= 16; ++i) map_.extents[at(i)] = {1, true};
+  for (uint64_t i = 1; i <= 15; ++i) map_.copies[at(16) + i * kPart] = {at(i), kPart};
+  map_.on_references = [&](uint64_t address) {
+    if (address == at(3)) stop_->Request();
+  };
+  EXPECT_THAT(Run(), HasReason("CANCELLED"));
+  EXPECT_EQ(map_.asked_for_references, (std::vector<uint64_t>{at(16), at(1), at(2), at(3)}));
+  stop_ = std::make_unique<Stop>();
+  map_.on_references = nullptr;
+  Scan();
+  EXPECT_EQ(freeable_, 15 * kPart);
 }
 
 TEST_F(StorageScanTest, AKilledScanGoesOnFromItsCheckpoint) {
