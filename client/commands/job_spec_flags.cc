@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/commands/window_text.h"
+#include "client/path.h"
 #include "server/base/status.h"
 
 namespace cowherd {
@@ -164,7 +165,7 @@ absl::StatusOr<v1::JobSpec> MakeJobSpec(const JobSpecFlags& flags) {
       return FieldError("--path",
                         absl::StrCat(path, " is not absolute; the nodes do not know this directory"));
     }
-    scan.add_paths(path);
+    scan.add_paths(AbsolutePath("/", path));
   }
   ASSIGN_OR_RETURN(*scan.mutable_options(), MakeScanOptions(flags.scan));
   scan.mutable_options()->set_dry_run(flags.dry_run);

@@ -5,10 +5,16 @@
 
 #include <string>
 
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
 namespace cowherd {
 
-// Who calls: the identity in the certificate that the caller has shown (its URI or DNS names, joined by
-// commas); without one, `claimed`, which is what it says of itself.
+// Joined by commas: as many as fit into 200 bytes, or the beginning of the first. Pure.
+std::string JoinNames(absl::Span<const absl::string_view> names);
+
+// Who calls: the identity in the certificate that the caller has shown (its URI or DNS names, see JoinNames);
+// without one, `claimed`, which is what it says of itself.
 std::string CallerOf(const grpc::ServerContextBase& context, const std::string& claimed);
 
 }  // namespace cowherd

@@ -23,6 +23,7 @@
 #include "server/base/clock.h"
 #include "server/base/credentials.h"
 #include "server/base/log.h"
+#include "server/base/open_files.h"
 #include "server/base/status.h"
 #include "server/base/version.h"
 #include "server/controller/candidacy.h"
@@ -360,6 +361,8 @@ int Main(int argc, char** argv) {
   }
 
   if (backup->parsed() || restore->parsed()) return Copy(flags, *config);
+  // One connection to each node that is at work or probed.
+  RaiseOpenFileLimit();
   Controller controller(*config);
   return config->etcd ? controller.Compete(flags) : controller.RunAlone(flags);
 }

@@ -26,6 +26,8 @@ constexpr size_t kMaxName = 255;
 constexpr size_t kMaxPath = 4095;
 constexpr int kMaxRequests = 1'000;
 constexpr int kMaxDestinations = 1'024;
+constexpr int kMaxDestinationsOfTask = 16'384;  // as nodes take
+constexpr uint64_t kMaxOffset = INT64_MAX;
 constexpr uint64_t kMinCall = uint64_t{128} << 10;
 constexpr uint64_t kMaxCall = uint64_t{1} << 30;
 constexpr uint32_t kMaxWorkers = 64;
@@ -49,8 +51,12 @@ absl::Status CheckPath(const std::string& field, const std::string& path) {
   if (path.size() > kMaxPath) return FieldError(field, absl::StrCat("longer than ", kMaxPath, " bytes"));
   if (path[0] != '/') return FieldError(field, "not an absolute path");
   if (absl::StrContains(path, absl::string_view("\0", 1))) return FieldError(field, "holds a NUL byte");
-  for (absl::string_view part : absl::StrSplit(path, '/')) {
+  if (path == "/") return absl::OkStatus();
+  for (absl::string_view part : absl::StrSplit(path.substr(1), '/')) {
+    if (part.empty()) return FieldError(field, "has an empty part: \"//\", or \"/\" at its end");
     if (part == "." || part == "..") return FieldError(field, "has \".\" or \"..\" in it");
+    if (part.size() > kMaxName)
+      return FieldError(field, absl::StrCat("has a part longer than ", kMaxName, " bytes"));
   }
   return absl::OkStatus();
 }
@@ -112,12 +118,20 @@ absl::Status CheckScan(const v1::TreeScanJob& scan) {
   return absl::OkStatus();
 }
 
+absl::Status CheckPosition(const std::string& field, const v1::FilePosition& position, uint64_t length) {
+  RETURN_IF_ERROR(CheckPath(field + ".path", position.path()));
+  if (position.offset() > kMaxOffset || length > kMaxOffset - position.offset()) {
+    return FieldError(field + ".offset", "the range ends beyond 2^63-1");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckRange(const std::string& field, const v1::DedupeRangesRequest& request) {
-  RETURN_IF_ERROR(CheckPath(field + ".source.path", request.source().path()));
   if (request.length() == 0) return FieldError(field + ".length", "must be above 0");
+  RETURN_IF_ERROR(CheckPosition(field + ".source", request.source(), request.length()));
   RETURN_IF_ERROR(CheckCount(field + ".destinations", request.destinations_size(), 1, kMaxDestinations));
   for (int i = 0; i < request.destinations_size(); ++i) {
-    RETURN_IF_ERROR(CheckPath(At(field + ".destinations", i) + ".path", request.destinations(i).path()));
+    RETURN_IF_ERROR(CheckPosition(At(field + ".destinations", i), request.destinations(i), request.length()));
   }
   const uint64_t call = request.max_bytes_per_call();
   if (call != 0 && (call < kMinCall || call > kMaxCall)) {
@@ -137,8 +151,13 @@ absl::Status CheckRanges(const v1::RangeJob& job) {
     if (!seen.insert(node.node()).second) return FieldError(field + ".node", "came before");
     const std::string requests = field + ".ranges.requests";
     RETURN_IF_ERROR(CheckCount(requests, node.ranges().requests_size(), 1, kMaxRequests));
+    int destinations = 0;
     for (int i = 0; i < node.ranges().requests_size(); ++i) {
       RETURN_IF_ERROR(CheckRange(At(requests, i), node.ranges().requests(i)));
+      destinations += node.ranges().requests(i).destinations_size();
+    }
+    if (destinations > kMaxDestinationsOfTask) {
+      return FieldError(requests, absl::StrCat("more than ", kMaxDestinationsOfTask, " destinations in all"));
     }
   }
   return absl::OkStatus();

@@ -515,6 +515,7 @@ absl::StatusOr<std::vector<JobRecord>> EtcdStore::List(const std::vector<JobStat
   request.set_sort_order(pb::RangeRequest::DESCEND);
   request.set_limit(kJobsPage);
   std::vector<JobRecord> records;
+  std::vector<uint64_t> spec_bytes;
   size_t bytes = 0;
   for (bool more = true; more && records.size() < limit;) {
     ASSIGN_OR_RETURN(const pb::RangeResponse page, client_.Range(request));
@@ -530,14 +531,26 @@ absl::StatusOr<std::vector<JobRecord>> EtcdStore::List(const std::vector<JobStat
         break;
       }
       records.push_back({std::move(entry.job), "", {}, {}});
+      spec_bytes.push_back(entry.spec_bytes);
     }
   }
   for (size_t first = 0; first < records.size(); first += kMaxRanges) {
     const size_t end = std::min(first + kMaxRanges, records.size());
     std::vector<std::string> prefixes;
     for (size_t i = first; i < end; ++i) prefixes.push_back(Below("spec", records[i].job.sequence));
+    const auto read = [&](const std::vector<KeyValues>& specs) {
+      bool whole = true;
+      for (size_t i = first; i < end; ++i) {
+        records[i].spec = Joined(specs[i - first]);
+        whole = whole && records[i].spec.size() == spec_bytes[i];
+      }
+      return whole;
+    };
     ASSIGN_OR_RETURN(const std::vector<KeyValues> specs, ReadPrefixes(prefixes));
-    for (size_t i = first; i < end; ++i) records[i].spec = Joined(specs[i - first]);
+    if (read(specs)) continue;
+    // One is being made, or deleted.
+    ASSIGN_OR_RETURN(const std::vector<KeyValues> again, ReadWhole(std::move(prefixes)));
+    read(again);
   }
   return records;
 }

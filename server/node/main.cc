@@ -1,4 +1,3 @@
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -12,6 +11,7 @@
 #include "absl/types/optional.h"
 #include "server/base/log.h"
 #include "server/base/memory_limit.h"
+#include "server/base/open_files.h"
 #include "server/base/random_id.h"
 #include "server/base/read_file.h"
 #include "server/base/status.h"
@@ -66,14 +66,6 @@ absl::StatusOr<Rights> OwnRights() {
   ASSIGN_OR_RETURN(const std::string status, ReadFile("/proc/self/status"));
   ASSIGN_OR_RETURN(const std::string uid_map, ReadFile("/proc/self/uid_map"));
   return ParseRights(status, uid_map);
-}
-
-// A request opens up to 129 files, and the usual soft limit is 1024.
-void RaiseOpenFileLimit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int Fail(const absl::Status& status, int code) {

@@ -459,7 +459,8 @@ grpc::ServerUnaryReactor* NodeService::CancelTask(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* NodeService::GetExtents(grpc::CallbackServerContext* context,
                                                   const v1::GetExtentsRequest* request,
                                                   v1::GetExtentsResponse* response) {
-  return Answer(context, lookups_, [this, request, response]() -> absl::Status {
+  // It waits for what the file has not written yet.
+  return Answer(context, dedupes_, [this, request, response]() -> absl::Status {
     ASSIGN_OR_RETURN(*response, node_.GetExtents(*request));
     return absl::OkStatus();
   });

@@ -250,12 +250,14 @@ bool NodeRegistry::SetAside(const std::string& name, const absl::Status& why, ab
 }
 
 std::vector<std::string> NodeRegistry::Expire(absl::Time now) {
+  // One step each: who is told of a node that is lost finds it.
+  const std::vector<std::pair<absl::Time, std::string>> due(
+      due_.begin(), due_.lower_bound({now + absl::Nanoseconds(1), ""}));
   std::vector<std::string> lost;
-  while (!due_.empty() && due_.begin()->first <= now) {
-    const std::string name = due_.begin()->second;
+  for (const auto& [time, name] : due) {
     NodeEntry& node = nodes_.at(name);
     if (node.state == NodeState::kLost) {
-      due_.erase(due_.begin());
+      due_.erase({time, name});
       nodes_.erase(name);
       continue;
     }

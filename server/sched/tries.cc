@@ -15,7 +15,7 @@ namespace {
 constexpr absl::Duration kStopEvery = absl::Seconds(2);
 // The order to run is still on its way to the node.
 constexpr absl::Duration kStopAgain = absl::Milliseconds(200);
-constexpr size_t kMaxUnknownJobs = 10'000;
+constexpr size_t kMaxJobsNotActive = 10'000;
 
 std::vector<TaskKey> FirstOf(const std::set<TaskKey>& keys) {
   const size_t count = std::min(keys.size(), kMaxBatch);
@@ -320,15 +320,27 @@ bool Tries::IsStray(const std::string& task_id) {
 
 // What another controller began, or this one with another store, is not ours to stop.
 bool Tries::HasEnded(const std::string& job) {
+  if (ended_jobs_.contains(job)) return true;
   if (unknown_jobs_.contains(job)) return false;
+  const auto keep = [&job](absl::flat_hash_set<std::string>& jobs) {
+    if (jobs.size() >= kMaxJobsNotActive) jobs.clear();
+    jobs.insert(job);
+  };
   const absl::StatusOr<JobView> found = ledger_.Get(job);
   if (absl::IsNotFound(found.status())) {
-    if (unknown_jobs_.size() >= kMaxUnknownJobs) unknown_jobs_.clear();
-    unknown_jobs_.insert(job);
+    keep(unknown_jobs_);
     Log(LogLevel::kWarning, "a node runs a task of a job that the store does not have; it goes on",
         {{"job", job}});
+    return false;
   }
-  return found.ok() && Ended(found->job.state);
+  if (!found.ok()) {
+    LogFew(LogLevel::kWarning, "cannot read the job of a task that a node runs; asked again when it answers",
+           {{"job", job}, {"error", found.status()}});
+    return false;
+  }
+  const bool ended = Ended(found->job.state);
+  if (ended) keep(ended_jobs_);
+  return ended;
 }
 
 void Tries::StopStrays(const NodeEntry& node) {

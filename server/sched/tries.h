@@ -134,7 +134,9 @@ class Tries {
   const Options options_;
 
   uint64_t epoch_ = 0;
-  absl::flat_hash_set<std::string> unknown_jobs_;  // that nodes work for
+  // That nodes work for. Neither changes any more, and to read a job takes all of its tasks.
+  absl::flat_hash_set<std::string> unknown_jobs_;
+  absl::flat_hash_set<std::string> ended_jobs_;
   absl::Time wake_ = absl::InfiniteFuture();
 
   Scheduler scheduler_;

@@ -112,7 +112,7 @@ TEST_F(ControllerCommands, CreateFillsInTheSpec) {
        "--root",
        "data",
        "--path",
-       "/srv/[x]",
+       "/srv/[x]/",
        "--exclude",
        "*.tmp",
        "--min_extent_length",

@@ -50,6 +50,12 @@ TEST(CallerOf, TheCertificateCountsMoreThanWhatIsClaimed) {
   EXPECT_EQ(Caller(certificates.server, certificates.client), "localhost,127.0.0.1");
 }
 
+TEST(CallerOf, OfManyNamesThoseThatFitAreTold) {
+  const std::string name(90, 'x');
+  EXPECT_EQ(JoinNames({name, "y", name, name, "z"}), name + ",y," + name);
+  EXPECT_EQ(JoinNames({std::string(300, 'x'), "y"}), std::string(200, 'x'));
+}
+
 TEST(CallerOf, WithoutOneTheClaimIsAllThereIs) { EXPECT_EQ(Caller({}, {}), "claimed"); }
 
 }  // namespace

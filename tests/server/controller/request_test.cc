@@ -29,6 +29,13 @@ v1::CreateJobRequest Ranges() {
   return request;
 }
 
+// As long as a path may be, 4095 bytes.
+std::string LongPath() {
+  std::string path;
+  for (int i = 0; i < 16; ++i) path += "/" + std::string(255, 'x');
+  return path.substr(0, 4095);
+}
+
 TEST(CheckCreateJob, EachFieldAtFaultIsNamed) {
   struct Case {
     std::string field;
@@ -57,7 +64,15 @@ TEST(CheckCreateJob, EachFieldAtFaultIsNamed) {
          scan(r)->add_paths("/a/../b");
        }},
       {"spec.scan.paths[0]", [&](auto& r) { scan(r)->add_paths(std::string("/a\0b", 4)); }},
-      {"spec.scan.paths[0]", [&](auto& r) { scan(r)->add_paths("/" + std::string(4095, 'x')); }},
+      {"spec.scan.paths[0]", [&](auto& r) { scan(r)->add_paths(LongPath() + "/x"); }},
+      {"spec.scan.paths[0]", [&](auto& r) { scan(r)->add_paths("/" + std::string(256, 'x')); }},
+      {"spec.scan.paths[0]", [&](auto& r) { scan(r)->add_paths("/a/"); }},
+      {"spec.scan.paths[0]", [&](auto& r) { scan(r)->add_paths("/a//b"); }},
+      {"spec.scan.paths[1]",
+       [&](auto& r) {
+         scan(r)->add_paths("/");
+         scan(r)->add_paths("//");
+       }},
       {"spec.scan.paths",
        [&](auto& r) {
          for (int i = 0; i < 1001; ++i) scan(r)->add_paths("/x");
@@ -68,7 +83,7 @@ TEST(CheckCreateJob, EachFieldAtFaultIsNamed) {
       {"spec.scan.options.workers", [&](auto& r) { scan(r)->mutable_options()->set_workers(65); }},
       {"spec",
        [&](auto& r) {
-         for (int i = 0; i < 1000; ++i) scan(r)->add_paths("/" + std::string(4000, 'x'));
+         for (int i = 0; i < 1000; ++i) scan(r)->add_paths(LongPath());
        }},
   };
   for (const Case& test : scans) {
@@ -97,6 +112,16 @@ TEST(CheckCreateJob, EachFieldAtFaultIsNamed) {
       {at + ".length", [&](auto& r) { first(r)->set_length(0); }},
       {at + ".destinations", [&](auto& r) { first(r)->clear_destinations(); }},
       {at + ".destinations[0].path", [&](auto& r) { first(r)->mutable_destinations(0)->set_path("x"); }},
+      {at + ".source.offset",
+       [&](auto& r) { first(r)->mutable_source()->set_offset((uint64_t{1} << 63) - 4096); }},
+      {at + ".destinations[0].offset",
+       [&](auto& r) { first(r)->mutable_destinations(0)->set_offset(uint64_t{1} << 63); }},
+      {"spec.ranges.nodes[0].ranges.requests",
+       [&](auto& r) {
+         for (int i = 0; i < 1023; ++i) *first(r)->add_destinations() = first(r)->destinations(0);
+         const v1::DedupeRangesRequest full = *first(r);
+         for (int i = 0; i < 16; ++i) *node(r)->mutable_ranges()->add_requests() = full;
+       }},
       {at + ".max_bytes_per_call", [&](auto& r) { first(r)->set_max_bytes_per_call(1); }},
   };
   for (const Case& test : ranges) {

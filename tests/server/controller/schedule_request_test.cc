@@ -29,6 +29,12 @@ v1::Window Night() {
   return window;
 }
 
+std::string PathOf(size_t bytes) {
+  std::string path(bytes, 'x');
+  for (size_t i = 0; i < bytes; i += 200) path[i] = '/';
+  return path;
+}
+
 TEST(CheckScheduleSpec, EachFieldAtFaultIsNamed) {
   const struct {
     std::string field;
@@ -41,7 +47,7 @@ TEST(CheckScheduleSpec, EachFieldAtFaultIsNamed) {
       {"spec.job",
        [](auto& s) {
          for (int i = 0; i < 20; ++i)
-           s.mutable_job()->mutable_scan()->add_paths("/" + std::string(2000, 'x'));
+           s.mutable_job()->mutable_scan()->add_paths(PathOf(2000));
        }},
       {"spec.job.windows[1].time_zone",
        [](auto& s) {
@@ -250,7 +256,7 @@ TEST(ScheduleCodec, FitsInARecord) {
   Schedule schedule = Full();
   v1::ScheduleSpec spec = Nightly();
   while (spec.job().ByteSizeLong() + 1'000 < kMaxScheduledJobBytes) {
-    spec.mutable_job()->mutable_scan()->add_paths("/" + std::string(900, 'x'));
+    spec.mutable_job()->mutable_scan()->add_paths(PathOf(901));
   }
   schedule.name = std::string(63, 'x');
   schedule.uid = std::string(16, 'x');

@@ -441,6 +441,12 @@ TEST_F(EtcdStoreTest, ReadersSeeNoLargeWriteInPart) {
   const absl::Status status = reader->Get("j1").status();
   EXPECT_TRUE(absl::IsUnavailable(status));
   EXPECT_EQ(ReasonOf(status), "STORE_BUSY");
+  // A list has nothing of it, unless that is the job's spec.
+  EXPECT_EQ(reader->List({}, 0, 10)->size(), 1u);
+  EtcdOps torn;
+  torn.PutPieces(absl::StrCat(prefix, "spec/", SequenceKey(1), "/"), "par");
+  Change(std::move(torn));
+  EXPECT_EQ(ReasonOf(reader->List({}, 0, 10).status()), "STORE_BUSY");
 }
 
 TEST_F(EtcdStoreTest, AFormerLeadersStoreChangesNothing) {

@@ -770,9 +770,13 @@ TEST_F(LoopTest, WhatRunsOnANodeThatWasLostIsStoppedWhenItIsBack) {
   link_.cancels[0].done(absl::UnavailableError("reset"));
   After(options_.probe_interval);
   EXPECT_EQ(link_.cancels.size(), 2u);
+  // To know that the job has ended it is read once only.
+  ASSERT_TRUE(loop_->DeleteJob(cancelled).ok());
+  After(options_.probe_interval);
+  EXPECT_EQ(link_.cancels.size(), 3u);
   link_.nodes["a:1"].controlled_tasks = {"unknown-0"};
   After(options_.probe_interval);
-  EXPECT_EQ(link_.cancels.size(), 2u);
+  EXPECT_EQ(link_.cancels.size(), 3u);
 }
 
 TEST_F(LoopTest, APausedJobsRunOnANodeThatWasLostIsStoppedOneThatMayGoOnIsNot) {

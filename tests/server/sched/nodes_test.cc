@@ -294,6 +294,18 @@ TEST_F(NodeRegistryTest, ANodeThatVanishesIsLostThenForgotten) {
   EXPECT_EQ(nodes_.next_expiry(), absl::InfiniteFuture());
 }
 
+// As when the controller slept for days: who hears that a node is lost still finds it.
+TEST_F(NodeRegistryTest, ANodeIsNotForgottenAtOnceWhenItIsLost) {
+  Set("dns", {At("", "a:1")});
+  Hear("a:1", Called("n1"));
+  Set("dns", {});
+  now_ += kLostAfter + absl::Hours(48);
+  EXPECT_EQ(nodes_.Expire(now_), Names{"n1"});
+  EXPECT_EQ(StateOf("n1"), NodeState::kLost);
+  EXPECT_EQ(nodes_.Expire(now_), Names{});
+  EXPECT_EQ(nodes_.Find("n1"), nullptr);
+}
+
 TEST_F(NodeRegistryTest, AnExpectedNodeIsLostUnlessItComes) {
   nodes_.Expect("n1", now_);
   nodes_.Expect("n2", now_);
