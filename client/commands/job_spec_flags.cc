@@ -165,6 +165,10 @@ absl::StatusOr<v1::JobSpec> MakeJobSpec(const JobSpecFlags& flags) {
       return FieldError("--path",
                         absl::StrCat(path, " is not absolute; the nodes do not know this directory"));
     }
+    // Only a node knows where that leads.
+    if (absl::StrContains(absl::StrCat(path, "/"), "/../")) {
+      return FieldError("--path", absl::StrCat(path, " has \"..\" in it"));
+    }
     scan.add_paths(AbsolutePath("/", path));
   }
   ASSIGN_OR_RETURN(*scan.mutable_options(), MakeScanOptions(flags.scan));

@@ -48,17 +48,17 @@ absl::Status Corrupt() {
 }
 
 absl::StatusOr<ScheduleSpec> ReadSpec(const v1::ScheduleSpec& spec, absl::Status* zone_error) {
-  absl::StatusOr<ScheduleSpec> checked = CheckScheduleSpec(spec);
-  if (checked.ok()) return checked;
-  if (FieldOf(checked.status()) != "spec.time_zone") return Corrupt();
-  *zone_error = checked.status();
+  absl::StatusOr<ScheduleSpec> read = ReadScheduleSpec(spec);
+  if (read.ok()) return read;
+  if (FieldOf(read.status()) != "spec.time_zone") return Corrupt();
+  *zone_error = read.status();
   v1::ScheduleSpec without = spec;
   without.clear_time_zone();
   without.set_suspended(true);
-  checked = CheckScheduleSpec(without);
-  if (!checked.ok()) return Corrupt();
-  checked->bytes = Serialize(spec);
-  return checked;
+  read = ReadScheduleSpec(without);
+  if (!read.ok()) return Corrupt();
+  read->bytes = Serialize(spec);
+  return read;
 }
 
 absl::StatusOr<Schedule> Read(absl::string_view bytes) {

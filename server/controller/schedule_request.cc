@@ -109,6 +109,14 @@ absl::StatusOr<ScheduleSpec> CheckScheduleSpec(const v1::ScheduleSpec& spec) {
   return ScheduleSpec{Serialize(spec), rules, std::move(job->spec), std::move(job->plan)};
 }
 
+absl::StatusOr<ScheduleSpec> ReadScheduleSpec(const v1::ScheduleSpec& spec) {
+  std::string job = Serialize(spec.job());
+  ASSIGN_OR_RETURN(JobPlan plan, ReadPlan(job));
+  for (std::string& field : plan.node_fields) field = JobField(field);
+  ASSIGN_OR_RETURN(const ScheduleRules rules, ReadRules(spec));
+  return ScheduleSpec{Serialize(spec), rules, std::move(job), std::move(plan)};
+}
+
 absl::StatusOr<CheckedScheduleList> CheckListSchedules(const v1::ListSchedulesRequest& request) {
   if (request.page_size() > kMaxPage) return FieldError("page_size", absl::StrCat("at most ", kMaxPage));
   CheckedScheduleList list;

@@ -21,6 +21,10 @@ absl::Status CheckScheduleName(absl::string_view name);
 // Of "spec".
 absl::StatusOr<ScheduleSpec> CheckScheduleSpec(const v1::ScheduleSpec& spec);
 
+// Of one that is in the store. Its job is as it was once accepted: what is refused today does not keep a
+// controller from beginning.
+absl::StatusOr<ScheduleSpec> ReadScheduleSpec(const v1::ScheduleSpec& spec);
+
 struct CheckedScheduleList {
   size_t page_size = 0;
   // The last name of the page before. Empty: from the first.

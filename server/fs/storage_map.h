@@ -68,7 +68,7 @@ class StorageMap {
   virtual ~StorageMap() = default;
 
   // Data extents that begin at or after `from`, ascending, at most `max`; only those made after generation
-  // `since`. None, and yet somewhere to go on: so many older ones lie there that the call would take long.
+  // `since`. None, and yet somewhere to go on: so much else lies there that the call would take long.
   // What is older and far from anything newer is not even read. An extent's data may be newer than itself
   // where it was reserved first, or where the filesystem writes in place.
   virtual absl::StatusOr<StorageExtents> Extents(uint64_t from, size_t max, uint64_t since) = 0;

@@ -552,6 +552,10 @@ absl::StatusOr<std::vector<JobRecord>> EtcdStore::List(const std::vector<JobStat
     ASSIGN_OR_RETURN(const std::vector<KeyValues> again, ReadWhole(std::move(prefixes)));
     read(again);
   }
+  // Those that are gone by now.
+  records.erase(std::remove_if(records.begin(), records.end(),
+                               [](const JobRecord& record) { return record.spec.empty(); }),
+                records.end());
   return records;
 }
 

@@ -11,8 +11,8 @@ namespace cowherd {
 // outlive it.
 class NodeService final : public v1::NodeService::CallbackService {
  public:
-  // `dedupes` for what moves data, `lookups` for what is short, orders to run and cancel tasks among it,
-  // `scans` for FindDuplicates, which may run for hours.
+  // `dedupes` for what waits for the disk, `lookups` for what is short, orders to run and cancel tasks among
+  // it, `scans` for FindDuplicates, which may run for hours.
   NodeService(Node& node, WorkPool& dedupes, WorkPool& lookups, WorkPool& scans)
       : node_(node), dedupes_(dedupes), lookups_(lookups), scans_(scans) {}
 

@@ -187,7 +187,7 @@ bool ExtentPlanner::ShareWhole(ExtentPlan& plan, uint64_t source_extent, UseOf u
   // What is given up itself is the same as what it is shared with: the next scan finds that.
   if (planned != batch_.end()) return false;
   const ExtentUse* source = use_of(source_extent);
-  if (source == nullptr || source->extent.length != plan.extent.length) return false;
+  if (source == nullptr || !source->told || source->extent.length != plan.extent.length) return false;
   const StorageSet live = LiveOf(plan.references);
   for (const auto& [begin, end] : live.ranges()) {
     for (uint64_t at = begin; at < end;) {
@@ -260,7 +260,9 @@ ExtentPlanner::Piece ExtentPlanner::Locate(const ExtentPlan& current, uint64_t a
   none.sourceless = true;
   if (plan == nullptr) {
     const ExtentUse* use = use_of(address);
-    return use == nullptr ? none : LocateReference(address, use->references, false, offset, wanted);
+    none.sourceless = use == nullptr || use->told;
+    return use == nullptr || !use->told ? none
+                                        : LocateReference(address, use->references, false, offset, wanted);
   }
   // That extent goes free: what it held is where its plan says.
   auto segment = std::upper_bound(plan->segments.begin(), plan->segments.end(), offset,

@@ -241,10 +241,12 @@ void ShareWorker::FinishCopies() {
       if (file == nullptr) continue;
       // Each file that holds the same storage has pages of its own.
       for (uint64_t done = 0; done < copy.length;) {
-        const uint64_t piece = std::min(pace_.step(), copy.length - done);
+        const uint64_t offset = place.destination.offset + done;
+        const uint64_t piece =
+            std::min({pace_.step(), ExtentOps::ToNextLargeFolio(offset), copy.length - done});
         pace_.Wait(piece, stop_);
         if (!stop_.Check().ok()) return;
-        begin({file, place.destination.offset + done, piece});
+        begin({file, offset, piece});
         done += piece;
         totals_.Update([piece](Totals& t) { t.work_done += piece; });
       }

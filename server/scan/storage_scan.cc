@@ -100,8 +100,9 @@ absl::StatusOr<absl::optional<StorageExtent>> NextExtent(StorageMap& map, uint64
 
 // The one that begins there, if it is still there.
 absl::StatusOr<absl::optional<StorageExtent>> ExtentAt(StorageMap& map, uint64_t address) {
-  ASSIGN_OR_RETURN(const absl::optional<StorageExtent> next, NextExtent(map, address));
-  return next && next->address == address ? next : absl::nullopt;
+  ASSIGN_OR_RETURN(const StorageExtents found, map.Extents(address, 1, 0));
+  if (found.extents.empty() || found.extents[0].address != address) return absl::nullopt;
+  return found.extents[0];
 }
 
 // Checksums of extents that were passed already; keeps those used last. One thread.
@@ -293,6 +294,7 @@ class StorageScan {
         }
         RETURN_IF_ERROR(stop_.Check());
         pace_.Wait(0, stop_);
+        RETURN_IF_ERROR(CarryOutOld());
         progress_.next = page.next;
         continue;
       }
@@ -322,6 +324,7 @@ class StorageScan {
         if (due || covered_.size() >= kMaxCovered) RETURN_IF_ERROR(LookBack());
         if (due) Save();
       }
+      if (page.next != 0) progress_.next = page.next;
     }
   }
 
@@ -389,10 +392,12 @@ class StorageScan {
   // What was to go free and did not, since its data changed or for an error, is tried once more.
   absl::Status KeepStaying() {
     std::vector<StorageExtent> there;
+    uint64_t told_until = 0;  // the address
     for (const auto& [address, plan] : planner_.batch()) {
-      if (there.empty() || there.back().address < address) {
+      if (address >= told_until) {
         ASSIGN_OR_RETURN(StorageExtents found, map_.Extents(address, kExtentsPerProbe, 0));
         there = std::move(found.extents);
+        told_until = found.next == 0 ? UINT64_MAX : found.next;
       }
       const bool stays = std::any_of(there.begin(), there.end(),
                                      [a = address](const StorageExtent& e) { return e.address == a; });
@@ -555,7 +560,7 @@ class StorageScan {
   void Cover(const StorageExtent& extent, const BlockRun& run, uint64_t Totals::*left) {
     const uint64_t blocks = BlocksOf(run.source_extent);
     const ExtentUse* const use = UseOf(run.source_extent);
-    covered_.push_back({run.source_extent, blocks, use == nullptr ? blocks : LiveBlocksOf(*use),
+    covered_.push_back({run.source_extent, blocks, use == nullptr || !use->told ? blocks : LiveBlocksOf(*use),
                         run.source_block, extent.address, run.block, run.blocks, left});
     overlapping_.try_emplace(extent.address);
     ++overlapping_[run.source_extent];
@@ -801,9 +806,11 @@ class StorageScan {
   const ExtentUse* UseOf(uint64_t address) {
     const auto known = uses_.find(address);
     if (known != uses_.end()) return &known->second;
-    const std::vector<uint64_t>* const earlier = stop_.Check().ok() ? Known(address) : nullptr;
-    if (earlier == nullptr) return nullptr;
-    ExtentUse use = LookUp({address, earlier->size() * block_});
+    if (!stop_.Check().ok()) return nullptr;
+    const absl::StatusOr<const std::vector<uint64_t>*> earlier = earlier_.Find(address);
+    if (earlier.ok() && *earlier == nullptr) return nullptr;
+    ExtentUse use{{address, 0}, {}, /*all=*/false, /*told=*/false};
+    if (earlier.ok()) use = LookUp({address, (*earlier)->size() * block_});
     if (known_references_ >= limits_.references) {
       uses_.clear();
       known_references_ = 0;

@@ -106,6 +106,8 @@ TEST(Usage, AMistakeIsExitCodeTwoAndNamesTheArgument) {
       {{"job", "create", "--all", "--path", "data"},
        "error: --path: data is not absolute; the nodes do not know this directory\nSee cowherd job create "
        "--help.\n"},
+      {{"job", "create", "--all", "--path", "/srv/link/.."},
+       "error: --path: /srv/link/.. has \"..\" in it\nSee cowherd job create --help.\n"},
       {{"job", "create", "--ranges", "f", "--full"},
        "error: --full: does not go with --ranges\nSee cowherd job create --help.\n"},
       {{"job", "create", "--ranges", "f", "--dry_run"},

@@ -46,8 +46,7 @@ TEST(CheckScheduleSpec, EachFieldAtFaultIsNamed) {
       {"spec.job.scan.roots[0]", [](auto& s) { s.mutable_job()->mutable_scan()->add_roots(""); }},
       {"spec.job",
        [](auto& s) {
-         for (int i = 0; i < 20; ++i)
-           s.mutable_job()->mutable_scan()->add_paths(PathOf(2000));
+         for (int i = 0; i < 20; ++i) s.mutable_job()->mutable_scan()->add_paths(PathOf(2000));
        }},
       {"spec.job.windows[1].time_zone",
        [](auto& s) {
@@ -266,6 +265,19 @@ TEST(ScheduleCodec, FitsInARecord) {
                             std::string(100, 'r')};
   schedule.runs = std::vector<ScheduledRun>(kMaxActiveRuns + 50 + 50 + 2, run);
   EXPECT_TRUE(CheckRecord("schedule", schedule.name, MakeScheduleCodec().write(schedule)).ok());
+}
+
+// As an earlier version did.
+TEST(ScheduleCodec, WhatWasAcceptedOnceIsRead) {
+  v1::Schedule proto;
+  ASSERT_TRUE(proto.ParseFromString(MakeScheduleCodec().write(Full())));
+  proto.clear_start_error();
+  proto.mutable_spec()->mutable_job()->mutable_scan()->add_paths("/srv/");
+  EXPECT_FALSE(CheckScheduleSpec(proto.spec()).ok());
+  const absl::StatusOr<Schedule> schedule = MakeScheduleCodec().read(proto.SerializeAsString());
+  ASSERT_TRUE(schedule.ok()) << schedule.status();
+  EXPECT_TRUE(schedule->start_error.ok());
+  EXPECT_EQ(schedule->spec.plan.paths.back(), "/srv/");
 }
 
 TEST(ScheduleCodec, AZoneThatIsGoneSuspendsIt) {

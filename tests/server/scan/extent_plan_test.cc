@@ -118,6 +118,10 @@ TEST_F(ExtentPlanTest, ASourceThatNoFileHasIsTold) {
   Add(3000, 10, kThree);
   Plan(3000, {});
   EXPECT_TRUE(planner_.sourceless().empty());
+  // Nobody knows whether a file has it.
+  Add(4000, 10, kOne).told = false;
+  EXPECT_EQ(Plan(3000, {{0, 4000, 0, 10}}), ExtentVerdict::kLittle);
+  EXPECT_TRUE(planner_.sourceless().empty());
 }
 
 TEST_F(ExtentPlanTest, WhoIsNotToldIsTakenForOthers) {

@@ -32,6 +32,14 @@ TEST(RateLimiterTest, APauseSavesUpATenthOfASecondNoMore) {
   EXPECT_EQ(limiter.Book(1, later), later + milliseconds(100));
 }
 
+TEST(RateLimiterTest, WhatWouldTakeForeverTakesLong) {
+  RateLimiter limiter(1);
+  limiter.Book(uint64_t{1} << 62, kNow);
+  for (int thread = 0; thread < 64; ++thread) {
+    EXPECT_GT(limiter.Book(uint64_t{1} << 62, kNow), kNow + hours(24 * 100 * (thread + 1)));
+  }
+}
+
 TEST(RateLimiterTest, StepsAreSmallWhereTheRateIs) {
   EXPECT_EQ(RateLimiter(1000).step(), uint64_t{128} << 10);
   EXPECT_EQ(RateLimiter(64 << 20).step(), uint64_t{1} << 20);
