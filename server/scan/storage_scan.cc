@@ -553,15 +553,17 @@ class StorageScan {
     for (const BlockRun& run : runs) {
       Cover(use.extent, run, &Totals::bytes_unprofitable);
       covered_.push_back(
-          {use.extent.address, blocks, live, run.block, run.source_extent, run.source_block, run.blocks});
+          {{use.extent.address, blocks, live, run.block, run.source_extent, run.source_block, run.blocks}});
     }
   }
 
   void Cover(const StorageExtent& extent, const BlockRun& run, uint64_t Totals::*left) {
     const uint64_t blocks = BlocksOf(run.source_extent);
     const ExtentUse* const use = UseOf(run.source_extent);
-    covered_.push_back({run.source_extent, blocks, use == nullptr || !use->told ? blocks : LiveBlocksOf(*use),
-                        run.source_block, extent.address, run.block, run.blocks, left});
+    covered_.push_back(
+        {{run.source_extent, blocks, use == nullptr || !use->told ? blocks : LiveBlocksOf(*use),
+          run.source_block, extent.address, run.block, run.blocks},
+         left});
     overlapping_.try_emplace(extent.address);
     ++overlapping_[run.source_extent];
   }
