@@ -2,25 +2,18 @@
 
 #include <grpcpp/security/auth_context.h>
 
-#include <cstddef>
 #include <memory>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/controller/request.h"
 
 namespace cowherd {
-namespace {
-
-// What CheckHold takes.
-constexpr size_t kMaxCaller = 200;
-
-}  // namespace
-
 std::string JoinNames(absl::Span<const absl::string_view> names) {
   std::string joined;
   for (const absl::string_view name : names) {
-    const absl::string_view next = name.substr(0, kMaxCaller);
-    if (!joined.empty() && joined.size() + 1 + next.size() > kMaxCaller) break;
+    const absl::string_view next = name.substr(0, kMaxBy);
+    if (!joined.empty() && joined.size() + 1 + next.size() > kMaxBy) break;
     absl::StrAppend(&joined, joined.empty() ? "" : ",", next);
   }
   return joined;

@@ -10,7 +10,7 @@
 
 namespace cowherd {
 
-// Joined by commas: as many as fit into 200 bytes, or the beginning of the first. Pure.
+// Joined by commas: as many as fit into kMaxBy bytes, or the beginning of the first. Pure.
 std::string JoinNames(absl::Span<const absl::string_view> names);
 
 // Who calls: the identity in the certificate that the caller has shown (its URI or DNS names, see JoinNames);

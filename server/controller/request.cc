@@ -10,8 +10,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "server/base/host_path.h"
 #include "server/base/status.h"
 #include "server/controller/convert.h"
 #include "server/controller/window_convert.h"
@@ -23,7 +23,7 @@ namespace {
 constexpr size_t kMaxDisplayName = 200;
 constexpr size_t kMaxRequestId = 100;
 constexpr size_t kMaxName = 255;
-constexpr size_t kMaxPath = 4095;
+constexpr size_t kMaxPath = 4095;  // of a glob
 constexpr int kMaxRequests = 1'000;
 constexpr int kMaxDestinations = 1'024;
 constexpr int kMaxDestinationsOfTask = 16'384;  // as nodes take
@@ -34,7 +34,6 @@ constexpr uint32_t kMaxWorkers = 64;
 constexpr uint64_t kMaxMinLength = uint64_t{1} << 40;
 constexpr int32_t kMaxPriority = 1'000;
 constexpr size_t kMaxReason = 1'000;
-constexpr size_t kMaxBy = 200;
 constexpr uint32_t kDefaultPage = 100;
 constexpr uint32_t kMaxPage = 1'000;
 
@@ -48,17 +47,8 @@ absl::Status CheckCount(absl::string_view field, int count, int least, int most)
 
 absl::Status CheckPath(const std::string& field, const std::string& path) {
   if (path.empty()) return FieldError(field, "must not be empty");
-  if (path.size() > kMaxPath) return FieldError(field, absl::StrCat("longer than ", kMaxPath, " bytes"));
-  if (path[0] != '/') return FieldError(field, "not an absolute path");
-  if (absl::StrContains(path, absl::string_view("\0", 1))) return FieldError(field, "holds a NUL byte");
-  if (path == "/") return absl::OkStatus();
-  for (absl::string_view part : absl::StrSplit(path.substr(1), '/')) {
-    if (part.empty()) return FieldError(field, "has an empty part: \"//\", or \"/\" at its end");
-    if (part == "." || part == "..") return FieldError(field, "has \".\" or \"..\" in it");
-    if (part.size() > kMaxName)
-      return FieldError(field, absl::StrCat("has a part longer than ", kMaxName, " bytes"));
-  }
-  return absl::OkStatus();
+  const absl::string_view fault = PathFault(path);
+  return fault.empty() ? absl::OkStatus() : FieldError(field, fault);
 }
 
 // Names, each once.

@@ -3,6 +3,7 @@
 
 #include <google/protobuf/message_lite.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ inline constexpr int kMaxLabels = 100;
 inline constexpr int kMaxRoots = 1'000;
 inline constexpr int kMaxPaths = 1'000;
 inline constexpr int kMaxGlobs = 1'000;
+inline constexpr size_t kMaxBy = 200;
 
 struct CheckedJob {
   // The same bytes for the same spec.

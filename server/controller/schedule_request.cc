@@ -85,6 +85,12 @@ absl::StatusOr<ScheduleRules> ReadRules(const v1::ScheduleSpec& spec) {
   return rules;
 }
 
+absl::StatusOr<ScheduleSpec> SpecOf(const v1::ScheduleSpec& spec, std::string job, JobPlan plan) {
+  for (std::string& field : plan.node_fields) field = JobField(field);
+  ASSIGN_OR_RETURN(const ScheduleRules rules, ReadRules(spec));
+  return ScheduleSpec{Serialize(spec), rules, std::move(job), std::move(plan)};
+}
+
 }  // namespace
 
 absl::Status CheckScheduleName(absl::string_view name) {
@@ -104,17 +110,13 @@ absl::StatusOr<ScheduleSpec> CheckScheduleSpec(const v1::ScheduleSpec& spec) {
                       absl::StrCat("larger than ", kMaxScheduledJobBytes,
                                    " bytes; make several schedules of it, or name nodes by label"));
   }
-  for (std::string& field : job->plan.node_fields) field = JobField(field);
-  ASSIGN_OR_RETURN(const ScheduleRules rules, ReadRules(spec));
-  return ScheduleSpec{Serialize(spec), rules, std::move(job->spec), std::move(job->plan)};
+  return SpecOf(spec, std::move(job->spec), std::move(job->plan));
 }
 
 absl::StatusOr<ScheduleSpec> ReadScheduleSpec(const v1::ScheduleSpec& spec) {
   std::string job = Serialize(spec.job());
   ASSIGN_OR_RETURN(JobPlan plan, ReadPlan(job));
-  for (std::string& field : plan.node_fields) field = JobField(field);
-  ASSIGN_OR_RETURN(const ScheduleRules rules, ReadRules(spec));
-  return ScheduleSpec{Serialize(spec), rules, std::move(job), std::move(plan)};
+  return SpecOf(spec, std::move(job), std::move(plan));
 }
 
 absl::StatusOr<CheckedScheduleList> CheckListSchedules(const v1::ListSchedulesRequest& request) {

@@ -21,7 +21,7 @@ constexpr uint64_t kAwaitBytes = 4 << 20;
 
 }  // namespace
 
-absl::StatusOr<uint64_t> CopyOut::Add(int fd, const std::vector<Share>& places) {
+absl::StatusOr<uint64_t> CopyOut::Add(int fd, absl::Span<const Share> places) {
   const size_t copies = copies_.size();
   const size_t files = files_.size();
   const uint64_t size = size_;
@@ -43,7 +43,7 @@ void CopyOut::BeginWriting() {
   writing_ = size_;
 }
 
-absl::StatusOr<uint64_t> CopyOut::Copy(int fd, const std::vector<Share>& places) {
+absl::StatusOr<uint64_t> CopyOut::Copy(int fd, absl::Span<const Share> places) {
   if (files_.empty()) {
     ASSIGN_OR_RETURN(Fd file, tree_.MakeScratch());
     files_.push_back(std::move(file));

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "server/base/fd.h"
 #include "server/base/stop.h"
 #include "server/fs/file_tree.h"
@@ -31,7 +32,7 @@ class CopyOut {
   // Copies what the first of the places holds, from `fd`; all have the same length and storage. How much was
   // copied: less where that file is shorter by now. An error (ErrnoError) leaves what was copied before as it
   // was.
-  absl::StatusOr<uint64_t> Add(int fd, const std::vector<Share>& places);
+  absl::StatusOr<uint64_t> Add(int fd, absl::Span<const Share> places);
 
   // As many files are open as should be.
   bool full() const { return files_.size() >= kMaxFiles; }
@@ -52,7 +53,7 @@ class CopyOut {
 
   // What was copied to the first file and is not on its way to disk yet.
   void BeginWriting();
-  absl::StatusOr<uint64_t> Copy(int fd, const std::vector<Share>& places);
+  absl::StatusOr<uint64_t> Copy(int fd, absl::Span<const Share> places);
 
   FileTree& tree_;
   const uint32_t block_size_;

@@ -69,7 +69,7 @@ FailedShare::Cause CauseOf(int error) {
   }
 }
 
-std::vector<Share> PartOf(const std::vector<Share>& places, uint64_t begin, uint64_t length) {
+std::vector<Share> PartOf(absl::Span<const Share> places, uint64_t begin, uint64_t length) {
   std::vector<Share> part;
   for (const Share& place : places) {
     part.push_back(place.Rest(begin));

@@ -48,7 +48,7 @@ struct Leftover {
 FailedShare::Cause CauseOf(int error);
 
 // That part of each of the places.
-std::vector<Share> PartOf(const std::vector<Share>& places, uint64_t begin, uint64_t length);
+std::vector<Share> PartOf(absl::Span<const Share> places, uint64_t begin, uint64_t length);
 
 // What is done at once. Either places that share with the same range: `source` and `length` of all are equal.
 // Or, with `move`, places that have the same storage already, to be copied and then share with the copy;

@@ -48,8 +48,7 @@ void ShareWorker::Begin(ShareQueue& queue, size_t range) {
   uint64_t cached = 0;
   bool all_cached = true;
   while (file != nullptr && begun < r.length && stop_.Check().ok()) {
-    const uint64_t piece =
-        std::min({pace_.step(), ExtentOps::ToNextLargeFolio(r.offset + begun), r.length - begun});
+    const uint64_t piece = PieceAt(r.offset + begun, r.length - begun);
     pace_.Wait(piece, stop_);
     const CachedPart part = StartReading(file->fd.get(), r.offset + begun, piece);
     if (part != CachedPart::kLittle) cached += piece;
@@ -100,6 +99,10 @@ void ShareWorker::Await(ShareQueue& queue, size_t range) {
   // After a stop the range may not have been begun.
   if (stop_.Check().ok()) ops_.Prefetch(queue.FileOf(range)->fd.get(), r.offset + read, r.length - read);
   queue.Arrived(range);
+}
+
+uint64_t ShareWorker::PieceAt(uint64_t offset, uint64_t left) const {
+  return std::min({pace_.step(), ExtentOps::ToNextLargeFolio(offset), left});
 }
 
 CachedPart ShareWorker::StartReading(int fd, uint64_t offset, uint64_t length) {
@@ -173,7 +176,7 @@ void ShareWorker::Copy(std::shared_ptr<const OpenFile> file, absl::Span<const Sh
     return;
   }
   if (places.empty()) return;
-  const absl::StatusOr<uint64_t> copied = copy_out_.Add(file->fd.get(), {places.begin(), places.end()});
+  const absl::StatusOr<uint64_t> copied = copy_out_.Add(file->fd.get(), places);
   if (!copied.ok()) {
     NotCopied(copied.status(), places);
   } else if (*copied < places.front().length) {
@@ -242,8 +245,7 @@ void ShareWorker::FinishCopies() {
       // Each file that holds the same storage has pages of its own.
       for (uint64_t done = 0; done < copy.length;) {
         const uint64_t offset = place.destination.offset + done;
-        const uint64_t piece =
-            std::min({pace_.step(), ExtentOps::ToNextLargeFolio(offset), copy.length - done});
+        const uint64_t piece = PieceAt(offset, copy.length - done);
         pace_.Wait(piece, stop_);
         if (!stop_.Check().ok()) return;
         begin({file, offset, piece});

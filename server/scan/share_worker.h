@@ -71,6 +71,8 @@ class ShareWorker {
   // Short ranges that follow each other.
   void BeginTogether(ShareQueue& queue, size_t first, size_t count);
   void Await(ShareQueue& queue, size_t range);
+  // How much to begin to read at once.
+  uint64_t PieceAt(uint64_t offset, uint64_t left) const;
   // Begins to read it, unless all of it is cached. Tells what of it was.
   CachedPart StartReading(int fd, uint64_t offset, uint64_t length);
   // To share these places, which are given up if it cannot be opened: null.

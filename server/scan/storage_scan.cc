@@ -470,17 +470,23 @@ class StorageScan {
     constexpr absl::Span<const uint64_t> kGone;
     if (IsGone(address)) return kGone;
     if (!stop_.Check().ok()) return absl::nullopt;
+    const absl::StatusOr<const std::vector<uint64_t>*> earlier = Earlier(address);
+    if (!earlier.ok()) return absl::nullopt;
+    return *earlier == nullptr ? kGone : absl::MakeConstSpan(**earlier);
+  }
+
+  // As EarlierExtents; an error is logged.
+  absl::StatusOr<const std::vector<uint64_t>*> Earlier(uint64_t address) {
     const absl::StatusOr<const std::vector<uint64_t>*> earlier = earlier_.Find(address);
     if (!earlier.ok()) {
       LogFew(LogLevel::kWarning, "cannot read the checksums of an extent",
              {{"address", address}, {"error", earlier.status()}});
-      return absl::nullopt;
     }
-    return *earlier == nullptr ? kGone : absl::MakeConstSpan(**earlier);
+    return earlier;
   }
 
   // Null: it is not there, or that cannot be told. Good until the next call.
-  const std::vector<uint64_t>* Known(uint64_t address) { return earlier_.Find(address).value_or(nullptr); }
+  const std::vector<uint64_t>* Known(uint64_t address) { return Earlier(address).value_or(nullptr); }
 
   // Only a dry run finds it: it may share with the extent that is looked back at.
   bool IsGone(uint64_t address) const {
@@ -809,7 +815,7 @@ class StorageScan {
     const auto known = uses_.find(address);
     if (known != uses_.end()) return &known->second;
     if (!stop_.Check().ok()) return nullptr;
-    const absl::StatusOr<const std::vector<uint64_t>*> earlier = earlier_.Find(address);
+    const absl::StatusOr<const std::vector<uint64_t>*> earlier = Earlier(address);
     if (earlier.ok() && *earlier == nullptr) return nullptr;
     ExtentUse use{{address, 0}, {}, /*all=*/false, /*told=*/false};
     if (earlier.ok()) use = LookUp({address, (*earlier)->size() * block_});

@@ -320,26 +320,21 @@ bool Tries::IsStray(const std::string& task_id) {
 
 // What another controller began, or this one with another store, is not ours to stop.
 bool Tries::HasEnded(const std::string& job) {
-  if (ended_jobs_.contains(job)) return true;
-  if (unknown_jobs_.contains(job)) return false;
-  const auto keep = [&job](absl::flat_hash_set<std::string>& jobs) {
-    if (jobs.size() >= kMaxJobsNotActive) jobs.clear();
-    jobs.insert(job);
-  };
+  if (const auto known = not_active_.find(job); known != not_active_.end()) return known->second;
   const absl::StatusOr<JobView> found = ledger_.Get(job);
-  if (absl::IsNotFound(found.status())) {
-    keep(unknown_jobs_);
+  const bool unknown = absl::IsNotFound(found.status());
+  if (unknown) {
     Log(LogLevel::kWarning, "a node runs a task of a job that the store does not have; it goes on",
         {{"job", job}});
-    return false;
-  }
-  if (!found.ok()) {
+  } else if (!found.ok()) {
     LogFew(LogLevel::kWarning, "cannot read the job of a task that a node runs; asked again when it answers",
            {{"job", job}, {"error", found.status()}});
-    return false;
   }
-  const bool ended = Ended(found->job.state);
-  if (ended) keep(ended_jobs_);
+  const bool ended = found.ok() && Ended(found->job.state);
+  if (unknown || ended) {
+    if (not_active_.size() >= kMaxJobsNotActive) not_active_.clear();
+    not_active_.emplace(job, ended);
+  }
   return ended;
 }
 

@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/random/bit_gen_ref.h"
 #include "absl/status/status.h"
@@ -134,9 +134,9 @@ class Tries {
   const Options options_;
 
   uint64_t epoch_ = 0;
-  // That nodes work for. Neither changes any more, and to read a job takes all of its tasks.
-  absl::flat_hash_set<std::string> unknown_jobs_;
-  absl::flat_hash_set<std::string> ended_jobs_;
+  // That nodes work for: whether it has ended, or the store does not have it. Neither changes any more, and
+  // to read a job takes all of its tasks.
+  absl::flat_hash_map<std::string, bool> not_active_;
   absl::Time wake_ = absl::InfiniteFuture();
 
   Scheduler scheduler_;
